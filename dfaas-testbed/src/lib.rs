@@ -1,0 +1,1 @@
+//! Network namespaces, processes and federations for the demo and the tests.
