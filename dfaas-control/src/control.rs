@@ -1,0 +1,232 @@
+//! The core that a shell drives: inputs and time go in, messages and policies come out.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::counters::Counters;
+use crate::function_spec::FunctionSpec;
+use crate::message::{PEERS_MAX, Rejection};
+use crate::names::{FunctionName, NodeId};
+use crate::policy::Policy;
+use crate::recalc::Recalc;
+use crate::settings::Settings;
+use crate::status::{FunctionStatus, PeerStatus, Status};
+use crate::strategy::{Local, Strategy, StrategyKind};
+use crate::water_filling::WaterFilling;
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Input {
+    /// The data plane was read.
+    Counters(Counters),
+    /// The platform listed its functions: all of them.
+    Functions(BTreeMap<FunctionName, FunctionSpec>),
+    /// A message arrived.
+    Message {
+        /// Its signed origin.
+        from: NodeId,
+        /// Its bytes.
+        body: Vec<u8>,
+    },
+    /// There is a connection to a peer, or its round-trip time was measured.
+    PeerUp {
+        /// The peer.
+        id: NodeId,
+        /// The round-trip time, once measured.
+        rtt: Option<Duration>,
+    },
+    /// The last connection to a peer is gone.
+    PeerDown {
+        /// The peer.
+        id: NodeId,
+    },
+}
+
+/// Something to do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Output {
+    /// Send these bytes to all peers.
+    Publish(Vec<u8>),
+    /// Make the data plane follow this policy instead of the one before.
+    Apply(Policy),
+}
+
+/// The mind of a node.
+///
+/// Its shell does this for ever:
+///
+/// 1. Wait for something to happen, or until [`Control::poll_timeout`].
+/// 2. If it is time, read the data plane, feed [`Input::Counters`] and call [`Control::handle_timeout`]. Counters may
+///    be fed at any other time too; what matters is that each request is told once and that `elapsed` adds up.
+/// 3. If something happened, feed it by [`Control::handle_input`].
+/// 4. Drain [`Control::poll_output`]. Decisions are made there, so feeding many inputs before draining costs one
+///    decision.
+#[derive(Debug)]
+pub struct Control {
+    local: Local,
+    strategy: Box<dyn Strategy>,
+    /// The policy in force.
+    policy: Policy,
+    accepted: u64,
+    rejected: BTreeMap<Rejection, u64>,
+}
+
+impl Control {
+    /// Makes the mind of a node that hosts nothing and knows nobody yet.
+    ///
+    /// # Panics
+    ///
+    /// Panics if [`Settings::errors`] is not empty: the shell must have checked.
+    pub fn new(settings: Settings, now: Instant) -> Self {
+        assert!(
+            settings.errors().is_empty(),
+            "settings were not checked: {settings:?}"
+        );
+        let strategy: Box<dyn Strategy> = match settings.strategy {
+            StrategyKind::WaterFilling => Box::new(WaterFilling::new(&settings, now)),
+            StrategyKind::Recalc => Box::new(Recalc::new(&settings, now)),
+        };
+        Self {
+            local: Local {
+                settings,
+                functions: BTreeMap::new(),
+                connected: BTreeMap::new(),
+            },
+            strategy,
+            policy: Policy::default(),
+            accepted: 0,
+            rejected: BTreeMap::new(),
+        }
+    }
+
+    /// Feeds one input. Drain [`Control::poll_output`] afterwards.
+    pub fn handle_input(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::Counters(counters) => self.strategy.handle_counters(&counters),
+            Input::Functions(functions) => self.handle_functions(now, functions),
+            Input::Message { from, body } => self.handle_message(now, &from, &body),
+            Input::PeerUp { id, rtt } => self.handle_peer_up(now, id, rtt),
+            Input::PeerDown { id } => self.handle_peer_down(now, &id),
+        }
+    }
+
+    /// Tells that time has passed. Harmless if called early.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.strategy.handle_timeout(&self.local, now);
+    }
+
+    /// When to call [`Control::handle_timeout`] next.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        Some(self.strategy.poll_timeout())
+    }
+
+    /// The next thing to do, if there is any.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        if let Some(body) = self.strategy.poll_publish() {
+            return Some(Output::Publish(body));
+        }
+        let policy = self.strategy.poll_policy(&self.local)?;
+        if policy == self.policy {
+            return None;
+        }
+        self.policy = policy.clone();
+        Some(Output::Apply(policy))
+    }
+
+    /// What the node thinks.
+    pub fn status(&self, now: Instant) -> Status {
+        let settings = &self.local.settings;
+        Status {
+            node: settings.node.clone(),
+            incarnation: settings.incarnation,
+            service: settings.service,
+            strategy: settings.strategy,
+            period_s: settings.period.as_secs_f64(),
+            functions: self.function_statuses(),
+            peers: self.peer_statuses(now),
+            accepted: self.accepted,
+            rejected: self.rejected.clone(),
+        }
+    }
+
+    fn handle_functions(&mut self, now: Instant, functions: BTreeMap<FunctionName, FunctionSpec>) {
+        if functions != self.local.functions {
+            self.local.functions = functions;
+            self.strategy.handle_functions(&self.local, now);
+        }
+    }
+
+    fn handle_message(&mut self, now: Instant, from: &NodeId, body: &[u8]) {
+        let result = if *from == self.local.settings.node {
+            Err(Rejection::OwnMessage)
+        } else {
+            self.strategy.handle_message(&self.local, now, from, body)
+        };
+        match result {
+            Ok(()) => self.accepted += 1,
+            Err(rejection) => *self.rejected.entry(rejection).or_insert(0) += 1,
+        }
+    }
+
+    fn handle_peer_up(&mut self, now: Instant, id: NodeId, rtt: Option<Duration>) {
+        if id == self.local.settings.node {
+            return;
+        }
+        let full = self.local.connected.len() >= PEERS_MAX;
+        match self.local.connected.entry(id.clone()) {
+            Entry::Occupied(mut link) => {
+                let before = *link.get();
+                link.insert(rtt.or(before));
+            }
+            // Its messages count all the same; only its latency stays unknown.
+            Entry::Vacant(_) if full => {}
+            Entry::Vacant(link) => {
+                link.insert(rtt);
+                self.strategy.handle_peer_up(&self.local, now, &id);
+            }
+        }
+    }
+
+    fn handle_peer_down(&mut self, now: Instant, id: &NodeId) {
+        self.local.connected.remove(id);
+        self.strategy.handle_peer_down(now, id);
+    }
+
+    fn function_statuses(&self) -> BTreeMap<FunctionName, FunctionStatus> {
+        let statuses = self.policy.functions.iter().map(|(name, policy)| {
+            let status = FunctionStatus {
+                hosted: policy.hosted,
+                capacity_rps: self
+                    .local
+                    .functions
+                    .get(name)
+                    .map_or(0.0, |spec| spec.capacity_rps),
+                demand_rps: self.strategy.demand_rps(name),
+                local_rps: policy.local_rps,
+                routes: policy.routes.clone(),
+                admit: policy.admit.clone(),
+            };
+            (name.clone(), status)
+        });
+        statuses.collect()
+    }
+
+    fn peer_statuses(&self, now: Instant) -> BTreeMap<NodeId, PeerStatus> {
+        let mut peers: BTreeMap<NodeId, PeerStatus> = BTreeMap::new();
+        for (id, rtt) in &self.local.connected {
+            let peer = peers.entry(id.clone()).or_default();
+            peer.connected = true;
+            peer.rtt_ms = rtt.map(|rtt| rtt.as_secs_f64() * 1e3);
+        }
+        for (id, known) in self.strategy.known() {
+            let peer = peers.entry(id).or_default();
+            peer.service = Some(known.service);
+            peer.age_s = Some(now.saturating_duration_since(known.heard).as_secs_f64());
+            peer.functions = known.functions;
+        }
+        peers
+    }
+}

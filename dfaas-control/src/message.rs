@@ -1,0 +1,255 @@
+//! What nodes tell each other: one JSON object per message, of the kind its `MsgType` says.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::names::{FunctionName, NodeId};
+use crate::rtt_band::RttBand;
+use crate::settings::{PERIOD_MAX, is_reachable};
+
+/// Largest message looked at: room for [`FUNCTIONS_MAX`] functions or [`PEERS_MAX`] peers with the longest names.
+pub const MESSAGE_BYTES_MAX: usize = 256 * 1024;
+/// Largest rate believed, in requests per second: beyond what any machine serves, far below where sums lose digits.
+pub(crate) const RATE_RPS_MAX: f64 = 1e9;
+/// Most functions one node may list. Decisions cost functions times nodes, so this bounds what a peer can make us do.
+pub(crate) const FUNCTIONS_MAX: usize = 1024;
+/// Most peers kept: the reference's federations have tens, and every node hears from every other.
+pub(crate) const PEERS_MAX: usize = 256;
+/// Longest service time believed, in seconds.
+const SERVICE_TIME_S_MAX: f64 = 86_400.0;
+
+const TYPE_STATE: &str = "nodestate";
+const TYPE_INFO: &str = "nodeinfo";
+const TYPE_INFO_RECALC: &str = "nodeinfoRecalc";
+
+/// Why a message was dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum Rejection {
+    /// It came back to its sender.
+    #[error("message is our own")]
+    OwnMessage,
+    /// It has more than [`MESSAGE_BYTES_MAX`] bytes.
+    #[error("message is too large")]
+    TooLarge,
+    /// It is not the JSON its type demands.
+    #[error("message is malformed")]
+    Malformed,
+    /// No strategy knows its type.
+    #[error("message is of an unknown type")]
+    UnknownType,
+    /// It belongs to a strategy other than the configured one.
+    #[error("message belongs to another strategy")]
+    OtherStrategy,
+    /// It holds a number that cannot be true, such as a negative rate.
+    #[error("message holds an absurd value")]
+    AbsurdValue,
+    /// Nothing can be sent to the address it tells.
+    #[error("message tells an address that cannot be reached")]
+    BadAddress,
+    /// It lists more functions or peers than one node may.
+    #[error("message lists too much")]
+    TooMany,
+    /// A newer one from the same node came earlier.
+    #[error("message is older than one already seen")]
+    Outdated,
+    /// Its sender has just been lost.
+    #[error("sender of the message is gone")]
+    SenderGone,
+    /// There is no room for one more peer.
+    #[error("no room for one more peer")]
+    TableFull,
+    /// It does not name this node.
+    #[error("message is not addressed to this node")]
+    NotAddressed,
+}
+
+/// A message that passed all checks.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Message {
+    State(NodeState),
+    Offer(NodeOffer),
+}
+
+/// What a node tells about itself for water-filling.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct NodeState {
+    /// Incarnation and sequence: together they only grow.
+    pub(crate) version: (u64, u64),
+    pub(crate) service: SocketAddrV4,
+    pub(crate) period: Duration,
+    pub(crate) functions: BTreeMap<FunctionName, FunctionState>,
+    /// The latency bands of the nodes the sender has measured.
+    pub(crate) bands: BTreeMap<NodeId, RttBand>,
+}
+
+/// What a node tells about one function, hosted or only asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct FunctionState {
+    #[serde(rename = "Capacity")]
+    pub(crate) capacity_rps: f64,
+    #[serde(rename = "Demand")]
+    pub(crate) demand_rps: f64,
+    #[serde(rename = "ServiceTimeP95", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) service_time_p95_s: Option<f64>,
+}
+
+/// What a Recalc node offers to each of its peers.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct NodeOffer {
+    pub(crate) service: SocketAddrV4,
+    pub(crate) limits: BTreeMap<NodeId, BTreeMap<FunctionName, f64>>,
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    #[serde(rename = "MsgType")]
+    kind: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct StateBody {
+    #[serde(rename = "MsgType")]
+    kind: String,
+    incarnation: u64,
+    sequence: u64,
+    #[serde(rename = "HAProxyHost")]
+    host: String,
+    #[serde(rename = "HAProxyPort")]
+    port: u16,
+    period: f64,
+    functions: BTreeMap<FunctionName, FunctionState>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    bands: BTreeMap<NodeId, RttBand>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct OfferBody<N> {
+    #[serde(rename = "MsgType")]
+    kind: String,
+    #[serde(rename = "HAProxyHost")]
+    host: String,
+    #[serde(rename = "HAProxyPort")]
+    port: u16,
+    #[serde(rename = "FuncLimits")]
+    limits: BTreeMap<NodeId, BTreeMap<FunctionName, N>>,
+}
+
+impl Message {
+    /// Reads a message from a peer.
+    pub(crate) fn decode(body: &[u8]) -> Result<Self, Rejection> {
+        if body.len() > MESSAGE_BYTES_MAX {
+            return Err(Rejection::TooLarge);
+        }
+        match parse::<Envelope>(body)?.kind.as_str() {
+            TYPE_STATE => parse::<StateBody>(body)?.check().map(Self::State),
+            TYPE_INFO | TYPE_INFO_RECALC => parse::<OfferBody<f64>>(body)?.check().map(Self::Offer),
+            _ => Err(Rejection::UnknownType),
+        }
+    }
+}
+
+impl NodeState {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        to_json(&StateBody {
+            kind: TYPE_STATE.to_owned(),
+            incarnation: self.version.0,
+            sequence: self.version.1,
+            host: self.service.ip().to_string(),
+            port: self.service.port(),
+            period: self.period.as_secs_f64(),
+            functions: self.functions.clone(),
+            bands: self.bands.clone(),
+        })
+    }
+}
+
+/// Writes what a Recalc node offers. Limits are whole numbers, as the Go agents write them.
+pub(crate) fn encode_offer(
+    service: SocketAddrV4,
+    limits: BTreeMap<NodeId, BTreeMap<FunctionName, u64>>,
+) -> Vec<u8> {
+    to_json(&OfferBody {
+        kind: TYPE_INFO_RECALC.to_owned(),
+        host: service.ip().to_string(),
+        port: service.port(),
+        limits,
+    })
+}
+
+impl StateBody {
+    fn check(self) -> Result<NodeState, Rejection> {
+        if self.functions.len() > FUNCTIONS_MAX || self.bands.len() > PEERS_MAX {
+            return Err(Rejection::TooMany);
+        }
+        if !(self.period > 0.0 && self.period <= PERIOD_MAX.as_secs_f64()) {
+            return Err(Rejection::AbsurdValue);
+        }
+        if !self.functions.values().all(FunctionState::is_plausible) {
+            return Err(Rejection::AbsurdValue);
+        }
+        Ok(NodeState {
+            version: (self.incarnation, self.sequence),
+            service: address(&self.host, self.port)?,
+            period: Duration::from_secs_f64(self.period),
+            functions: self.functions,
+            bands: self.bands,
+        })
+    }
+}
+
+impl FunctionState {
+    fn is_plausible(&self) -> bool {
+        is_rate(self.capacity_rps)
+            && is_rate(self.demand_rps)
+            && self
+                .service_time_p95_s
+                .is_none_or(|time_s| (0.0..=SERVICE_TIME_S_MAX).contains(&time_s))
+    }
+}
+
+impl OfferBody<f64> {
+    fn check(self) -> Result<NodeOffer, Rejection> {
+        if self.limits.len() > PEERS_MAX || self.limits.values().any(|limits| limits.len() > FUNCTIONS_MAX) {
+            return Err(Rejection::TooMany);
+        }
+        if !self
+            .limits
+            .values()
+            .flat_map(BTreeMap::values)
+            .all(|&limit| is_rate(limit))
+        {
+            return Err(Rejection::AbsurdValue);
+        }
+        Ok(NodeOffer {
+            service: address(&self.host, self.port)?,
+            limits: self.limits,
+        })
+    }
+}
+
+fn is_rate(value: f64) -> bool {
+    (0.0..=RATE_RPS_MAX).contains(&value)
+}
+
+fn address(host: &str, port: u16) -> Result<SocketAddrV4, Rejection> {
+    let ip: Ipv4Addr = host.parse().map_err(|_| Rejection::BadAddress)?;
+    let service = SocketAddrV4::new(ip, port);
+    if is_reachable(service) {
+        Ok(service)
+    } else {
+        Err(Rejection::BadAddress)
+    }
+}
+
+fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Rejection> {
+    serde_json::from_slice(body).map_err(|_| Rejection::Malformed)
+}
+
+fn to_json(body: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(body).expect("text keys and finite numbers are always JSON")
+}

@@ -1,0 +1,337 @@
+//! Recalc, the algorithm of the Go agents, with its exact arithmetic.
+//!
+//! Step 1, at each multiple of the period since start, tells overload from underload and offers the margin in equal
+//! whole parts; step 2, half a period later, turns what others offered into weights. Kept apart on purpose:
+//!
+//! - The raster begins when the node starts, not at multiples of wall-clock time, which a core does not know. Nodes
+//!   that start at different times act on offers up to half a period older.
+//! - Rates are over the whole period, and functions listed are always one's own: counting one second and echoing the
+//!   peer's list are defects of the original.
+//! - A lost connection ends the routes to a peer and the admissions from it at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use crate::counters::Counters;
+use crate::message::{FUNCTIONS_MAX, Message, PEERS_MAX, Rejection, encode_offer};
+use crate::names::{FunctionName, NodeId};
+use crate::policy::{FunctionPolicy, Peer, Policy, Route};
+use crate::settings::Settings;
+use crate::status::PeerFunctionStatus;
+use crate::strategy::{Known, Local, Strategy, next_after};
+
+/// The strategy's memory.
+#[derive(Debug)]
+pub(crate) struct Recalc {
+    entries: BTreeMap<NodeId, Entry>,
+    counted: BTreeMap<FunctionName, u64>,
+    elapsed: Duration,
+    /// User rates as of the last step 1. A function without a request has none.
+    rates: BTreeMap<FunctionName, f64>,
+    overloaded: BTreeSet<FunctionName>,
+    /// What the last step 2 decided, but for what is local.
+    applied: Policy,
+    outbox: Option<Vec<u8>>,
+    changed: bool,
+    next_step_1: Instant,
+    next_step_2: Instant,
+}
+
+/// What is known about a peer that has named this node.
+#[derive(Debug)]
+struct Entry {
+    alive: Instant,
+    service: std::net::SocketAddrV4,
+    functions: BTreeMap<FunctionName, Limits>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Limits {
+    /// What this node admits from the peer.
+    limit_in: u64,
+    /// What the peer admits from this node.
+    limit_out: f64,
+    weight: u64,
+}
+
+impl Recalc {
+    pub(crate) fn new(settings: &Settings, now: Instant) -> Self {
+        Self {
+            entries: BTreeMap::new(),
+            counted: BTreeMap::new(),
+            elapsed: Duration::ZERO,
+            rates: BTreeMap::new(),
+            overloaded: BTreeSet::new(),
+            applied: Policy::default(),
+            outbox: None,
+            changed: false,
+            next_step_1: now + settings.period,
+            next_step_2: now + settings.period + settings.period / 2,
+        }
+    }
+
+    fn step_1(&mut self, local: &Local, now: Instant) {
+        self.expire(local, now);
+        self.close_count();
+        self.overloaded.clear();
+        for (name, spec) in &local.functions {
+            let maxrate = spec.capacity_rps.floor();
+            match self.rates.get(name) {
+                Some(&rate) if rate >= maxrate => {
+                    self.overloaded.insert(name.clone());
+                    self.limits(name).for_each(|limits| limits.limit_in = 0);
+                }
+                rate => self.offer(name, (maxrate - rate.map_or(0.0, |rate| rate.floor())) as u64),
+            }
+        }
+        self.publish(local);
+    }
+
+    /// Offers the margin of an underloaded function in equal whole parts to all who have it.
+    fn offer(&mut self, name: &FunctionName, margin: u64) {
+        let peers = self.limits(name).count() as u64;
+        for limits in self.limits(name) {
+            limits.weight = 0;
+            limits.limit_in = margin / peers;
+        }
+    }
+
+    fn step_2(&mut self, local: &Local, now: Instant) {
+        self.expire(local, now);
+        for name in std::mem::take(&mut self.overloaded) {
+            let offered: f64 = self.limits(&name).map(|limits| limits.limit_out).sum();
+            let total = if offered > 0.0 { offered } else { 1.0 };
+            for limits in self.limits(&name) {
+                limits.weight = (limits.limit_out * 100.0 / total) as u64;
+            }
+            self.overloaded.insert(name);
+        }
+        self.applied = self.decided(local);
+        self.changed = true;
+    }
+
+    fn limits<'a>(&'a mut self, name: &'a FunctionName) -> impl Iterator<Item = &'a mut Limits> {
+        self.entries
+            .values_mut()
+            .filter_map(move |entry| entry.functions.get_mut(name))
+    }
+
+    fn close_count(&mut self) {
+        if self.elapsed.is_zero() {
+            return;
+        }
+        let elapsed_s = std::mem::take(&mut self.elapsed).as_secs_f64();
+        let counted = std::mem::take(&mut self.counted)
+            .into_iter()
+            .filter(|&(_, count)| count > 0);
+        self.rates = counted
+            .map(|(name, count)| (name, count as f64 / elapsed_s))
+            .collect();
+    }
+
+    /// Expired is what has not been heard of for a period and a fifth.
+    fn expire(&mut self, local: &Local, now: Instant) {
+        let validity = local.settings.period + local.settings.period / 5;
+        self.entries.retain(|_, entry| entry.alive + validity >= now);
+    }
+
+    fn publish(&mut self, local: &Local) {
+        let limits = local
+            .connected
+            .keys()
+            .take(PEERS_MAX)
+            .map(|id| (id.clone(), self.offers_to(local, id)));
+        self.outbox = Some(encode_offer(local.settings.service, limits.collect()));
+    }
+
+    fn offers_to(&self, local: &Local, id: &NodeId) -> BTreeMap<FunctionName, u64> {
+        let entry = self.entries.get(id);
+        let limit_in = |name| {
+            entry
+                .and_then(|entry| entry.functions.get(name))
+                .map_or(0, |limits| limits.limit_in)
+        };
+        let names = local.functions.keys().take(FUNCTIONS_MAX);
+        names.map(|name| (name.clone(), limit_in(name))).collect()
+    }
+
+    fn decided(&self, local: &Local) -> Policy {
+        let told = self.entries.values().flat_map(|entry| entry.functions.keys());
+        let names: BTreeSet<&FunctionName> = local.functions.keys().chain(told).collect();
+        let peers = self.entries.iter().map(|(id, entry)| {
+            (
+                id.clone(),
+                Peer {
+                    service: entry.service,
+                },
+            )
+        });
+        Policy {
+            functions: names
+                .into_iter()
+                .map(|name| (name.clone(), self.decided_for(name)))
+                .collect(),
+            peers: peers.collect(),
+        }
+    }
+
+    fn decided_for(&self, name: &FunctionName) -> FunctionPolicy {
+        let having = self
+            .entries
+            .iter()
+            .filter_map(|(id, entry)| Some((id, entry.functions.get(name)?)));
+        let having: Vec<(&NodeId, &Limits)> = having.collect();
+        let total: u64 = having.iter().map(|(_, limits)| limits.weight).sum();
+        let route = |weight: u64| Route {
+            weight: weight as f64 / total as f64,
+            cap_rps: f64::INFINITY,
+        };
+        let weighted = having.iter().filter(|(_, limits)| limits.weight > 0);
+        let admitted = having.iter().filter(|(_, limits)| limits.limit_in > 0);
+        FunctionPolicy {
+            routes: weighted
+                .map(|&(id, limits)| (id.clone(), route(limits.weight)))
+                .collect(),
+            admit: admitted
+                .map(|&(id, limits)| (id.clone(), limits.limit_in as f64))
+                .collect(),
+            ..FunctionPolicy::default()
+        }
+    }
+}
+
+impl Strategy for Recalc {
+    fn handle_counters(&mut self, counters: &Counters) {
+        self.elapsed += counters.elapsed;
+        for (name, counted) in &counters.functions {
+            if self.counted.len() < 2 * FUNCTIONS_MAX || self.counted.contains_key(name) {
+                *self.counted.entry(name.clone()).or_insert(0) += counted.user;
+            }
+        }
+    }
+
+    fn handle_functions(&mut self, _local: &Local, _now: Instant) {
+        self.changed = true;
+    }
+
+    fn handle_message(
+        &mut self,
+        local: &Local,
+        now: Instant,
+        from: &NodeId,
+        body: &[u8],
+    ) -> Result<(), Rejection> {
+        let mut offer = match Message::decode(body)? {
+            Message::Offer(offer) => offer,
+            Message::State(_) => return Err(Rejection::OtherStrategy),
+        };
+        let limits = offer
+            .limits
+            .remove(&local.settings.node)
+            .ok_or(Rejection::NotAddressed)?;
+        if self.entries.len() >= PEERS_MAX && !self.entries.contains_key(from) {
+            return Err(Rejection::TableFull);
+        }
+        let before = self
+            .entries
+            .remove(from)
+            .map(|entry| entry.functions)
+            .unwrap_or_default();
+        let functions = limits.into_iter().map(|(name, limit_out)| {
+            let kept = before.get(&name).copied().unwrap_or_default();
+            (name, Limits { limit_out, ..kept })
+        });
+        let entry = Entry {
+            alive: now,
+            service: offer.service,
+            functions: functions.collect(),
+        };
+        self.entries.insert(from.clone(), entry);
+        Ok(())
+    }
+
+    fn handle_peer_up(&mut self, _local: &Local, _now: Instant, _id: &NodeId) {}
+
+    fn handle_peer_down(&mut self, _now: Instant, id: &NodeId) {
+        self.entries.remove(id);
+        self.applied.peers.remove(id);
+        for function in self.applied.functions.values_mut() {
+            function.routes.remove(id);
+            function.admit.remove(id);
+            let total: f64 = function.routes.values().map(|route| route.weight).sum();
+            function
+                .routes
+                .values_mut()
+                .for_each(|route| route.weight /= total);
+        }
+        self.changed = true;
+    }
+
+    fn handle_timeout(&mut self, local: &Local, now: Instant) {
+        if now >= self.next_step_1 {
+            self.next_step_1 = next_after(self.next_step_1, local.settings.period, now);
+            self.step_1(local, now);
+        }
+        if now >= self.next_step_2 {
+            self.next_step_2 = next_after(self.next_step_2, local.settings.period, now);
+            self.step_2(local, now);
+        }
+    }
+
+    fn poll_timeout(&self) -> Instant {
+        self.next_step_1.min(self.next_step_2)
+    }
+
+    fn poll_publish(&mut self) -> Option<Vec<u8>> {
+        self.outbox.take()
+    }
+
+    fn poll_policy(&mut self, local: &Local) -> Option<Policy> {
+        std::mem::take(&mut self.changed).then(|| {
+            let mut policy = self.applied.clone();
+            for (name, function) in &mut policy.functions {
+                (function.hosted, function.local_rps) = own_part(local, name);
+            }
+            for name in local.functions.keys() {
+                let function = policy.functions.entry(name.clone()).or_default();
+                (function.hosted, function.local_rps) = own_part(local, name);
+            }
+            policy
+        })
+    }
+
+    fn demand_rps(&self, function: &FunctionName) -> f64 {
+        self.rates.get(function).copied().unwrap_or(0.0)
+    }
+
+    fn known(&self) -> BTreeMap<NodeId, Known> {
+        self.entries
+            .iter()
+            .map(|(id, entry)| (id.clone(), entry.known()))
+            .collect()
+    }
+}
+
+impl Entry {
+    fn known(&self) -> Known {
+        let functions = self.functions.iter().map(|(name, limits)| {
+            let status = PeerFunctionStatus {
+                offer_rps: Some(limits.limit_out),
+                ..PeerFunctionStatus::default()
+            };
+            (name.clone(), status)
+        });
+        Known {
+            service: self.service,
+            heard: self.alive,
+            functions: functions.collect(),
+        }
+    }
+}
+
+fn own_part(local: &Local, name: &FunctionName) -> (bool, f64) {
+    local
+        .functions
+        .get(name)
+        .map_or((false, 0.0), |spec| (true, spec.capacity_rps.floor()))
+}

@@ -1,0 +1,102 @@
+//! Coarse round-trip times, so that small changes do not move traffic.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Upper bounds of the bands but the last. Each is four times the one before: a rack, a site, a region, a
+/// continent, the rest. Inside a band, a difference in latency is not worth an uneven load.
+const UPPER_BOUNDS_MS: [f64; 4] = [2.0, 8.0, 32.0, 128.0];
+/// How far beyond its band a round-trip time must be to leave it, so that jitter at a bound does not move traffic.
+const HYSTERESIS: f64 = 1.25;
+
+/// A class of round-trip times; smaller is nearer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "u8", into = "u8")]
+pub(crate) struct RttBand(u8);
+
+#[derive(Debug, thiserror::Error)]
+#[error("{0} is not a latency band")]
+pub(crate) struct NoSuchBand(u8);
+
+impl RttBand {
+    /// The band of everything far away and of everything not measured: who wants to be near must show it.
+    pub(crate) const FARTHEST: Self = Self(UPPER_BOUNDS_MS.len() as u8);
+
+    /// The band of a round-trip time, given the band it was in before.
+    pub(crate) fn of(rtt: Duration, previous: Option<Self>) -> Self {
+        let rtt_ms = rtt.as_secs_f64() * 1e3;
+        match previous {
+            Some(band) if band.nearly_holds(rtt_ms) => band,
+            _ => Self::at(rtt_ms),
+        }
+    }
+
+    /// All bands, nearest first.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        (0..=Self::FARTHEST.0).map(Self)
+    }
+
+    fn at(rtt_ms: f64) -> Self {
+        Self(
+            UPPER_BOUNDS_MS
+                .iter()
+                .take_while(|&&bound| rtt_ms >= bound)
+                .count() as u8,
+        )
+    }
+
+    fn nearly_holds(self, rtt_ms: f64) -> bool {
+        Self::at(rtt_ms * HYSTERESIS) >= self && Self::at(rtt_ms / HYSTERESIS) <= self
+    }
+}
+
+impl TryFrom<u8> for RttBand {
+    type Error = NoSuchBand;
+
+    fn try_from(value: u8) -> Result<Self, NoSuchBand> {
+        if value <= Self::FARTHEST.0 {
+            Ok(Self(value))
+        } else {
+            Err(NoSuchBand(value))
+        }
+    }
+}
+
+impl From<RttBand> for u8 {
+    fn from(band: RttBand) -> u8 {
+        band.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bands_grow_with_the_round_trip_time() {
+        check(0.1, None, 0);
+        check(1.99, None, 0);
+        check(2.0, None, 1);
+        check(31.9, None, 2);
+        check(128.0, None, 4);
+        check(9000.0, None, 4);
+    }
+
+    #[test]
+    fn jitter_at_a_bound_does_not_change_the_band() {
+        check(2.4, Some(0), 0);
+        check(2.6, Some(0), 1);
+        check(1.7, Some(1), 1);
+        check(1.5, Some(1), 0);
+        check(90.0, Some(0), 3);
+    }
+
+    #[track_caller]
+    fn check(rtt_ms: f64, previous: Option<u8>, want: u8) {
+        assert_eq!(
+            RttBand::of(Duration::from_secs_f64(rtt_ms / 1e3), previous.map(RttBand)),
+            RttBand(want)
+        );
+    }
+}

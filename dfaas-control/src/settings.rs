@@ -1,0 +1,84 @@
+//! What the operator decides about a node's mind.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddrV4;
+use std::time::Duration;
+
+use crate::function_spec::{FunctionSpec, LabelError};
+use crate::message::RATE_RPS_MAX;
+use crate::names::NodeId;
+use crate::strategy::StrategyKind;
+
+/// Shortest period: ten times shorter already means a hundred messages a second from every node.
+const PERIOD_MIN: Duration = Duration::from_millis(100);
+/// Longest period: an hour without news is no federation. The reference runs at a minute.
+pub(crate) const PERIOD_MAX: Duration = Duration::from_secs(3600);
+
+/// What the operator decides.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// This node's identity.
+    pub node: NodeId,
+    /// A number that grows from one start of this node to the next, such as the seconds since 1970 at start.
+    /// Peers tell a restarted node from a delayed message by it.
+    pub incarnation: u64,
+    /// The address and port at which peers reach this node's functions.
+    pub service: SocketAddrV4,
+    /// How often the node tells its peers about itself.
+    pub period: Duration,
+    /// How the excess is distributed.
+    pub strategy: StrategyKind,
+    /// The capacity of a function without a usable `dfaas.maxrate` label, in requests per second.
+    pub default_capacity_rps: f64,
+}
+
+/// Why settings cannot be used.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum SettingsError {
+    /// The period is too short or too long.
+    #[error("period of {0:?} is not between {PERIOD_MIN:?} and {PERIOD_MAX:?}")]
+    Period(Duration),
+    /// The default capacity is not a rate.
+    #[error("default capacity of {0} req/s is not between 0 and {RATE_RPS_MAX}")]
+    DefaultCapacity(f64),
+    /// Peers cannot reach a function at this address.
+    #[error("peers cannot reach {0}")]
+    Service(SocketAddrV4),
+}
+
+impl Settings {
+    /// Tells everything that is wrong with the settings.
+    pub fn errors(&self) -> Vec<SettingsError> {
+        let mut errors = Vec::new();
+        if !(PERIOD_MIN..=PERIOD_MAX).contains(&self.period) {
+            errors.push(SettingsError::Period(self.period));
+        }
+        if !(0.0..=RATE_RPS_MAX).contains(&self.default_capacity_rps) {
+            errors.push(SettingsError::DefaultCapacity(self.default_capacity_rps));
+        }
+        if !is_reachable(self.service) {
+            errors.push(SettingsError::Service(self.service));
+        }
+        errors
+    }
+
+    /// Reads a function's labels; where they do not tell its capacity, the default stands in and the error says
+    /// what to warn about.
+    pub fn function_spec(&self, labels: &BTreeMap<String, String>) -> (FunctionSpec, Option<LabelError>) {
+        match FunctionSpec::from_labels(labels) {
+            Ok(spec) => (spec, None),
+            Err(err) => (
+                FunctionSpec {
+                    capacity_rps: self.default_capacity_rps,
+                },
+                Some(err),
+            ),
+        }
+    }
+}
+
+/// Tells whether a request can be sent to this address at all.
+pub(crate) fn is_reachable(service: SocketAddrV4) -> bool {
+    let ip = service.ip();
+    service.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !ip.is_broadcast()
+}

@@ -1,0 +1,124 @@
+//! Ways to distribute the excess.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Debug, Display, Formatter};
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::counters::Counters;
+use crate::function_spec::FunctionSpec;
+use crate::message::Rejection;
+use crate::names::{FunctionName, NodeId};
+use crate::policy::Policy;
+use crate::settings::Settings;
+use crate::status::PeerFunctionStatus;
+
+/// A way to distribute the excess.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StrategyKind {
+    /// Every node computes the same allocation of surplus to deficits from what all have told.
+    WaterFilling,
+    /// The algorithm of the Go agents: equal offers to all peers, in two steps half a period apart.
+    Recalc,
+}
+
+/// A name that no strategy has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no strategy is called {0:?}; there are water-filling (waterfilling) and recalc (recalcstrategy)")]
+pub struct UnknownStrategy(pub String);
+
+impl FromStr for StrategyKind {
+    type Err = UnknownStrategy;
+
+    fn from_str(name: &str) -> Result<Self, UnknownStrategy> {
+        match name {
+            "water-filling" | "waterfilling" => Ok(Self::WaterFilling),
+            "recalc" | "recalcstrategy" => Ok(Self::Recalc),
+            _ => Err(UnknownStrategy(name.to_owned())),
+        }
+    }
+}
+
+impl Display for StrategyKind {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::WaterFilling => "water-filling",
+            Self::Recalc => "recalc",
+        })
+    }
+}
+
+/// What a node knows about itself and its connections, whatever the strategy.
+#[derive(Debug)]
+pub(crate) struct Local {
+    pub(crate) settings: Settings,
+    pub(crate) functions: BTreeMap<FunctionName, FunctionSpec>,
+    /// Live connections and their round-trip times, where measured.
+    pub(crate) connected: BTreeMap<NodeId, Option<Duration>>,
+}
+
+/// What a strategy knows about a peer.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Known {
+    pub(crate) service: std::net::SocketAddrV4,
+    pub(crate) heard: Instant,
+    pub(crate) functions: BTreeMap<FunctionName, PeerFunctionStatus>,
+}
+
+/// A strategy keeps what peers told and decides from it.
+///
+/// Methods only note what happened; `poll_publish` and `policy` tell what follows.
+pub(crate) trait Strategy: Debug + Send + Sync {
+    fn handle_counters(&mut self, counters: &Counters);
+    /// The functions in `local` are others than before.
+    fn handle_functions(&mut self, local: &Local, now: Instant);
+    fn handle_message(
+        &mut self,
+        local: &Local,
+        now: Instant,
+        from: &NodeId,
+        body: &[u8],
+    ) -> Result<(), Rejection>;
+    fn handle_peer_up(&mut self, local: &Local, now: Instant, id: &NodeId);
+    fn handle_peer_down(&mut self, now: Instant, id: &NodeId);
+    fn handle_timeout(&mut self, local: &Local, now: Instant);
+    fn poll_timeout(&self) -> Instant;
+    /// The newest message to publish, once. An older one that nobody fetched is superseded.
+    fn poll_publish(&mut self) -> Option<Vec<u8>>;
+    /// The policy, if something happened since the last call that may change it.
+    fn poll_policy(&mut self, local: &Local) -> Option<Policy>;
+    fn demand_rps(&self, function: &FunctionName) -> f64;
+    fn known(&self) -> BTreeMap<NodeId, Known>;
+}
+
+/// The first point of the raster `at`, `at + step`, … after `now`; the raster starts anew if a point was missed.
+pub(crate) fn next_after(at: Instant, step: Duration, now: Instant) -> Instant {
+    let next = at + step;
+    if next > now { next } else { now + step }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strategies_go_by_several_names() {
+        assert_eq!("water-filling".parse(), Ok(StrategyKind::WaterFilling));
+        assert_eq!("waterfilling".parse(), Ok(StrategyKind::WaterFilling));
+        assert_eq!("recalc".parse(), Ok(StrategyKind::Recalc));
+        assert_eq!("recalcstrategy".parse(), Ok(StrategyKind::Recalc));
+        assert_eq!(
+            StrategyKind::WaterFilling.to_string().parse(),
+            Ok(StrategyKind::WaterFilling)
+        );
+    }
+
+    #[test]
+    fn an_unknown_name_is_answered_with_the_known_ones() {
+        let err = "rlagentstrategy".parse::<StrategyKind>().unwrap_err().to_string();
+        assert!(err.contains("rlagentstrategy") && err.contains("water-filling") && err.contains("recalc"));
+    }
+}

@@ -1,0 +1,427 @@
+//! Water-filling: every node computes the same allocation from the newest states of all.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use crate::counters::Counters;
+use crate::message::{FUNCTIONS_MAX, FunctionState, Message, NodeState, PEERS_MAX, Rejection};
+use crate::meter::{Meter, to_milli};
+use crate::names::{FunctionName, NodeId};
+use crate::policy::{FunctionPolicy, Peer, Policy, Route};
+use crate::rtt_band::RttBand;
+use crate::settings::Settings;
+use crate::status::PeerFunctionStatus;
+use crate::strategy::{Known, Local, Strategy, next_after};
+
+use self::allocation::{Allocation, Load, RATE_RPS_MIN};
+
+mod allocation;
+
+/// How often counters are looked at within a period, to notice a surge before the period ends.
+const SAMPLES_PER_PERIOD: u32 = 10;
+/// How many periods of its sender a state is believed: two messages may be lost before a node counts as dead, and
+/// yet nothing is sent to it after three periods, late timers included.
+const STALE_PERIODS: f64 = 2.5;
+/// How many own periods the version of a vanished node is remembered, so that a delayed message cannot revive it.
+const FORGET_PERIODS: u32 = 10;
+
+/// The strategy's memory.
+#[derive(Debug)]
+pub(crate) struct WaterFilling {
+    meters: BTreeMap<FunctionName, Meter>,
+    /// Time covered by counters that are not yet in a sample.
+    pending: Duration,
+    nodes: BTreeMap<NodeId, Node>,
+    /// This node's state as the peers know it.
+    published: Option<NodeState>,
+    sequence: u64,
+    outbox: Option<Vec<u8>>,
+    /// A reason to publish before the period ends, acted upon with the next sample.
+    publish_soon: bool,
+    changed: bool,
+    next_sample: Instant,
+    next_period: Instant,
+}
+
+/// What is known about another node.
+#[derive(Debug)]
+struct Node {
+    version: (u64, u64),
+    heard: Instant,
+    /// Absent once stale or lost.
+    state: Option<NodeState>,
+    lost: Option<Instant>,
+}
+
+impl WaterFilling {
+    pub(crate) fn new(settings: &Settings, now: Instant) -> Self {
+        Self {
+            meters: BTreeMap::new(),
+            pending: Duration::ZERO,
+            nodes: BTreeMap::new(),
+            published: None,
+            sequence: 0,
+            outbox: None,
+            publish_soon: false,
+            changed: false,
+            next_sample: now + settings.period / SAMPLES_PER_PERIOD,
+            next_period: now + settings.period,
+        }
+    }
+
+    /// Looks for surges; tells whether there is one.
+    fn close_sample(&mut self, local: &Local) -> bool {
+        if self.pending.is_zero() {
+            return false;
+        }
+        let elapsed = std::mem::take(&mut self.pending);
+        let mut surge = false;
+        for meter in self.meters.values_mut() {
+            surge |= meter.close_sample(elapsed, local.settings.period);
+        }
+        surge
+    }
+
+    fn close_period(&mut self, local: &Local) {
+        let known: BTreeSet<FunctionName> = self.functions(local).into_iter().cloned().collect();
+        self.meters.retain(|name, _| known.contains(name));
+        for meter in self.meters.values_mut() {
+            meter.close_period(local.settings.period);
+        }
+    }
+
+    fn publish(&mut self, local: &Local) {
+        self.sequence += 1;
+        let state = NodeState {
+            version: (local.settings.incarnation, self.sequence),
+            service: local.settings.service,
+            period: local.settings.period,
+            functions: self.own_functions(local),
+            bands: self.own_bands(local),
+        };
+        self.outbox = Some(state.encode());
+        self.published = Some(state);
+        self.publish_soon = false;
+        self.changed = true;
+    }
+
+    /// What this node hosts, and what its users ask for although it does not.
+    fn own_functions(&self, local: &Local) -> BTreeMap<FunctionName, FunctionState> {
+        let state = |name: &FunctionName| FunctionState {
+            capacity_rps: local
+                .functions
+                .get(name)
+                .map_or(0.0, |spec| to_milli(spec.capacity_rps)),
+            demand_rps: self.demand_rps(name),
+            service_time_p95_s: self.service_time_s(name),
+        };
+        let is_worth_telling = |name: &FunctionName| {
+            local.functions.contains_key(name)
+                || self.meters.get(name).is_some_and(|meter| meter.rate_rps() > 0.0)
+        };
+        let names = self
+            .functions(local)
+            .into_iter()
+            .filter(|name| is_worth_telling(name));
+        names
+            .take(FUNCTIONS_MAX)
+            .map(|name| (name.clone(), state(name)))
+            .collect()
+    }
+
+    fn service_time_s(&self, name: &FunctionName) -> Option<f64> {
+        let time_s = self.meters.get(name)?.service_time_p95?.as_secs_f64();
+        // Microseconds are enough, and short in a message.
+        Some((time_s * 1e6).round() / 1e6)
+    }
+
+    /// The measured latency bands, but for the farthest, which is assumed where nothing is told.
+    fn own_bands(&self, local: &Local) -> BTreeMap<NodeId, RttBand> {
+        let before = |id| {
+            self.published
+                .as_ref()
+                .and_then(|state| state.bands.get(id).copied())
+        };
+        let measured = local.connected.iter().filter_map(|(id, rtt)| Some((id, (*rtt)?)));
+        let bands = measured.map(|(id, rtt)| (id.clone(), RttBand::of(rtt, before(id))));
+        bands
+            .filter(|&(_, band)| band < RttBand::FARTHEST)
+            .take(PEERS_MAX)
+            .collect()
+    }
+
+    /// The functions hosted here or by a live peer.
+    fn functions<'a>(&'a self, local: &'a Local) -> BTreeSet<&'a FunctionName> {
+        let states = self.nodes.values().filter_map(|node| node.state.as_ref());
+        let told = states.flat_map(|state| &state.functions);
+        let hosted = told
+            .filter(|(_, function)| function.capacity_rps > 0.0)
+            .map(|(name, _)| name);
+        local.functions.keys().chain(hosted).collect()
+    }
+
+    fn expire(&mut self, local: &Local, now: Instant) {
+        let forget_after = local.settings.period * FORGET_PERIODS;
+        for node in self.nodes.values_mut() {
+            if node.stale_at().is_some_and(|at| at <= now) {
+                node.state = None;
+                self.changed = true;
+            }
+        }
+        self.nodes
+            .retain(|_, node| node.state.is_some() || now < node.heard + forget_after);
+    }
+
+    fn policy(&self, local: &Local) -> Policy {
+        let live = self.live(local);
+        let me = live.iter().position(|&(id, _)| id == &local.settings.node);
+        let band = |i: usize, j: usize| band_between(live[i], live[j]);
+        let functions = self.functions(local).into_iter().map(|name| {
+            let mut policy = own_part(local, name);
+            if let Some(me) = me {
+                let loads: Vec<Load> = live.iter().map(|(_, state)| load(state, name)).collect();
+                let allocation = Allocation::new(&loads, band);
+                policy.routes = routes(&live, &allocation, me);
+                policy.admit = admissions(&live, &allocation, me);
+            }
+            (name.clone(), policy)
+        });
+        let others = live.iter().filter(|&&(id, _)| id != &local.settings.node);
+        Policy {
+            functions: functions.collect(),
+            peers: others
+                .map(|&(id, state)| {
+                    (
+                        id.clone(),
+                        Peer {
+                            service: state.service,
+                        },
+                    )
+                })
+                .collect(),
+        }
+    }
+
+    /// The newest states of all live nodes in the order of their ids, this node's published one among them.
+    fn live<'a>(&'a self, local: &'a Local) -> Vec<(&'a NodeId, &'a NodeState)> {
+        let peers = self
+            .nodes
+            .iter()
+            .filter_map(|(id, node)| Some((id, node.state.as_ref()?)));
+        let own = self.published.iter().map(|state| (&local.settings.node, state));
+        peers.chain(own).collect::<BTreeMap<_, _>>().into_iter().collect()
+    }
+}
+
+impl Strategy for WaterFilling {
+    fn handle_counters(&mut self, counters: &Counters) {
+        self.pending += counters.elapsed;
+        for (name, counted) in &counters.functions {
+            // The data plane counts what the policy names, so more than this is a mistake of the shell.
+            if self.meters.len() >= 2 * FUNCTIONS_MAX && !self.meters.contains_key(name) {
+                continue;
+            }
+            let meter = self.meters.entry(name.clone()).or_default();
+            meter.add(counted.user);
+            meter.service_time_p95 = counted.service_time_p95.or(meter.service_time_p95);
+        }
+    }
+
+    fn handle_functions(&mut self, local: &Local, _now: Instant) {
+        self.publish(local);
+    }
+
+    fn handle_message(
+        &mut self,
+        local: &Local,
+        now: Instant,
+        from: &NodeId,
+        body: &[u8],
+    ) -> Result<(), Rejection> {
+        let state = match Message::decode(body)? {
+            Message::State(state) => state,
+            Message::Offer(_) => return Err(Rejection::OtherStrategy),
+        };
+        match self.nodes.get(from) {
+            Some(node) => node.check(state.version, now, local.settings.period)?,
+            None if self.nodes.len() >= PEERS_MAX => return Err(Rejection::TableFull),
+            // A newcomer must hear of this node before its next period to send it anything.
+            None => self.publish_soon = true,
+        }
+        let node = Node {
+            version: state.version,
+            heard: now,
+            state: Some(state),
+            lost: None,
+        };
+        self.nodes.insert(from.clone(), node);
+        self.changed = true;
+        Ok(())
+    }
+
+    fn handle_peer_up(&mut self, _local: &Local, _now: Instant, id: &NodeId) {
+        if let Some(node) = self.nodes.get_mut(id) {
+            node.lost = None;
+        }
+        self.publish_soon = true;
+    }
+
+    fn handle_peer_down(&mut self, now: Instant, id: &NodeId) {
+        if let Some(node) = self.nodes.get_mut(id) {
+            node.state = None;
+            node.lost = Some(now);
+            self.changed = true;
+        }
+    }
+
+    fn handle_timeout(&mut self, local: &Local, now: Instant) {
+        self.expire(local, now);
+        let period = local.settings.period;
+        if now < self.next_sample && now < self.next_period {
+            return;
+        }
+        self.next_sample = next_after(self.next_sample, period / SAMPLES_PER_PERIOD, now);
+        let mut due = self.close_sample(local) || self.publish_soon;
+        if now >= self.next_period {
+            self.next_period = next_after(self.next_period, period, now);
+            self.next_sample = now + period / SAMPLES_PER_PERIOD;
+            self.close_period(local);
+            due = true;
+        }
+        if due {
+            self.publish(local);
+        }
+    }
+
+    fn poll_timeout(&self) -> Instant {
+        let expiries = self.nodes.values().filter_map(Node::stale_at);
+        expiries
+            .chain([self.next_period])
+            .fold(self.next_sample, Instant::min)
+    }
+
+    fn poll_publish(&mut self) -> Option<Vec<u8>> {
+        self.outbox.take()
+    }
+
+    fn poll_policy(&mut self, local: &Local) -> Option<Policy> {
+        std::mem::take(&mut self.changed).then(|| self.policy(local))
+    }
+
+    fn demand_rps(&self, function: &FunctionName) -> f64 {
+        self.meters.get(function).map_or(0.0, Meter::rate_rps)
+    }
+
+    fn known(&self) -> BTreeMap<NodeId, Known> {
+        let live = self
+            .nodes
+            .iter()
+            .filter_map(|(id, node)| Some((id, node.heard, node.state.as_ref()?)));
+        live.map(|(id, heard, state)| (id.clone(), known(heard, state)))
+            .collect()
+    }
+}
+
+impl Node {
+    fn stale_at(&self) -> Option<Instant> {
+        self.state
+            .as_ref()
+            .map(|state| self.heard + state.period.mul_f64(STALE_PERIODS))
+    }
+
+    /// Checks whether a state of this version may replace what is known.
+    fn check(&self, version: (u64, u64), now: Instant, hold: Duration) -> Result<(), Rejection> {
+        if version <= self.version {
+            return Err(Rejection::Outdated);
+        }
+        // What a lost node said last may still be on its way through others. A restarted one is new.
+        let restarted = version.0 > self.version.0;
+        match self.lost {
+            Some(lost) if !restarted && now < lost + hold => Err(Rejection::SenderGone),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn known(heard: Instant, state: &NodeState) -> Known {
+    let functions = state.functions.iter().map(|(name, function)| {
+        let status = PeerFunctionStatus {
+            capacity_rps: Some(function.capacity_rps),
+            demand_rps: Some(function.demand_rps),
+            offer_rps: None,
+            service_time_p95_s: function.service_time_p95_s,
+        };
+        (name.clone(), status)
+    });
+    Known {
+        service: state.service,
+        heard,
+        functions: functions.collect(),
+    }
+}
+
+/// The band of two nodes: what both say, or one; if they differ, the farther.
+fn band_between(a: (&NodeId, &NodeState), b: (&NodeId, &NodeState)) -> RttBand {
+    let told = [a.1.bands.get(b.0), b.1.bands.get(a.0)];
+    told.into_iter()
+        .flatten()
+        .max()
+        .copied()
+        .unwrap_or(RttBand::FARTHEST)
+}
+
+fn load(state: &NodeState, name: &FunctionName) -> Load {
+    let function = state.functions.get(name).copied().unwrap_or_default();
+    Load {
+        capacity_rps: function.capacity_rps,
+        demand_rps: function.demand_rps,
+    }
+}
+
+/// Local first: a node's own users may use all its capacity; peers are offered only what they left.
+fn own_part(local: &Local, name: &FunctionName) -> FunctionPolicy {
+    let spec = local.functions.get(name);
+    FunctionPolicy {
+        local_rps: spec.map_or(0.0, |spec| spec.capacity_rps),
+        hosted: spec.is_some(),
+        ..FunctionPolicy::default()
+    }
+}
+
+/// Where node `me` sends its excess: by what is placed; if nothing is, by its stand-by credit.
+fn routes(live: &[(&NodeId, &NodeState)], allocation: &Allocation, me: usize) -> BTreeMap<NodeId, Route> {
+    let usable: Vec<usize> = (0..live.len())
+        .filter(|&j| allocation.cap_rps(me, j) >= RATE_RPS_MIN)
+        .collect();
+    let placed = |j: usize| allocation.placed_rps(me, j);
+    let cap = |j: usize| allocation.cap_rps(me, j);
+    let placed_total: f64 = usable.iter().map(|&j| placed(j)).sum();
+    let cap_total: f64 = usable.iter().map(|&j| cap(j)).sum();
+    let weight = |j| {
+        if placed_total > 0.0 {
+            placed(j) / placed_total
+        } else {
+            cap(j) / cap_total
+        }
+    };
+    usable
+        .iter()
+        .map(|&j| {
+            (
+                live[j].0.clone(),
+                Route {
+                    weight: weight(j),
+                    cap_rps: cap(j),
+                },
+            )
+        })
+        .collect()
+}
+
+/// What node `me` admits: exactly what the others compute as their caps.
+fn admissions(live: &[(&NodeId, &NodeState)], allocation: &Allocation, me: usize) -> BTreeMap<NodeId, f64> {
+    let caps = (0..live.len()).map(|i| (i, allocation.cap_rps(i, me)));
+    caps.filter(|&(_, cap)| cap >= RATE_RPS_MIN)
+        .map(|(i, cap)| (live[i].0.clone(), cap))
+        .collect()
+}
