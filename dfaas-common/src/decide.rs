@@ -1,0 +1,163 @@
+//! The decision about a request: serve it, send it on, or refuse it.
+
+use crate::maps::{Function, Target};
+
+/// How often another target is drawn when the first one's cap is reached.
+pub const DRAWS: u32 = 4;
+
+/// The data plane's own answers, by their number in the map `REPLIES`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Answer {
+    /// 200: the node is there.
+    Root = 0,
+    /// 400: not HTTP/1.1.
+    Malformed = 1,
+    /// 403: a path outside of `/function/`.
+    Forbidden = 2,
+    /// 403: a `DFaaS-Node-ID` that is not of this federation.
+    Stranger = 3,
+    /// 404: no such function.
+    NotFound = 4,
+    /// 429: the sending node is over its limit.
+    OverLimit = 5,
+    /// 431: the head does not fit.
+    HeadTooLong = 6,
+    /// 503: nobody has room.
+    Unavailable = 7,
+}
+
+/// How many answers there are.
+pub const ANSWERS: usize = 8;
+
+impl Answer {
+    /// All answers, in the order of their numbers.
+    pub const ALL: [Self; ANSWERS] = [
+        Self::Root,
+        Self::Malformed,
+        Self::Forbidden,
+        Self::Stranger,
+        Self::NotFound,
+        Self::OverLimit,
+        Self::HeadTooLong,
+        Self::Unavailable,
+    ];
+
+    /// The whole response. The connection ends with it (RFC 9112, section 9.6).
+    #[must_use]
+    pub const fn response(self) -> &'static str {
+        match self {
+            Self::Root => concat!(
+                "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 46\r\nConnection: close\r\n\r\n",
+                "dfaas: call a function at /function/<its name>"
+            ),
+            Self::Malformed => concat!(
+                "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 29\r\nConnection: close\r\n\r\n",
+                "dfaas: not a HTTP/1.1 request"
+            ),
+            Self::Forbidden => concat!(
+                "HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain\r\nContent-Length: 43\r\nConnection: close\r\n\r\n",
+                "dfaas: only /function/<name> is open to you"
+            ),
+            Self::Stranger => concat!(
+                "HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain\r\nContent-Length: 46\r\nConnection: close\r\n\r\n",
+                "dfaas: DFaaS-Node-ID is not of this federation"
+            ),
+            Self::NotFound => concat!(
+                "HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\nContent-Length: 44\r\nConnection: close\r\n\r\n",
+                "dfaas: no node known here runs this function"
+            ),
+            Self::OverLimit => concat!(
+                "HTTP/1.1 429 Too Many Requests\r\nContent-Type: text/plain\r\nContent-Length: 41\r\n",
+                "Retry-After: 1\r\nConnection: close\r\n\r\n",
+                "dfaas: over the limit offered to the node"
+            ),
+            Self::HeadTooLong => concat!(
+                "HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Type: text/plain\r\nContent-Length: 44\r\n",
+                "Connection: close\r\n\r\n",
+                "dfaas: the request's head is over 1332 bytes"
+            ),
+            Self::Unavailable => concat!(
+                "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 46\r\n",
+                "Retry-After: 1\r\nConnection: close\r\n\r\n",
+                "dfaas: this node and its peers are at capacity"
+            ),
+        }
+    }
+}
+
+/// Who sent the request, by its `DFaaS-Node-ID`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// No such field: a user.
+    User,
+    /// The peer with this index.
+    Peer(u32),
+    /// A field with an identity that is not admitted.
+    Stranger,
+}
+
+/// What is to be done with a request for a function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Serve it here.
+    Local,
+    /// Send it to the peer with this index.
+    Forward(u32, Target),
+    /// Answer it.
+    Refuse(Answer),
+}
+
+/// The state that a decision reads and changes. A token is taken only if the request then goes that way.
+pub trait Meter {
+    /// Takes a token of the function's local capacity.
+    fn take_local(&mut self, function: &Function) -> bool;
+    /// Takes a token of what this peer may send us.
+    fn take_admission(&mut self, function: &Function, peer: u32) -> bool;
+    /// Draws the next target index of the function's row.
+    fn draw(&mut self, function: &Function) -> u32;
+    /// The peer at an index, if it is there and a token of what we may send it could be taken.
+    fn take_target(&mut self, function: &Function, index: u32) -> Option<Target>;
+}
+
+/// Decides about a request for a function.
+///
+/// Users are served here while there is capacity, else by a peer, else refused. What a peer sends is served here up
+/// to its limit and never sent on.
+#[inline(always)]
+pub fn decide(function: Option<&Function>, origin: Origin, meter: &mut impl Meter) -> Decision {
+    if origin == Origin::Stranger {
+        return Decision::Refuse(Answer::Stranger);
+    }
+    let Some(function) = function else {
+        return Decision::Refuse(Answer::NotFound);
+    };
+    let is_hosted = function.hosted != 0;
+    if let Origin::Peer(peer) = origin {
+        return if !is_hosted {
+            Decision::Refuse(Answer::NotFound)
+        } else if meter.take_admission(function, peer) {
+            Decision::Local
+        } else {
+            Decision::Refuse(Answer::OverLimit)
+        };
+    }
+    if is_hosted && meter.take_local(function) {
+        return Decision::Local;
+    }
+    let mut draws = 0;
+    while draws < DRAWS {
+        draws += 1;
+        let index = meter.draw(function);
+        if index == 0 {
+            break;
+        }
+        if let Some(target) = meter.take_target(function, index) {
+            return Decision::Forward(index, target);
+        }
+    }
+    Decision::Refuse(Answer::Unavailable)
+}
+
+#[cfg(test)]
+mod tests;

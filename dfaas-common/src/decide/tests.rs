@@ -1,0 +1,195 @@
+use std::{collections::BTreeMap, vec::Vec};
+
+use super::*;
+use crate::{
+    maps::REPLY_BYTES,
+    meter::Limit,
+    pick::{SLOTS, fill, slot},
+};
+
+#[derive(Default)]
+struct Tokens {
+    local: u32,
+    admissions: BTreeMap<u32, u32>,
+    targets: BTreeMap<u32, u32>,
+    draws: u32,
+}
+
+fn take(tokens: &mut u32) -> bool {
+    let has_token = *tokens > 0;
+    *tokens = tokens.saturating_sub(1);
+    has_token
+}
+
+impl Meter for Tokens {
+    fn take_local(&mut self, _: &Function) -> bool {
+        take(&mut self.local)
+    }
+
+    fn take_admission(&mut self, _: &Function, peer: u32) -> bool {
+        self.admissions.get_mut(&peer).is_some_and(take)
+    }
+
+    fn draw(&mut self, function: &Function) -> u32 {
+        self.draws += 1;
+        u32::from(function.slots[slot(self.draws)])
+    }
+
+    fn take_target(&mut self, _: &Function, index: u32) -> Option<Target> {
+        self.targets
+            .get_mut(&index)
+            .is_some_and(take)
+            .then_some(target(index))
+    }
+}
+
+fn target(index: u32) -> Target {
+    Target {
+        address: [10, 0, 0, index as u8],
+        port: 80u16.to_be_bytes(),
+        ..Target::default()
+    }
+}
+
+fn function(hosted: bool, weights: &[(u16, f64)]) -> Function {
+    Function {
+        id: 1,
+        hosted: u32::from(hosted),
+        local: Limit::UNLIMITED,
+        slots: fill(weights),
+    }
+}
+
+#[test]
+fn a_stranger_is_refused_whatever_it_asks_for() {
+    let mut tokens = Tokens {
+        local: 9,
+        ..Tokens::default()
+    };
+    let refused = Decision::Refuse(Answer::Stranger);
+    assert_eq!(
+        decide(Some(&function(true, &[])), Origin::Stranger, &mut tokens),
+        refused
+    );
+    assert_eq!(decide(None, Origin::Stranger, &mut tokens), refused);
+    assert_eq!(tokens.local, 9);
+}
+
+#[test]
+fn an_unknown_function_is_not_found() {
+    let not_found = Decision::Refuse(Answer::NotFound);
+    assert_eq!(decide(None, Origin::User, &mut Tokens::default()), not_found);
+    assert_eq!(decide(None, Origin::Peer(1), &mut Tokens::default()), not_found);
+}
+
+#[test]
+fn users_are_served_here_first_then_by_peers_then_refused() {
+    let function = function(true, &[(1, 1.0)]);
+    let mut tokens = Tokens {
+        local: 2,
+        targets: [(1, 1)].into(),
+        ..Tokens::default()
+    };
+    let decisions: Vec<Decision> = (0..4)
+        .map(|_| decide(Some(&function), Origin::User, &mut tokens))
+        .collect();
+    assert_eq!(
+        decisions,
+        [
+            Decision::Local,
+            Decision::Local,
+            Decision::Forward(1, target(1)),
+            Decision::Refuse(Answer::Unavailable),
+        ]
+    );
+}
+
+#[test]
+fn a_function_that_only_peers_run_is_reached_there() {
+    let function = function(false, &[(3, 1.0)]);
+    let mut tokens = Tokens {
+        local: 9,
+        targets: [(3, 1)].into(),
+        ..Tokens::default()
+    };
+    assert_eq!(
+        decide(Some(&function), Origin::User, &mut tokens),
+        Decision::Forward(3, target(3))
+    );
+    assert_eq!(tokens.local, 9);
+}
+
+#[test]
+fn a_full_target_gives_way_to_another() {
+    let function = function(false, &[(1, 0.5), (2, 0.5)]);
+    for _ in 0..SLOTS {
+        let mut tokens = Tokens {
+            targets: [(1, 0), (2, 1)].into(),
+            ..Tokens::default()
+        };
+        assert_eq!(
+            decide(Some(&function), Origin::User, &mut tokens),
+            Decision::Forward(2, target(2))
+        );
+    }
+}
+
+#[test]
+fn what_a_peer_sends_is_served_up_to_its_limit_and_never_sent_on() {
+    let function = function(true, &[(2, 1.0)]);
+    let mut tokens = Tokens {
+        local: 9,
+        admissions: [(1, 1)].into(),
+        targets: [(2, 9)].into(),
+        draws: 0,
+    };
+    assert_eq!(
+        decide(Some(&function), Origin::Peer(1), &mut tokens),
+        Decision::Local
+    );
+    assert_eq!(
+        decide(Some(&function), Origin::Peer(1), &mut tokens),
+        Decision::Refuse(Answer::OverLimit)
+    );
+    assert_eq!(
+        decide(Some(&function), Origin::Peer(7), &mut tokens),
+        Decision::Refuse(Answer::OverLimit)
+    );
+    assert_eq!((tokens.local, tokens.draws), (9, 0));
+}
+
+#[test]
+fn a_peer_cannot_ask_for_what_is_not_here() {
+    let function = function(false, &[(2, 1.0)]);
+    let mut tokens = Tokens {
+        admissions: [(1, 9)].into(),
+        targets: [(2, 9)].into(),
+        ..Tokens::default()
+    };
+    assert_eq!(
+        decide(Some(&function), Origin::Peer(1), &mut tokens),
+        Decision::Refuse(Answer::NotFound)
+    );
+}
+
+#[test]
+fn answers_are_whole_responses_that_fit_their_map() {
+    for (number, answer) in Answer::ALL.into_iter().enumerate() {
+        assert_eq!(answer as usize, number);
+        let response = answer.response();
+        assert!(
+            response.len() <= REPLY_BYTES,
+            "{answer:?}: {} bytes",
+            response.len()
+        );
+        let (head, body) = response.split_once("\r\n\r\n").unwrap();
+        let mut fields = [httparse::EMPTY_HEADER; 8];
+        let mut parsed = httparse::Response::new(&mut fields);
+        assert!(parsed.parse(response.as_bytes()).unwrap().is_complete());
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("Content-Length: "))
+            .unwrap();
+        assert_eq!(length.parse(), Ok(body.len()), "{answer:?}");
+    }
+}

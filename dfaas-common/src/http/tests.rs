@@ -1,0 +1,264 @@
+use proptest::prelude::*;
+use std::{format, string::String, vec::Vec};
+
+use super::*;
+
+#[test]
+fn a_function_is_named_by_its_path() {
+    check_function(b"GET /function/figlet HTTP/1.1\r\nHost: a\r\n\r\n", "figlet");
+    check_function(
+        b"POST /function/figlet/a/b?c=d HTTP/1.1\r\nHost: a\r\n\r\nbody",
+        "figlet",
+    );
+    check_function(b"POST /function/figlet?c=/x HTTP/1.0\r\n\r\n", "figlet");
+    check_function(
+        b"GET /function/figlet.openfaas-fn HTTP/1.1\r\n\r\n",
+        "figlet.openfaas-fn",
+    );
+    check_function(b"GET /function/a HTTP/1.1\r\n\r\n", "a");
+    check_function(b"GET /function/a/../../system/functions HTTP/1.1\r\n\r\n", "a");
+}
+
+#[test]
+fn root_is_exactly_a_slash() {
+    check(b"GET / HTTP/1.1\r\n\r\n", |head| {
+        assert_eq!(head.target, Target::Root)
+    });
+    check(b"GET /? HTTP/1.1\r\n\r\n", |head| {
+        assert_eq!(head.target, Target::Other)
+    });
+}
+
+#[test]
+fn every_other_target_is_marked_as_such() {
+    for target in [
+        "/system/functions",
+        "/function",
+        "/function/",
+        "/function//figlet",
+        "/function/fig%6cet",
+        "/function/fig;let",
+        "/Function/figlet",
+        "//function/figlet",
+        "/functions/figlet",
+        "/func",
+        "http://node/function/figlet",
+        "*",
+        "/x/function/figlet",
+        "function/figlet",
+    ] {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+        check(request.as_bytes(), |head| {
+            assert_eq!(head.target, Target::Other, "{target}")
+        });
+    }
+}
+
+#[test]
+fn what_is_no_request_is_malformed() {
+    for bytes in [
+        &b"\x16\x03\x01\x02\x00"[..],
+        b"\r\nGET / HTTP/1.1\r\n\r\n",
+        b"GET  / HTTP/1.1\r\n\r\n",
+        b"GET /\tHTTP/1.1\r\n\r\n",
+        b"GET / HTTP/2.0\r\n\r\n",
+        b"GET / HTTP/1.2\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET / HTTP/1.1\n\n",
+        b"GET / HTTP/1.1\r\nHost: a\n\r\n",
+        b"GET / HTTP/1.1\r\n folded: a\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\n\tb\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\0b\r\n\r\n",
+        b"GET /\0 HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\rX: y\r\n\r\n",
+        b"GET / HTTP/1.1\r\n: empty\r\n\r\n",
+        b"GET /function/figlet\r\n\r\n",
+    ] {
+        let (progress, _) = run(bytes);
+        assert_eq!(
+            progress,
+            Progress::Malformed,
+            "{}",
+            String::from_utf8_lossy(bytes)
+        );
+    }
+}
+
+#[test]
+fn every_true_prefix_of_a_request_is_incomplete() {
+    let request = b"POST /function/figlet/x?y HTTP/1.1\r\nHost: a\r\nDFaaS-Node-ID: 12D3Koo\r\nA: b\r\n\r\n";
+    for length in 0..request.len() {
+        assert_eq!(run(&request[..length]).0, Progress::Incomplete, "{length}");
+    }
+    assert_eq!(run(request).0, Progress::Complete);
+}
+
+#[test]
+fn a_node_names_itself_in_any_case() {
+    for name in ["DFaaS-Node-ID", "dfaas-node-id", "DFAAS-NODE-ID", "Dfaas-Node-Id"] {
+        let request = format!("GET / HTTP/1.1\r\nHost: a\r\n{name}: \t 12D3KooW \t\r\nX: y\r\n\r\n");
+        check_node(request.as_bytes(), Some("12D3KooW"));
+    }
+    check_node(b"GET / HTTP/1.1\r\nDFaaS-Node-ID:x\r\n\r\n", Some("x"));
+    check_node(b"GET / HTTP/1.1\r\nDFaaS-Node-ID: a b\r\n\r\n", Some("a b"));
+}
+
+#[test]
+fn an_empty_identity_still_marks_a_node() {
+    check(b"GET / HTTP/1.1\r\nDFaaS-Node-ID: \r\n\r\n", |head| {
+        assert!(head.from_node);
+        assert_eq!(head.node_id, None);
+    });
+}
+
+#[test]
+fn names_that_only_begin_alike_are_other_fields() {
+    for name in [
+        "DFaaS-Node-IDs",
+        "DFaaS-Node",
+        "d",
+        "XDFaaS-Node-ID",
+        "DFaaS-Node-ID-",
+    ] {
+        let request = format!("GET / HTTP/1.1\r\n{name}: x\r\n\r\n");
+        check(request.as_bytes(), |head| assert!(!head.from_node, "{name}"));
+    }
+}
+
+#[test]
+fn the_last_of_two_identities_counts_with_its_own_length() {
+    check_node(
+        b"GET / HTTP/1.1\r\nDFaaS-Node-ID: abcdef\r\nDFaaS-Node-ID: x\r\n\r\n",
+        Some("x"),
+    );
+}
+
+#[test]
+fn a_stamp_goes_behind_the_request_line() {
+    let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\nbody";
+    check(request, |head| {
+        assert_eq!(&request[..head.fields_start as usize], b"GET / HTTP/1.1\r\n");
+        assert_eq!(&request[head.length as usize..], b"body");
+    });
+}
+
+#[test]
+fn a_full_buffer_is_scanned_to_its_end() {
+    let mut request = b"GET / HTTP/1.1\r\nX: ".to_vec();
+    request.resize(HELD_BYTES - 4, b'y');
+    request.extend_from_slice(b"\r\n\r\n");
+    assert_eq!(run(&request).0, Progress::Complete);
+    assert_eq!(run(&request[..HELD_BYTES - 1]).0, Progress::Incomplete);
+}
+
+fn field() -> impl Strategy<Value = (String, String)> {
+    let name = prop_oneof![
+        "[A-Za-z-]{1,12}",
+        Just(String::from("DFaaS-Node-ID")),
+        "[!#$%&'*+.^_`|~0-9a-z-]{1,9}"
+    ];
+    (name, "[ -~]{0,24}")
+}
+
+proptest! {
+    #[test]
+    fn requests_are_read_as_httparse_reads_them(
+        method in "[A-Z]{1,7}",
+        target in prop_oneof!["/function/[a-zA-Z0-9_.-]{1,20}(/[!-~]{0,10})?", "/[!-~]{0,20}", Just(String::from("/"))],
+        fields in proptest::collection::vec(field(), 0..8),
+    ) {
+        let mut request = format!("{method} {target} HTTP/1.1\r\n");
+        for (name, value) in &fields {
+            request.push_str(&format!("{name}: {value}\r\n"));
+        }
+        request.push_str("\r\n");
+        let (progress, marks) = run(request.as_bytes());
+        prop_assert_eq!(progress, Progress::Complete);
+        let head = Head::from_marks(&marks);
+
+        let mut parsed = [httparse::EMPTY_HEADER; 16];
+        let mut oracle = httparse::Request::new(&mut parsed);
+        let length = oracle.parse(request.as_bytes()).unwrap().unwrap();
+        prop_assert_eq!(head.length as usize, length);
+        let want = oracle.headers.iter().rfind(|field| field.name.eq_ignore_ascii_case("dfaas-node-id"));
+        prop_assert_eq!(head.from_node, want.is_some());
+        let values: Vec<&str> = oracle
+            .headers
+            .iter()
+            .filter(|field| field.name.eq_ignore_ascii_case("dfaas-node-id"))
+            .map(|field| core::str::from_utf8(field.value).unwrap())
+            .filter(|value| !value.is_empty())
+            .collect();
+        prop_assert_eq!(head.node_id.map(|span| text(request.as_bytes(), span)), values.last().copied());
+        let name = target.strip_prefix("/function/").map(|rest| rest.split(['/', '?']).next().unwrap());
+        let plain = name.filter(|name| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)));
+        match (head.target, plain) {
+            (Target::Function(span), Some(name)) => prop_assert_eq!(text(request.as_bytes(), span), name),
+            (Target::Root, None) => prop_assert_eq!(target.as_str(), "/"),
+            (Target::Other, None) => prop_assert_ne!(target.as_str(), "/"),
+            (got, want) => prop_assert!(false, "{:?} for {:?}", got, want),
+        }
+    }
+
+    #[test]
+    fn no_input_makes_the_automaton_leave_its_table(bytes in proptest::collection::vec(any::<u8>(), 0..HELD_BYTES)) {
+        let (progress, marks) = run(&bytes);
+        if progress == Progress::Complete {
+            let head = Head::from_marks(&marks);
+            prop_assert!(usize::from(head.length) <= bytes.len());
+            prop_assert!(head.fields_start < head.length);
+        }
+    }
+
+    #[test]
+    fn what_is_complete_here_is_complete_for_httparse(
+        head in "[A-Z]{0,3}[ ]{0,2}[!-~]{0,10}[ ]{0,2}HTTP/1.[0-2](\r\n|\n)([a-zA-Z: \t\r\n-]{0,20}(\r\n|\n)){0,3}\r\n",
+    ) {
+        let mut parsed = [httparse::EMPTY_HEADER; 64];
+        let mut oracle = httparse::Request::new(&mut parsed);
+        if run(head.as_bytes()).0 == Progress::Complete {
+            prop_assert!(oracle.parse(head.as_bytes()).is_ok_and(|status| status.is_complete()), "{head:?}");
+        }
+    }
+}
+
+fn run(bytes: &[u8]) -> (Progress, Marks) {
+    let mut buffer = [0xaa; HELD_BYTES];
+    buffer[..bytes.len()].copy_from_slice(bytes);
+    let mut marks = Marks([7; STATES]);
+    marks.clear();
+    (scan(&buffer, bytes.len(), &mut marks), marks)
+}
+
+fn text(bytes: &[u8], span: Span) -> &str {
+    core::str::from_utf8(&bytes[span.start as usize..][..span.length as usize]).unwrap()
+}
+
+#[track_caller]
+fn check(request: &[u8], assert: impl Fn(Head)) {
+    let (progress, marks) = run(request);
+    assert_eq!(
+        progress,
+        Progress::Complete,
+        "{}",
+        String::from_utf8_lossy(request)
+    );
+    assert(Head::from_marks(&marks));
+}
+
+#[track_caller]
+fn check_function(request: &[u8], want: &str) {
+    check(request, |head| match head.target {
+        Target::Function(span) => assert_eq!(text(request, span), want),
+        Target::Root | Target::Other => panic!("{:?}", head.target),
+    });
+}
+
+#[track_caller]
+fn check_node(request: &[u8], want: Option<&str>) {
+    check(request, |head| {
+        assert!(head.from_node);
+        assert_eq!(head.node_id.map(|span| text(request, span)), want);
+    });
+}
