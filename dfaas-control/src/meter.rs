@@ -11,9 +11,10 @@ use std::time::Duration;
 const WINDOW_PERIODS: u32 = 3;
 /// A count of random arrivals strays by three standard deviations once in 370 periods.
 const CHANGE_SIGMAS: f64 = 3.0;
-/// For the short samples between, of which there are many, and which must be met twice in a row: a batch of
-/// requests sent at once is not a higher rate.
+/// For two samples between, of which there are many.
 const SURGE_SIGMAS: f64 = 4.0;
+/// For each of the two: a batch of requests sent at once fills only one, and is not a higher rate.
+const SURGE_EACH_SIGMAS: f64 = 2.0;
 
 /// Estimates the rate of one function's user requests.
 #[derive(Debug, Default)]
@@ -94,8 +95,10 @@ impl Meter {
         };
         let old = total(self.samples.range(..split));
         let (first, second) = (self.samples[split], self.samples[split + 1]);
-        let rises = |sample| strays(old, sample, SURGE_SIGMAS) && sample.rate_rps() > old.rate_rps();
-        if !(rises(first) && rises(second)) {
+        let rises =
+            |sample: Sample| strays(old, sample, SURGE_EACH_SIGMAS) && sample.rate_rps() > old.rate_rps();
+        let both = total(self.samples.range(split..));
+        if !(rises(first) && rises(second) && strays(old, both, SURGE_SIGMAS)) {
             return false;
         }
         // The surge may have begun in the middle of the first sample.

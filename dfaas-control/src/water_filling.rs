@@ -19,8 +19,8 @@ mod allocation;
 
 /// How often counters are looked at within a period, to notice a surge before the period ends.
 const SAMPLES_PER_PERIOD: u32 = 10;
-/// How many periods of its sender a state is believed: two messages may be lost before a node counts as dead, and
-/// yet nothing is sent to it after three periods, late timers included.
+/// How many periods of its sender a state is believed: a message may be lost and the next come late, and yet nothing
+/// is sent to a dead node after three periods, late timers included.
 const STALE_PERIODS: f64 = 2.5;
 /// How many own periods the version of a vanished node is remembered, so that a delayed message cannot revive it.
 const FORGET_PERIODS: u32 = 10;

@@ -146,3 +146,6 @@ fn asks(links: &[(usize, Vec<usize>)], grants: &[f64], surplus: &[f64]) -> Vec<(
     }
     asks
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+use proptest::prelude::*;
+
+use super::*;
+
+/// Sums of rates up to 1e4 are exact to better than this.
+const TOLERANCE_RPS: f64 = 1e-4;
+
+#[test]
+fn deficits_that_fit_are_placed_whole_in_proportion_to_surplus() {
+    // The reference's first scenario: 50/0/0 on capacities of 10/20/30.
+    let allocation = same_band(&[(10.0, 50.0), (20.0, 0.0), (30.0, 0.0)]);
+    near(allocation.placed_rps(0, 1), 16.0);
+    near(allocation.placed_rps(0, 2), 24.0);
+    near(allocation.stand_by_rps(0, 1), 2.0);
+    near(allocation.stand_by_rps(2, 1), 2.0);
+    near(allocation.cap_rps(0, 2), 27.0);
+}
+
+#[test]
+fn deficits_that_do_not_fit_share_max_min_fairly() {
+    let allocation = same_band(&[(0.0, 5.0), (0.0, 100.0), (0.0, 200.0), (65.0, 0.0)]);
+    near(allocation.cap_rps(0, 3), 5.0);
+    near(allocation.cap_rps(1, 3), 30.0);
+    near(allocation.cap_rps(2, 3), 30.0);
+}
+
+#[test]
+fn without_deficits_the_surplus_is_stand_by_credit() {
+    let allocation = same_band(&[(10.0, 0.0), (20.0, 0.0), (30.0, 0.0)]);
+    near(allocation.cap_rps(0, 1), 10.0);
+    near(allocation.cap_rps(0, 2), 15.0);
+    near(allocation.cap_rps(1, 0), 5.0);
+    near(allocation.cap_rps(1, 1), 0.0);
+}
+
+#[test]
+fn nearest_surplus_is_used_first() {
+    let loads = loads(&[(0.0, 30.0), (20.0, 0.0), (20.0, 0.0)]);
+    let allocation = Allocation::new(&loads, |i, j| band(if i + j == 2 { 0 } else { 3 }));
+    near(allocation.placed_rps(0, 2), 20.0);
+    near(allocation.placed_rps(0, 1), 10.0);
+}
+
+#[test]
+fn a_contested_near_receiver_is_divided_and_the_rest_goes_far() {
+    // Both senders are near to the first receiver only.
+    let loads = loads(&[(0.0, 10.0), (0.0, 30.0), (20.0, 0.0), (100.0, 0.0)]);
+    let allocation = Allocation::new(&loads, |i, j| band(if i.max(j) == 2 { 0 } else { 4 }));
+    // Asked for 10 and 20, the near receiver gives two thirds of each.
+    near(allocation.placed_rps(0, 2), 20.0 / 3.0);
+    near(allocation.placed_rps(1, 2), 40.0 / 3.0);
+    near(allocation.placed_rps(0, 3), 10.0 / 3.0);
+    near(allocation.placed_rps(1, 3), 50.0 / 3.0);
+}
+
+#[test]
+fn a_node_alone_has_nobody_to_send_to() {
+    near(same_band(&[(10.0, 50.0)]).cap_rps(0, 0), 0.0);
+    near(same_band(&[(10.0, 5.0)]).cap_rps(0, 0), 0.0);
+}
+
+proptest! {
+    #[test]
+    fn nobody_is_sent_more_than_its_surplus(case in case()) {
+        let allocation = case.allocate();
+        for (j, load) in case.loads.iter().enumerate() {
+            let sum: f64 = (0..case.loads.len()).map(|i| allocation.cap_rps(i, j)).sum();
+            prop_assert!(sum <= load.surplus_rps() + TOLERANCE_RPS, "{sum} to {j}");
+        }
+    }
+
+    #[test]
+    fn all_is_placed_that_can_be(case in case()) {
+        let deficits: f64 = case.loads.iter().map(|load| load.deficit_rps()).sum();
+        let surplus: f64 = case.loads.iter().map(|load| load.surplus_rps()).sum();
+        let placed: f64 = case.placed().iter().sum();
+        prop_assert!((placed - deficits.min(surplus)).abs() < TOLERANCE_RPS, "{placed} placed");
+    }
+
+    #[test]
+    fn shares_of_what_is_scarce_are_max_min_fair(case in case()) {
+        let placed = case.placed();
+        for (load, &got) in case.loads.iter().zip(&placed) {
+            prop_assert!(got <= load.deficit_rps() + TOLERANCE_RPS);
+            let short = got < load.deficit_rps() - TOLERANCE_RPS;
+            let best = placed.iter().copied().fold(0.0, f64::max);
+            prop_assert!(!short || got >= best - TOLERANCE_RPS, "{placed:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_goes_far_while_something_near_is_left(case in case()) {
+        let allocation = case.allocate();
+        let nodes = 0..case.loads.len();
+        for (i, j, near) in nodes.clone().flat_map(|i| nodes.clone().map(move |j| (i, j))).flat_map(|(i, j)| nodes.clone().map(move |k| (i, j, k))) {
+            let used = allocation.placed_rps(i, j) > TOLERANCE_RPS && case.band(i, near) < case.band(i, j);
+            prop_assert!(!used || allocation.left[near] < TOLERANCE_RPS, "{i} uses {j} though {near} has room");
+        }
+    }
+
+    #[test]
+    fn numbering_does_not_matter(case in case(), turn in 0usize..8) {
+        let count = case.loads.len();
+        let renumbered = |i: usize| (i + turn) % count;
+        let turned = Case {
+            loads: (0..count).map(|i| case.loads[renumbered(i)]).collect(),
+            bands: (0..count).map(|i| (0..count).map(|j| case.bands[renumbered(i)][renumbered(j)]).collect()).collect(),
+        };
+        let (one, other) = (case.allocate(), turned.allocate());
+        for (i, j) in (0..count).flat_map(|i| (0..count).map(move |j| (i, j))) {
+            let difference = one.cap_rps(renumbered(i), renumbered(j)) - other.cap_rps(i, j);
+            prop_assert!(difference.abs() < TOLERANCE_RPS, "{i} to {j} differs by {difference}");
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Case {
+    loads: Vec<Load>,
+    bands: Vec<Vec<u8>>,
+}
+
+impl Case {
+    fn band(&self, i: usize, j: usize) -> RttBand {
+        band(self.bands[i.min(j)][i.max(j)])
+    }
+
+    fn allocate(&self) -> Allocation {
+        Allocation::new(&self.loads, |i, j| self.band(i, j))
+    }
+
+    fn placed(&self) -> Vec<f64> {
+        let allocation = self.allocate();
+        let nodes = 0..self.loads.len();
+        nodes
+            .clone()
+            .map(|i| nodes.clone().map(|j| allocation.placed_rps(i, j)).sum())
+            .collect()
+    }
+}
+
+fn case() -> impl Strategy<Value = Case> {
+    (1usize..8).prop_flat_map(|count| {
+        let rate = prop_oneof![
+            Just(0.0),
+            (0u32..10_000_000).prop_map(|milli| f64::from(milli) / 1e3)
+        ];
+        let loads = proptest::collection::vec((rate.clone(), rate), count);
+        let bands = proptest::collection::vec(proptest::collection::vec(0u8..5, count), count);
+        (loads, bands).prop_map(|(pairs, raw)| Case {
+            loads: self::loads(&pairs),
+            bands: symmetric(&raw),
+        })
+    })
+}
+
+fn symmetric(raw: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let nodes = 0..raw.len();
+    nodes
+        .clone()
+        .map(|i| nodes.clone().map(|j| raw[i.min(j)][i.max(j)]).collect())
+        .collect()
+}
+
+fn loads(pairs: &[(f64, f64)]) -> Vec<Load> {
+    pairs
+        .iter()
+        .map(|&(capacity_rps, demand_rps)| Load {
+            capacity_rps,
+            demand_rps,
+        })
+        .collect()
+}
+
+fn same_band(pairs: &[(f64, f64)]) -> Allocation {
+    Allocation::new(&loads(pairs), |_, _| RttBand::FARTHEST)
+}
+
+fn band(value: u8) -> RttBand {
+    RttBand::try_from(value).expect("tests use existing bands")
+}
+
+#[track_caller]
+fn near(got: f64, want: f64) {
+    assert!((got - want).abs() < TOLERANCE_RPS, "got {got}, want {want}");
+}
