@@ -230,3 +230,6 @@ impl Control {
         peers
     }
 }
+
+#[cfg(test)]
+mod tests;

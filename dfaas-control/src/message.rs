@@ -154,6 +154,12 @@ impl Message {
 }
 
 impl NodeState {
+    /// Tells whether the other state differs in nothing but its version.
+    pub(crate) fn says_the_same_as(&self, other: &Self) -> bool {
+        let content = |state: &Self| (state.service, state.period);
+        content(self) == content(other) && self.functions == other.functions && self.bands == other.bands
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         to_json(&StateBody {
             kind: TYPE_STATE.to_owned(),
@@ -253,3 +259,6 @@ fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Rejection> {
 fn to_json(body: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(body).expect("text keys and finite numbers are always JSON")
 }
+
+#[cfg(test)]
+mod tests;

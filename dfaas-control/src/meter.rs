@@ -24,6 +24,8 @@ pub(crate) struct Meter {
     /// Time since the last surge. After one, none is looked for within the window, so that a load that comes in
     /// batches cannot make the estimate jump all the time.
     since_surge: Option<Duration>,
+    /// Whether the rate changed somewhere within the last period, which then tells neither the old nor the new one.
+    changed_within: bool,
     /// The newest service time seen.
     pub(crate) service_time_p95: Option<Duration>,
 }
@@ -74,9 +76,11 @@ impl Meter {
         let split = self.samples.len() - newest.count();
         let old = total(self.samples.range(..split));
         let new = total(self.samples.range(split..));
-        if split > 0 && strays(old, new, CHANGE_SIGMAS) {
+        let changed = split > 0 && strays(old, new, CHANGE_SIGMAS);
+        if changed || self.changed_within {
             self.samples.drain(..split);
         }
+        self.changed_within = changed;
     }
 
     /// The rate in requests per second, to three digits, so that it looks the same to all after any detour by text.
@@ -109,6 +113,7 @@ impl Meter {
         };
         self.samples.drain(..keep_from);
         self.since_surge = Some(Duration::ZERO);
+        self.changed_within = false;
         true
     }
 }
@@ -146,3 +151,6 @@ fn strays(old: Sample, new: Sample, sigmas: f64) -> bool {
     let variance = (expected * (1.0 + ratio)).max(1.0);
     (new.count as f64 - expected).powi(2) > sigmas * sigmas * variance
 }
+
+#[cfg(test)]
+mod tests;

@@ -335,3 +335,6 @@ fn own_part(local: &Local, name: &FunctionName) -> (bool, f64) {
         .get(name)
         .map_or((false, 0.0), |spec| (true, spec.capacity_rps.floor()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -69,7 +69,7 @@ impl WaterFilling {
         }
     }
 
-    /// Looks for surges; tells whether there is one.
+    /// Ends a sample; tells whether it shows a surge.
     fn close_sample(&mut self, local: &Local) -> bool {
         if self.pending.is_zero() {
             return false;
@@ -83,10 +83,14 @@ impl WaterFilling {
     }
 
     fn close_period(&mut self, local: &Local) {
-        let known: BTreeSet<FunctionName> = self.functions(local).into_iter().cloned().collect();
-        self.meters.retain(|name, _| known.contains(name));
         for meter in self.meters.values_mut() {
             meter.close_period(local.settings.period);
+        }
+        let known: BTreeSet<FunctionName> = self.functions(local).into_iter().cloned().collect();
+        self.meters.retain(|name, _| known.contains(name));
+        // A surge is told from the quiet before it, so the quiet must be measured too.
+        for name in known {
+            self.meters.entry(name).or_default();
         }
     }
 
@@ -150,14 +154,22 @@ impl WaterFilling {
             .collect()
     }
 
-    /// The functions hosted here or by a live peer.
+    /// The functions hosted here or by a live peer: as many as one node may list, its own before others.
     fn functions<'a>(&'a self, local: &'a Local) -> BTreeSet<&'a FunctionName> {
         let states = self.nodes.values().filter_map(|node| node.state.as_ref());
         let told = states.flat_map(|state| &state.functions);
         let hosted = told
             .filter(|(_, function)| function.capacity_rps > 0.0)
             .map(|(name, _)| name);
-        local.functions.keys().chain(hosted).collect()
+        let elsewhere: BTreeSet<_> = hosted
+            .filter(|name| !local.functions.contains_key(*name))
+            .collect();
+        let room = FUNCTIONS_MAX.saturating_sub(local.functions.len());
+        local
+            .functions
+            .keys()
+            .chain(elsewhere.into_iter().take(room))
+            .collect()
     }
 
     fn expire(&mut self, local: &Local, now: Instant) {
@@ -248,6 +260,9 @@ impl Strategy for WaterFilling {
             // A newcomer must hear of this node before its next period to send it anything.
             None => self.publish_soon = true,
         }
+        // Most states of a quiet federation repeat the last one and decide nothing.
+        let before = self.nodes.get(from).and_then(|node| node.state.as_ref());
+        self.changed |= !before.is_some_and(|before| before.says_the_same_as(&state));
         let node = Node {
             version: state.version,
             heard: now,
@@ -255,7 +270,6 @@ impl Strategy for WaterFilling {
             lost: None,
         };
         self.nodes.insert(from.clone(), node);
-        self.changed = true;
         Ok(())
     }
 

@@ -1,0 +1,189 @@
+use proptest::prelude::*;
+
+use super::*;
+
+/// A state as the design page shows it.
+const STATE: &str = r#"{"MsgType":"nodestate","Incarnation":7,"Sequence":3,"HAProxyHost":"10.77.0.1",
+    "HAProxyPort":80,"Period":1.0,
+    "Functions":{"figlet":{"Capacity":10,"Demand":50.0,"ServiceTimeP95":0.002}},"Bands":{"n2":1}}"#;
+
+#[test]
+fn a_state_is_read_as_documented() {
+    let Ok(Message::State(state)) = Message::decode(STATE.as_bytes()) else {
+        panic!("not a state");
+    };
+    assert_eq!(state.version, (7, 3));
+    assert_eq!(state.service, "10.77.0.1:80".parse().unwrap());
+    assert_eq!(state.period, Duration::from_secs(1));
+    let figlet = state.functions[&FunctionName::new("figlet").unwrap()];
+    assert_eq!(
+        figlet,
+        FunctionState {
+            capacity_rps: 10.0,
+            demand_rps: 50.0,
+            service_time_p95_s: Some(0.002)
+        }
+    );
+    assert_eq!(
+        state.bands[&NodeId::new("n2").unwrap()],
+        RttBand::try_from(1).unwrap()
+    );
+}
+
+#[test]
+fn an_offer_is_read_as_the_go_agents_write_it() {
+    for kind in ["nodeinfo", "nodeinfoRecalc"] {
+        let body = format!(
+            r#"{{"MsgType":"{kind}","HAProxyHost":"172.16.238.10","HAProxyPort":80,
+                "FuncLimits":{{"12D3B":{{"figlet":10,"ocr":0.5}}}}}}"#
+        );
+        let Ok(Message::Offer(offer)) = Message::decode(body.as_bytes()) else {
+            panic!("not an offer");
+        };
+        assert_eq!(offer.service, "172.16.238.10:80".parse().unwrap());
+        assert_eq!(
+            offer.limits[&NodeId::new("12D3B").unwrap()]
+                .values()
+                .collect::<Vec<_>>(),
+            [&10.0, &0.5]
+        );
+    }
+}
+
+#[test]
+fn an_offer_is_written_with_whole_numbers() {
+    let limits = [
+        (FunctionName::new("figlet").unwrap(), 10),
+        (FunctionName::new("ocr").unwrap(), 0),
+    ];
+    let limits = [(NodeId::new("12D3B").unwrap(), limits.into_iter().collect())];
+    let body = encode_offer("172.16.238.10:80".parse().unwrap(), limits.into_iter().collect());
+    assert_eq!(
+        String::from_utf8(body).unwrap(),
+        r#"{"MsgType":"nodeinfoRecalc","HAProxyHost":"172.16.238.10","HAProxyPort":80,"FuncLimits":{"12D3B":{"figlet":10,"ocr":0}}}"#
+    );
+}
+
+#[test]
+fn absurd_values_are_rejected() {
+    rejected("\"Capacity\":10", "\"Capacity\":-1", Rejection::AbsurdValue);
+    rejected("\"Capacity\":10", "\"Capacity\":1.1e9", Rejection::AbsurdValue);
+    rejected("\"Demand\":50.0", "\"Demand\":-0.001", Rejection::AbsurdValue);
+    rejected("0.002", "-1", Rejection::AbsurdValue);
+    rejected("0.002", "1e6", Rejection::AbsurdValue);
+    rejected("\"Period\":1.0", "\"Period\":0", Rejection::AbsurdValue);
+    rejected("\"Period\":1.0", "\"Period\":3601", Rejection::AbsurdValue);
+    rejected("10.77.0.1", "0.0.0.0", Rejection::BadAddress);
+    rejected("10.77.0.1", "224.0.0.1", Rejection::BadAddress);
+    rejected("10.77.0.1", "node.example", Rejection::BadAddress);
+    rejected("\"HAProxyPort\":80", "\"HAProxyPort\":0", Rejection::BadAddress);
+}
+
+#[test]
+fn malformed_messages_are_rejected() {
+    rejected("nodestate", "nodestat", Rejection::UnknownType);
+    rejected("\"MsgType\"", "\"Type\"", Rejection::Malformed);
+    rejected("\"Demand\":50.0", "\"Demand\":NaN", Rejection::Malformed);
+    rejected("\"Demand\":50.0", "\"Demand\":1e999", Rejection::Malformed);
+    rejected("\"Sequence\":3", "\"Sequence\":-3", Rejection::Malformed);
+    rejected("\"Sequence\":3,", "", Rejection::Malformed);
+    rejected(
+        "\"HAProxyPort\":80",
+        "\"HAProxyPort\":65536",
+        Rejection::Malformed,
+    );
+    rejected("figlet", "fig let", Rejection::Malformed);
+    rejected("\"n2\":1", "\"n2\":5", Rejection::Malformed);
+    assert_eq!(Message::decode(b""), Err(Rejection::Malformed));
+    assert_eq!(
+        Message::decode("[".repeat(10_000).as_bytes()),
+        Err(Rejection::Malformed)
+    );
+}
+
+#[test]
+fn messages_are_bounded() {
+    let padded = |length: usize| format!("{STATE}{}", " ".repeat(length - STATE.len()));
+    assert!(Message::decode(padded(MESSAGE_BYTES_MAX).as_bytes()).is_ok());
+    assert_eq!(
+        Message::decode(padded(MESSAGE_BYTES_MAX + 1).as_bytes()),
+        Err(Rejection::TooLarge)
+    );
+    let with_functions = |count: usize| NodeState {
+        functions: (0..count)
+            .map(|i| {
+                (
+                    FunctionName::new(format!("{i:063}")).unwrap(),
+                    FunctionState::default(),
+                )
+            })
+            .collect(),
+        ..largest()
+    };
+    assert!(Message::decode(&with_functions(FUNCTIONS_MAX).encode()).is_ok());
+    assert_eq!(
+        Message::decode(&with_functions(FUNCTIONS_MAX + 1).encode()),
+        Err(Rejection::TooMany)
+    );
+}
+
+#[test]
+fn the_largest_state_fits_a_message() {
+    let state = largest();
+    assert!(
+        state.encode().len() <= MESSAGE_BYTES_MAX,
+        "{} bytes",
+        state.encode().len()
+    );
+    assert_eq!(Message::decode(&state.encode()), Ok(Message::State(state)));
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_read_or_rejected(body in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let _ = Message::decode(&body);
+    }
+
+    #[test]
+    fn any_damaged_state_is_read_or_rejected(at in 0..STATE.len(), byte in any::<u8>()) {
+        let mut body = STATE.as_bytes().to_vec();
+        body[at] = byte;
+        let _ = Message::decode(&body);
+    }
+
+    #[test]
+    fn rates_in_thousandths_arrive_unchanged(capacity in 0u64..1_000_000_000_000, demand in 0u64..1_000_000_000_000) {
+        let function = FunctionState {
+            capacity_rps: capacity as f64 / 1e3,
+            demand_rps: demand as f64 / 1e3,
+            service_time_p95_s: None,
+        };
+        let functions = [(FunctionName::new("f").unwrap(), function)].into_iter().collect();
+        let state = NodeState { functions, ..largest() };
+        prop_assert_eq!(Message::decode(&state.encode()), Ok(Message::State(state)));
+    }
+}
+
+/// As many functions and peers as permitted, with the longest names and numbers.
+fn largest() -> NodeState {
+    let function = FunctionState {
+        capacity_rps: 999_999_999.999,
+        demand_rps: 999_999_999.999,
+        service_time_p95_s: Some(86_399.999_999),
+    };
+    let functions = (0..FUNCTIONS_MAX).map(|i| (FunctionName::new(format!("{i:063}")).unwrap(), function));
+    let bands = (0..PEERS_MAX).map(|i| (NodeId::new(format!("{i:0128}")).unwrap(), RttBand::FARTHEST));
+    NodeState {
+        version: (u64::MAX, u64::MAX),
+        service: "255.255.255.254:65535".parse().unwrap(),
+        period: Duration::from_millis(1500),
+        functions: functions.collect(),
+        bands: bands.collect(),
+    }
+}
+
+#[track_caller]
+fn rejected(what: &str, by: &str, want: Rejection) {
+    assert!(STATE.contains(what), "nothing to replace");
+    assert_eq!(Message::decode(STATE.replace(what, by).as_bytes()), Err(want));
+}
