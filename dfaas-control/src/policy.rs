@@ -39,8 +39,9 @@ pub struct FunctionPolicy {
 /// What a peer takes from this node's excess.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Route {
-    /// The share of the excess. Shares of the routes of a function sum to 1. A route of weight 0 takes only
-    /// what the others have no room for.
+    /// The share of the excess. Shares of the routes of a function sum to 1. A data plane that finds the cap of
+    /// the drawn route used up tries another: caps add up to what is needed, draws do not meet them exactly. A route
+    /// of weight 0 is only such another.
     pub weight: f64,
     /// How many requests per second at most (LimitOut). Infinity means no cap.
     pub cap_rps: f64,

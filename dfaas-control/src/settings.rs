@@ -82,3 +82,30 @@ pub(crate) fn is_reachable(service: SocketAddrV4) -> bool {
     let ip = service.ip();
     service.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !ip.is_broadcast()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_mistakes_are_told_at_once() {
+        let settings = Settings {
+            node: NodeId::new("n1").unwrap(),
+            incarnation: 1,
+            service: "0.0.0.0:80".parse().unwrap(),
+            period: Duration::from_millis(99),
+            strategy: StrategyKind::WaterFilling,
+            default_capacity_rps: f64::NAN,
+        };
+        assert_eq!(settings.errors().len(), 3);
+        let settings = Settings {
+            service: "127.0.0.1:80".parse().unwrap(),
+            period: PERIOD_MIN,
+            default_capacity_rps: 0.0,
+            ..settings
+        };
+        assert_eq!(settings.errors(), []);
+        let (spec, warning) = settings.function_spec(&BTreeMap::new());
+        assert_eq!((spec.capacity_rps, warning), (0.0, Some(LabelError::Missing)));
+    }
+}

@@ -121,4 +121,20 @@ mod tests {
         let err = "rlagentstrategy".parse::<StrategyKind>().unwrap_err().to_string();
         assert!(err.contains("rlagentstrategy") && err.contains("water-filling") && err.contains("recalc"));
     }
+
+    #[test]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "an Instant has no other origin; only differences matter"
+    )]
+    fn a_raster_starts_anew_when_a_point_was_missed() {
+        let (start, step) = (Instant::now(), Duration::from_secs(1));
+        assert_eq!(next_after(start, step, start), start + step);
+        assert_eq!(next_after(start, step, start + step / 2), start + step);
+        assert_eq!(next_after(start, step, start + step), start + step * 2);
+        assert_eq!(
+            next_after(start, step, start + step * 5 / 2),
+            start + step * 7 / 2
+        );
+    }
 }

@@ -7,15 +7,16 @@ use crate::counters::Counters;
 use crate::message::{FUNCTIONS_MAX, FunctionState, Message, NodeState, PEERS_MAX, Rejection};
 use crate::meter::{Meter, to_milli};
 use crate::names::{FunctionName, NodeId};
-use crate::policy::{FunctionPolicy, Peer, Policy, Route};
+use crate::policy::{FunctionPolicy, Policy};
 use crate::rtt_band::RttBand;
 use crate::settings::Settings;
 use crate::status::PeerFunctionStatus;
 use crate::strategy::{Known, Local, Strategy, next_after};
 
-use self::allocation::{Allocation, Load, RATE_RPS_MIN};
+use self::view::View;
 
 mod allocation;
+mod view;
 
 /// How often counters are looked at within a period, to notice a surge before the period ends.
 const SAMPLES_PER_PERIOD: u32 = 10;
@@ -24,6 +25,10 @@ const SAMPLES_PER_PERIOD: u32 = 10;
 const STALE_PERIODS: f64 = 2.5;
 /// How many own periods the version of a vanished node is remembered, so that a delayed message cannot revive it.
 const FORGET_PERIODS: u32 = 10;
+
+/// Most nodes among which every message is acted upon at once, within a millisecond. Among more, decisions cost so much
+/// and messages come so often that those of a sample share one decision.
+const DECIDE_AT_ONCE_NODES_MAX: usize = 32;
 
 /// The strategy's memory.
 #[derive(Debug)]
@@ -39,6 +44,8 @@ pub(crate) struct WaterFilling {
     /// A reason to publish before the period ends, acted upon with the next sample.
     publish_soon: bool,
     changed: bool,
+    /// A reason to decide with the next sample.
+    decide_soon: bool,
     next_sample: Instant,
     next_period: Instant,
 }
@@ -64,6 +71,7 @@ impl WaterFilling {
             outbox: None,
             publish_soon: false,
             changed: false,
+            decide_soon: false,
             next_sample: now + settings.period / SAMPLES_PER_PERIOD,
             next_period: now + settings.period,
         }
@@ -185,43 +193,26 @@ impl WaterFilling {
     }
 
     fn policy(&self, local: &Local) -> Policy {
-        let live = self.live(local);
-        let me = live.iter().position(|&(id, _)| id == &local.settings.node);
-        let band = |i: usize, j: usize| band_between(live[i], live[j]);
-        let functions = self.functions(local).into_iter().map(|name| {
-            let mut policy = own_part(local, name);
-            if let Some(me) = me {
-                let loads: Vec<Load> = live.iter().map(|(_, state)| load(state, name)).collect();
-                let allocation = Allocation::new(&loads, band);
-                policy.routes = routes(&live, &allocation, me);
-                policy.admit = admissions(&live, &allocation, me);
-            }
-            (name.clone(), policy)
-        });
-        let others = live.iter().filter(|&&(id, _)| id != &local.settings.node);
-        Policy {
-            functions: functions.collect(),
-            peers: others
-                .map(|&(id, state)| {
-                    (
-                        id.clone(),
-                        Peer {
-                            service: state.service,
-                        },
-                    )
-                })
-                .collect(),
-        }
-    }
-
-    /// The newest states of all live nodes in the order of their ids, this node's published one among them.
-    fn live<'a>(&'a self, local: &'a Local) -> Vec<(&'a NodeId, &'a NodeState)> {
         let peers = self
             .nodes
             .iter()
             .filter_map(|(id, node)| Some((id, node.state.as_ref()?)));
-        let own = self.published.iter().map(|state| (&local.settings.node, state));
-        peers.chain(own).collect::<BTreeMap<_, _>>().into_iter().collect()
+        let own = self.published.as_ref().map(|state| (&local.settings.node, state));
+        let view = View::new(peers, own);
+        let functions = self.functions(local).into_iter().map(|name| {
+            let spec = local.functions.get(name);
+            let policy = FunctionPolicy {
+                // Local first: a node's own users may use all its capacity; peers are offered only what they left.
+                local_rps: spec.map_or(0.0, |spec| spec.capacity_rps),
+                hosted: spec.is_some(),
+                ..view.exchange(name)
+            };
+            (name.clone(), policy)
+        });
+        Policy {
+            functions: functions.collect(),
+            peers: view.peers(),
+        }
     }
 }
 
@@ -262,7 +253,10 @@ impl Strategy for WaterFilling {
         }
         // Most states of a quiet federation repeat the last one and decide nothing.
         let before = self.nodes.get(from).and_then(|node| node.state.as_ref());
-        self.changed |= !before.is_some_and(|before| before.says_the_same_as(&state));
+        if !before.is_some_and(|before| before.says_the_same_as(&state)) {
+            self.changed |= self.nodes.len() <= DECIDE_AT_ONCE_NODES_MAX;
+            self.decide_soon = true;
+        }
         let node = Node {
             version: state.version,
             heard: now,
@@ -295,6 +289,7 @@ impl Strategy for WaterFilling {
             return;
         }
         self.next_sample = next_after(self.next_sample, period / SAMPLES_PER_PERIOD, now);
+        self.changed |= std::mem::take(&mut self.decide_soon);
         let mut due = self.close_sample(local) || self.publish_soon;
         if now >= self.next_period {
             self.next_period = next_after(self.next_period, period, now);
@@ -319,7 +314,11 @@ impl Strategy for WaterFilling {
     }
 
     fn poll_policy(&mut self, local: &Local) -> Option<Policy> {
-        std::mem::take(&mut self.changed).then(|| self.policy(local))
+        if !std::mem::take(&mut self.changed) {
+            return None;
+        }
+        self.decide_soon = false;
+        Some(self.policy(local))
     }
 
     fn demand_rps(&self, function: &FunctionName) -> f64 {
@@ -372,70 +371,4 @@ fn known(heard: Instant, state: &NodeState) -> Known {
         heard,
         functions: functions.collect(),
     }
-}
-
-/// The band of two nodes: what both say, or one; if they differ, the farther.
-fn band_between(a: (&NodeId, &NodeState), b: (&NodeId, &NodeState)) -> RttBand {
-    let told = [a.1.bands.get(b.0), b.1.bands.get(a.0)];
-    told.into_iter()
-        .flatten()
-        .max()
-        .copied()
-        .unwrap_or(RttBand::FARTHEST)
-}
-
-fn load(state: &NodeState, name: &FunctionName) -> Load {
-    let function = state.functions.get(name).copied().unwrap_or_default();
-    Load {
-        capacity_rps: function.capacity_rps,
-        demand_rps: function.demand_rps,
-    }
-}
-
-/// Local first: a node's own users may use all its capacity; peers are offered only what they left.
-fn own_part(local: &Local, name: &FunctionName) -> FunctionPolicy {
-    let spec = local.functions.get(name);
-    FunctionPolicy {
-        local_rps: spec.map_or(0.0, |spec| spec.capacity_rps),
-        hosted: spec.is_some(),
-        ..FunctionPolicy::default()
-    }
-}
-
-/// Where node `me` sends its excess: by what is placed; if nothing is, by its stand-by credit.
-fn routes(live: &[(&NodeId, &NodeState)], allocation: &Allocation, me: usize) -> BTreeMap<NodeId, Route> {
-    let usable: Vec<usize> = (0..live.len())
-        .filter(|&j| allocation.cap_rps(me, j) >= RATE_RPS_MIN)
-        .collect();
-    let placed = |j: usize| allocation.placed_rps(me, j);
-    let cap = |j: usize| allocation.cap_rps(me, j);
-    let placed_total: f64 = usable.iter().map(|&j| placed(j)).sum();
-    let cap_total: f64 = usable.iter().map(|&j| cap(j)).sum();
-    let weight = |j| {
-        if placed_total > 0.0 {
-            placed(j) / placed_total
-        } else {
-            cap(j) / cap_total
-        }
-    };
-    usable
-        .iter()
-        .map(|&j| {
-            (
-                live[j].0.clone(),
-                Route {
-                    weight: weight(j),
-                    cap_rps: cap(j),
-                },
-            )
-        })
-        .collect()
-}
-
-/// What node `me` admits: exactly what the others compute as their caps.
-fn admissions(live: &[(&NodeId, &NodeState)], allocation: &Allocation, me: usize) -> BTreeMap<NodeId, f64> {
-    let caps = (0..live.len()).map(|i| (i, allocation.cap_rps(i, me)));
-    caps.filter(|&(_, cap)| cap >= RATE_RPS_MIN)
-        .map(|(i, cap)| (live[i].0.clone(), cap))
-        .collect()
 }

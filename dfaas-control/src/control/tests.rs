@@ -79,6 +79,66 @@ fn peers_beyond_the_table_are_dropped() {
 }
 
 #[test]
+fn a_lost_node_is_not_revived_by_what_it_said_last() {
+    let now = start();
+    let mut control = control(1, StrategyKind::WaterFilling, now);
+    let knows = |control: &mut Control, at, body| {
+        control.handle_input(at, Input::Message { from: node(2), body });
+        last_policy(control);
+        control.policy.peers.contains_key(&node(2))
+    };
+    control.handle_input(now, hosting(&[("f", 10.0)]));
+    assert!(knows(&mut control, now, state(5, 7)));
+    control.handle_input(now, Input::PeerDown { id: node(2) });
+    last_policy(&mut control);
+    assert!(control.policy.peers.is_empty());
+    assert!(
+        !knows(&mut control, now + PERIOD * 9 / 10, state(5, 8)),
+        "still on its way through others"
+    );
+    assert!(!knows(&mut control, now + PERIOD, state(5, 7)), "seen before");
+    assert!(
+        !knows(&mut control, now + PERIOD, state(4, 9)),
+        "of an earlier start"
+    );
+    assert!(
+        knows(&mut control, now + PERIOD, state(5, 9)),
+        "alive, though not connected with us"
+    );
+    control.handle_input(now + PERIOD, Input::PeerDown { id: node(2) });
+    assert!(knows(&mut control, now + PERIOD, state(6, 1)), "restarted");
+    assert_eq!(
+        control.status(now).rejected,
+        [(Rejection::Outdated, 2), (Rejection::SenderGone, 1)].into()
+    );
+}
+
+#[test]
+fn a_large_federation_shares_a_decision_among_messages() {
+    let now = start();
+    let mut control = control(0, StrategyKind::WaterFilling, now);
+    control.handle_input(now, hosting(&[("f", 10.0)]));
+    let mut decisions = 0;
+    for from in 1..=100 {
+        control.handle_input(
+            now,
+            Input::Message {
+                from: node(from),
+                body: state(1, 1),
+            },
+        );
+        decisions += usize::from(last_policy(&mut control).is_some());
+    }
+    // The first 33 at once: the limit is checked before a newcomer is counted.
+    assert_eq!(decisions, 33);
+    let at = control.poll_timeout().expect("there is always a next period");
+    assert!(at <= now + PERIOD / 10);
+    control.handle_timeout(at);
+    let policy = last_policy(&mut control).expect("the rest is decided with the next sample");
+    assert_eq!(policy.peers.len(), 100);
+}
+
+#[test]
 fn a_node_alone_serves_what_it_hosts() {
     let now = start();
     for strategy in [StrategyKind::WaterFilling, StrategyKind::Recalc] {
@@ -311,6 +371,15 @@ fn settings(index: usize, strategy: StrategyKind) -> Settings {
 fn hosting(functions: &[(&str, f64)]) -> Input {
     let spec = |&(name, capacity_rps): &(&str, f64)| (function(name), FunctionSpec { capacity_rps });
     Input::Functions(functions.iter().map(spec).collect())
+}
+
+/// The state of a node that hosts nothing.
+fn state(incarnation: u64, sequence: u64) -> Vec<u8> {
+    let body = format!(
+        r#"{{"MsgType":"nodestate","Incarnation":{incarnation},"Sequence":{sequence},
+            "HAProxyHost":"10.0.0.2","HAProxyPort":80,"Period":1,"Functions":{{}}}}"#
+    );
+    body.into_bytes()
 }
 
 fn node(index: usize) -> NodeId {

@@ -1,7 +1,5 @@
 //! Who may send how much to whom, as a pure function of what all nodes told.
 
-use std::collections::BTreeMap;
-
 use crate::rtt_band::RttBand;
 
 /// Rates below this are rounding errors, not traffic: one request in a quarter of an hour.
@@ -19,7 +17,8 @@ pub(crate) struct Load {
 /// Who may send how much to whom. Nodes are numbered as in the loads it was made from.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Allocation {
-    placed: BTreeMap<(usize, usize), f64>,
+    /// By sender, then receiver.
+    placed: Vec<f64>,
     left: Vec<f64>,
 }
 
@@ -40,7 +39,7 @@ impl Allocation {
         let mut surplus: Vec<f64> = loads.iter().map(|load| load.surplus_rps()).collect();
         let deficits: Vec<f64> = loads.iter().map(|load| load.deficit_rps()).collect();
         let mut grants = fair_shares(&deficits, surplus.iter().sum());
-        let mut placed = BTreeMap::new();
+        let mut placed = vec![0.0; loads.len() * loads.len()];
         let givers: Vec<usize> = (0..loads.len()).filter(|&i| grants[i] > 0.0).collect();
         let takers: Vec<usize> = (0..loads.len()).filter(|&j| surplus[j] > 0.0).collect();
         if givers.is_empty() || takers.is_empty() {
@@ -61,7 +60,7 @@ impl Allocation {
 
     /// How much of the sender's deficit goes to the receiver, in requests per second.
     pub(crate) fn placed_rps(&self, sender: usize, receiver: usize) -> f64 {
-        self.placed.get(&(sender, receiver)).copied().unwrap_or(0.0)
+        self.placed[sender * self.left.len() + receiver]
     }
 
     /// How much the sender may spill onto the receiver beyond what is placed, in requests per second: an equal share
@@ -104,12 +103,7 @@ fn links(
 }
 
 /// Places as much as the links permit.
-fn place(
-    links: &[(usize, Vec<usize>)],
-    grants: &mut [f64],
-    surplus: &mut [f64],
-    placed: &mut BTreeMap<(usize, usize), f64>,
-) {
+fn place(links: &[(usize, Vec<usize>)], grants: &mut [f64], surplus: &mut [f64], placed: &mut [f64]) {
     // Each round uses up a receiver or satisfies every sender that still has one.
     for _ in 0..=surplus.len() {
         let asks = asks(links, grants, surplus);
@@ -123,7 +117,7 @@ fn place(
         let offered = surplus.to_vec();
         for (sender, receiver, rate) in asks {
             let given = rate * (offered[receiver] / asked[receiver]).min(1.0);
-            *placed.entry((sender, receiver)).or_insert(0.0) += given;
+            placed[sender * surplus.len() + receiver] += given;
             grants[sender] = (grants[sender] - given).max(0.0);
             surplus[receiver] = (surplus[receiver] - given).max(0.0);
         }
