@@ -97,6 +97,49 @@ fn steady_counts_change_no_policy() {
 }
 
 #[test]
+fn random_arrivals_are_followed_without_swinging() {
+    let mut world = three_nodes(StrategyKind::WaterFilling);
+    world.arrivals = world::Arrivals::Random;
+    load(&mut world, [40.0, 10.0, 0.0]);
+    world.run(4 * SECOND);
+    let routed_rps = |world: &World| -> f64 {
+        let routes = &world.host("n1").policy.functions[&world::function(FUNCTION)].routes;
+        routes.values().map(|route| route.cap_rps).sum()
+    };
+    let (mut arrived, mut got, mut low, mut high) = (0, 0, f64::MAX, 0.0_f64);
+    for _ in 0..60 {
+        let tallies = world.run(SECOND);
+        arrived += tallies.values().map(|tally| tally.arrived).sum::<u64>();
+        got += served(&tallies);
+        low = low.min(routed_rps(&world));
+        high = high.max(routed_rps(&world));
+    }
+    // Buckets that hold a tenth of a second cut off some of the bursts.
+    assert!(got * 100 >= arrived * 93, "{got} of {arrived} served");
+    // 30 are needed; three standard deviations of a mean over three seconds are 11.
+    assert!(low >= 19.0 && high <= 46.0, "caps swing from {low} to {high}");
+}
+
+#[test]
+fn twelve_nodes_settle_like_three() {
+    let mut world = World::new(StrategyKind::WaterFilling, SECOND);
+    let names: Vec<String> = (0..12).map(|i| format!("n{i:02}")).collect();
+    for name in &names {
+        world.start(name, &[(FUNCTION, 20.0)]);
+        world.run(Duration::from_millis(70));
+    }
+    world.run(3 * SECOND);
+    for (name, rate_rps) in names
+        .iter()
+        .zip([90.0, 35.0, 0.0, 5.0, 60.0, 0.0, 20.0, 10.0, 0.0, 0.0, 2.0, 1.0])
+    {
+        world.load(name, FUNCTION, rate_rps);
+    }
+    world.run(3 * SECOND);
+    about(served(&world.run(10 * SECOND)), 2230, 25);
+}
+
+#[test]
 fn a_load_that_ends_frees_the_surplus() {
     let mut world = three_nodes(StrategyKind::WaterFilling);
     load(&mut world, [50.0, 0.0, 0.0]);

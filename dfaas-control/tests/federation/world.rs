@@ -43,10 +43,20 @@ pub(crate) struct Network {
     pub(crate) loss_permille: u64,
 }
 
+/// How user requests come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Arrivals {
+    /// Evenly spaced.
+    Even,
+    /// Independently of each other.
+    Random,
+}
+
 pub(crate) struct World {
     pub(crate) start: Instant,
     pub(crate) now: Duration,
     pub(crate) network: Network,
+    pub(crate) arrivals: Arrivals,
     kind: StrategyKind,
     period: Duration,
     hosts: BTreeMap<String, Host>,
@@ -64,7 +74,7 @@ pub(crate) struct Host {
     index: u8,
     incarnation: u64,
     rates: BTreeMap<FunctionName, f64>,
-    arrivals: BTreeMap<FunctionName, f64>,
+    due: BTreeMap<FunctionName, f64>,
     buckets: BTreeMap<String, (f64, Duration)>,
     credits: BTreeMap<String, f64>,
     counted: BTreeMap<FunctionName, FunctionCounters>,
@@ -85,6 +95,7 @@ impl World {
                 jitter: Duration::ZERO,
                 loss_permille: 0,
             },
+            arrivals: Arrivals::Even,
             kind,
             period,
             hosts: BTreeMap::new(),
@@ -283,18 +294,16 @@ impl World {
     }
 
     fn users(&mut self, name: &str) {
-        let host = self.host_mut(name);
-        let mut due = Vec::new();
-        for (function, rate) in &host.rates {
-            let arrivals = host.arrivals.entry(function.clone()).or_insert(0.0);
-            *arrivals += rate * STEP.as_secs_f64();
-            while *arrivals >= 1.0 {
-                *arrivals -= 1.0;
-                due.push(function.clone());
+        let rates = self.host(name).rates.clone();
+        for (function, rate_rps) in rates {
+            let expected = rate_rps * STEP.as_secs_f64();
+            let due = match self.arrivals {
+                Arrivals::Even => self.host_mut(name).arrive(&function, expected),
+                Arrivals::Random => u64::from((self.draw(1_000_000) as f64) < expected * 1e6),
+            };
+            for _ in 0..due {
+                self.request(name, &function);
             }
-        }
-        for function in due {
-            self.request(name, &function);
         }
     }
 
@@ -350,7 +359,7 @@ impl Host {
             index,
             incarnation,
             rates: BTreeMap::new(),
-            arrivals: BTreeMap::new(),
+            due: BTreeMap::new(),
             buckets: BTreeMap::new(),
             credits: BTreeMap::new(),
             counted: BTreeMap::new(),
@@ -366,6 +375,15 @@ impl Host {
             .flat_map(|policy| policy.routes.keys())
             .map(ToString::to_string)
             .collect()
+    }
+
+    /// Counts fractions of requests until there is a whole one.
+    fn arrive(&mut self, function: &FunctionName, expected: f64) -> u64 {
+        let due = self.due.entry(function.clone()).or_insert(0.0);
+        *due += expected;
+        let whole = due.floor();
+        *due -= whole;
+        whole as u64
     }
 
     /// Takes a token. A bucket starts with one and holds one more than a tenth of a second brings: arrivals do
