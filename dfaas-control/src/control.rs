@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::counters::Counters;
 use crate::function_spec::FunctionSpec;
-use crate::message::{PEERS_MAX, Rejection};
+use crate::message::{PEERS_MAX, Rejection, is_rate};
 use crate::names::{FunctionName, NodeId};
 use crate::policy::Policy;
 use crate::recalc::Recalc;
@@ -152,7 +152,11 @@ impl Control {
         }
     }
 
-    fn handle_functions(&mut self, now: Instant, functions: BTreeMap<FunctionName, FunctionSpec>) {
+    fn handle_functions(&mut self, now: Instant, mut functions: BTreeMap<FunctionName, FunctionSpec>) {
+        // Whoever builds a spec by hand must not make peers reject all this node says.
+        for spec in functions.values_mut().filter(|spec| !is_rate(spec.capacity_rps)) {
+            spec.capacity_rps = 0.0;
+        }
         if functions != self.local.functions {
             self.local.functions = functions;
             self.strategy.handle_functions(&self.local, now);

@@ -12,7 +12,8 @@ pub const MAXRATE_LABEL: &str = "dfaas.maxrate";
 /// What the platform says about a function it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct FunctionSpec {
-    /// How many requests per second this node can serve, from the label `dfaas.maxrate`.
+    /// How many requests per second this node can serve, from the label `dfaas.maxrate`. What is not between 0 and
+    /// 1e9 counts as 0.
     pub capacity_rps: f64,
 }
 

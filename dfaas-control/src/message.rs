@@ -10,7 +10,7 @@ use crate::names::{FunctionName, NodeId};
 use crate::rtt_band::RttBand;
 use crate::settings::{PERIOD_MAX, is_reachable};
 
-/// Largest message looked at: room for [`FUNCTIONS_MAX`] functions or [`PEERS_MAX`] peers with the longest names.
+/// Largest message looked at: room for 1024 functions and 256 peers with the longest names.
 pub const MESSAGE_BYTES_MAX: usize = 256 * 1024;
 /// Largest rate believed, in requests per second: beyond what any machine serves, far below where sums lose digits.
 pub(crate) const RATE_RPS_MAX: f64 = 1e9;
@@ -19,7 +19,7 @@ pub(crate) const FUNCTIONS_MAX: usize = 1024;
 /// Most peers kept: the reference's federations have tens, and every node hears from every other.
 pub(crate) const PEERS_MAX: usize = 256;
 /// Longest service time believed, in seconds.
-const SERVICE_TIME_S_MAX: f64 = 86_400.0;
+pub(crate) const SERVICE_TIME_S_MAX: f64 = 86_400.0;
 
 const TYPE_STATE: &str = "nodestate";
 const TYPE_INFO: &str = "nodeinfo";
@@ -238,7 +238,8 @@ impl OfferBody<f64> {
     }
 }
 
-fn is_rate(value: f64) -> bool {
+/// Tells whether a number can be a rate, which no NaN can.
+pub(crate) fn is_rate(value: f64) -> bool {
     (0.0..=RATE_RPS_MAX).contains(&value)
 }
 

@@ -205,7 +205,8 @@ impl Strategy for Recalc {
         self.elapsed += counters.elapsed;
         for (name, counted) in &counters.functions {
             if self.counted.len() < 2 * FUNCTIONS_MAX || self.counted.contains_key(name) {
-                *self.counted.entry(name.clone()).or_insert(0) += counted.user;
+                let count = self.counted.entry(name.clone()).or_insert(0);
+                *count = count.saturating_add(counted.user);
             }
         }
     }

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crate::counters::Counters;
-use crate::message::{FUNCTIONS_MAX, FunctionState, Message, NodeState, PEERS_MAX, Rejection};
+use crate::message::{
+    FUNCTIONS_MAX, FunctionState, Message, NodeState, PEERS_MAX, RATE_RPS_MAX, Rejection, SERVICE_TIME_S_MAX,
+};
 use crate::meter::{Meter, to_milli};
 use crate::names::{FunctionName, NodeId};
 use crate::policy::{FunctionPolicy, Policy};
@@ -124,7 +126,7 @@ impl WaterFilling {
                 .functions
                 .get(name)
                 .map_or(0.0, |spec| to_milli(spec.capacity_rps)),
-            demand_rps: self.demand_rps(name),
+            demand_rps: self.demand_rps(name).min(RATE_RPS_MAX),
             service_time_p95_s: self.service_time_s(name),
         };
         let is_worth_telling = |name: &FunctionName| {
@@ -142,7 +144,12 @@ impl WaterFilling {
     }
 
     fn service_time_s(&self, name: &FunctionName) -> Option<f64> {
-        let time_s = self.meters.get(name)?.service_time_p95?.as_secs_f64();
+        let time_s = self
+            .meters
+            .get(name)?
+            .service_time_p95?
+            .as_secs_f64()
+            .min(SERVICE_TIME_S_MAX);
         // Microseconds are enough, and short in a message.
         Some((time_s * 1e6).round() / 1e6)
     }

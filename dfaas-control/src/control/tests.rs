@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::{Control, Input, Output};
 use crate::counters::{Counters, FunctionCounters};
 use crate::function_spec::FunctionSpec;
-use crate::message::{PEERS_MAX, Rejection};
+use crate::message::{Message, PEERS_MAX, Rejection};
 use crate::names::{FunctionName, NodeId};
 use crate::policy::Policy;
 use crate::settings::Settings;
@@ -167,6 +167,38 @@ fn a_state_is_published_each_period_and_when_functions_change() {
         sent += published(&mut control);
     }
     assert_eq!(sent, 5);
+}
+
+#[test]
+fn nothing_makes_a_node_say_what_peers_reject() {
+    let now = start();
+    let mut control = control(1, StrategyKind::WaterFilling, now);
+    control.handle_input(
+        now,
+        hosting(&[("f", f64::NAN), ("g", f64::INFINITY), ("h", -1.0), ("i", 1e9)]),
+    );
+    let counted = FunctionCounters {
+        user: u64::MAX,
+        service_time_p95: Some(Duration::MAX),
+        ..FunctionCounters::default()
+    };
+    let functions = [(function("f"), counted)].into_iter().collect();
+    control.handle_input(
+        now,
+        Input::Counters(Counters {
+            elapsed: Duration::from_nanos(1),
+            functions,
+        }),
+    );
+    control.handle_timeout(now + PERIOD);
+    let Some(Output::Publish(body)) = control.poll_output() else {
+        panic!("nothing published");
+    };
+    assert!(
+        Message::decode(&body).is_ok(),
+        "{}",
+        String::from_utf8_lossy(&body)
+    );
 }
 
 #[test]
