@@ -118,7 +118,8 @@ impl Control {
         self.strategy.handle_timeout(&self.local, now);
     }
 
-    /// When to call [`Control::handle_timeout`] next.
+    /// When to call [`Control::handle_timeout`] next. Water-filling asks for it ten times a period, to see a surge
+    /// before the period ends; fed less often, it only reacts later.
     pub fn poll_timeout(&self) -> Option<Instant> {
         Some(self.strategy.poll_timeout())
     }
