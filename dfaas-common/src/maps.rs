@@ -194,9 +194,9 @@ pub struct Opening {
 pub struct Held {
     /// Number of bytes.
     pub length: u32,
-    /// Where a stamp goes.
-    pub stamp_at: u32,
-    /// The bytes.
+    /// Keeps the layout free of padding.
+    pub reserved: u32,
+    /// The bytes as the server is to get them, stamp included.
     pub bytes: [u8; HELD_BYTES],
 }
 

@@ -9,14 +9,85 @@ pub const NO_WINDOW_SCALE: u8 = 0xff;
 /// The options that we write: maximum segment size, a no-operation, window scale.
 pub const OUR_OPTIONS_BYTES: usize = 8;
 
-const END: u8 = 0;
-const NO_OPERATION: u8 = 1;
-const SEGMENT_SIZE: u8 = 2;
-const WINDOW_SCALE: u8 = 3;
 /// RFC 7323, section 2.3: a larger shift is read as 14.
 const WINDOW_SCALE_MAX: u8 = 14;
 /// RFC 9293, section 3.7.1: what a sender assumes where the option is missing.
 const DEFAULT_SEGMENT_SIZE: u16 = 536;
+
+/// How many states the automaton can have. A state says what the last byte was.
+const STATES: usize = 64;
+/// The end of the options, or a length that contradicts itself; final.
+const DONE: u8 = 0;
+/// A no-operation, or the last byte of an option that nobody asks for.
+const BOUNDARY: u8 = 1;
+const SEGMENT_SIZE_HIGH: u8 = 2;
+const SEGMENT_SIZE_LOW: u8 = 3;
+const WINDOW_SCALE: u8 = 4;
+const SEGMENT_SIZE_KIND: u8 = 5;
+const SEGMENT_SIZE_LENGTH: u8 = 6;
+const WINDOW_SCALE_KIND: u8 = 7;
+const WINDOW_SCALE_LENGTH: u8 = 8;
+/// `OTHER + n`: n more bytes belong to an option that nobody asks for; `OTHER` is its kind.
+const OTHER: u8 = 9;
+/// The longest rest of an option behind kind and length.
+const REST_MAX: u8 = OPTIONS_BYTES as u8 - 2;
+
+/// The next state for a state and a byte: like the request's head, options are read without a branch on a byte.
+static TABLE: [[u8; 256]; STATES] = build();
+
+const fn build() -> [[u8; 256]; STATES] {
+    let mut table = [[DONE; 256]; STATES];
+    let mut byte = 0;
+    while byte < 256 {
+        let value = byte as u8;
+        table[BOUNDARY as usize][byte] = kind(value);
+        table[SEGMENT_SIZE_KIND as usize][byte] = if value == 4 {
+            SEGMENT_SIZE_LENGTH
+        } else {
+            rest(value)
+        };
+        table[SEGMENT_SIZE_LENGTH as usize][byte] = SEGMENT_SIZE_HIGH;
+        table[SEGMENT_SIZE_HIGH as usize][byte] = SEGMENT_SIZE_LOW;
+        table[SEGMENT_SIZE_LOW as usize][byte] = kind(value);
+        table[WINDOW_SCALE_KIND as usize][byte] = if value == 3 {
+            WINDOW_SCALE_LENGTH
+        } else {
+            rest(value)
+        };
+        table[WINDOW_SCALE_LENGTH as usize][byte] = WINDOW_SCALE;
+        table[WINDOW_SCALE as usize][byte] = kind(value);
+        table[OTHER as usize][byte] = rest(value);
+        let mut left = 1;
+        while left <= REST_MAX {
+            table[(OTHER + left) as usize][byte] = if left == 1 { BOUNDARY } else { OTHER + left - 1 };
+            left += 1;
+        }
+        byte += 1;
+    }
+    table
+}
+
+const fn kind(byte: u8) -> u8 {
+    match byte {
+        0 => DONE,
+        1 => BOUNDARY,
+        2 => SEGMENT_SIZE_KIND,
+        3 => WINDOW_SCALE_KIND,
+        _ => OTHER,
+    }
+}
+
+const fn rest(length: u8) -> u8 {
+    match length {
+        0 | 1 => DONE,
+        2 => BOUNDARY,
+        _ if length - 2 <= REST_MAX => OTHER + length - 2,
+        _ => DONE,
+    }
+}
+
+/// For each state, one more than the position at which it was entered last.
+pub type OptionMarks = [u8; STATES];
 
 /// What a SYN said in its options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,57 +99,28 @@ pub struct SynOptions {
 }
 
 impl SynOptions {
-    /// Reads the first `length` bytes of a buffer whose size is a power of two, at least 64.
+    /// Reads the first `length` bytes, at most [`OPTIONS_BYTES`].
     ///
     /// Options that contradict their own lengths end the reading; what came before them counts.
     #[inline(always)]
     #[must_use]
-    pub fn read<const N: usize>(bytes: &[u8; N], length: usize) -> Self {
-        let mut options = Self {
-            segment_size: DEFAULT_SEGMENT_SIZE,
-            window_scale: NO_WINDOW_SCALE,
-        };
-        let length = if length > OPTIONS_BYTES {
-            OPTIONS_BYTES
-        } else {
-            length
-        };
-        let mut at = 0usize;
-        // Every turn but the last consumes at least one byte.
-        let mut turn = 0;
-        while turn < OPTIONS_BYTES {
-            turn += 1;
-            if at >= length {
+    pub fn read(bytes: &[u8; 64], length: usize, marks: &mut OptionMarks) -> Self {
+        marks[SEGMENT_SIZE_LOW as usize] = 0;
+        marks[WINDOW_SCALE as usize] = 0;
+        let mut state = BOUNDARY;
+        let mut index = 0;
+        while index < OPTIONS_BYTES {
+            if index >= length {
                 break;
             }
-            let kind = bytes[at & (N - 1)];
-            if kind == END {
-                break;
-            }
-            if kind == NO_OPERATION {
-                at += 1;
-                continue;
-            }
-            let size = bytes[(at + 1) & (N - 1)] as usize;
-            if size < 2 || at + size > length {
-                break;
-            }
-            if kind == SEGMENT_SIZE && size == 4 {
-                let high = bytes[(at + 2) & (N - 1)];
-                let low = bytes[(at + 3) & (N - 1)];
-                options.segment_size = u16::from_be_bytes([high, low]);
-            }
-            if kind == WINDOW_SCALE && size == 3 {
-                let scale = bytes[(at + 2) & (N - 1)];
-                options.window_scale = if scale > WINDOW_SCALE_MAX {
-                    WINDOW_SCALE_MAX
-                } else {
-                    scale
-                };
-            }
-            at += size;
+            state = TABLE[state as usize & (STATES - 1)][bytes[index] as usize];
+            marks[state as usize & (STATES - 1)] = index as u8 + 1;
+            index += 1;
         }
-        options
+        Self {
+            segment_size: segment_size(bytes, marks),
+            window_scale: window_scale(bytes, marks),
+        }
     }
 
     /// The options as we write them; without a window scale its place is filled with no-operations.
@@ -87,27 +129,34 @@ impl SynOptions {
     pub const fn write(&self) -> [u8; OUR_OPTIONS_BYTES] {
         let [high, low] = self.segment_size.to_be_bytes();
         if self.window_scale == NO_WINDOW_SCALE {
-            return [
-                SEGMENT_SIZE,
-                4,
-                high,
-                low,
-                NO_OPERATION,
-                NO_OPERATION,
-                NO_OPERATION,
-                NO_OPERATION,
-            ];
+            return [2, 4, high, low, 1, 1, 1, 1];
         }
-        [
-            SEGMENT_SIZE,
-            4,
-            high,
-            low,
-            NO_OPERATION,
-            WINDOW_SCALE,
-            3,
-            self.window_scale,
-        ]
+        [2, 4, high, low, 1, 3, 3, self.window_scale]
+    }
+}
+
+#[inline(always)]
+fn segment_size(bytes: &[u8; 64], marks: &OptionMarks) -> u16 {
+    let behind = marks[SEGMENT_SIZE_LOW as usize];
+    if behind == 0 {
+        return DEFAULT_SEGMENT_SIZE;
+    }
+    let high = bytes[behind.wrapping_sub(2) as usize & 63];
+    let low = bytes[behind.wrapping_sub(1) as usize & 63];
+    u16::from_be_bytes([high, low])
+}
+
+#[inline(always)]
+fn window_scale(bytes: &[u8; 64], marks: &OptionMarks) -> u8 {
+    let behind = marks[WINDOW_SCALE as usize];
+    if behind == 0 {
+        return NO_WINDOW_SCALE;
+    }
+    let scale = bytes[behind.wrapping_sub(1) as usize & 63];
+    if scale > WINDOW_SCALE_MAX {
+        WINDOW_SCALE_MAX
+    } else {
+        scale
     }
 }
 
@@ -183,14 +232,14 @@ mod tests {
             let options = SynOptions { segment_size, window_scale: scale };
             let mut buffer = [0xee; 64];
             buffer[..OUR_OPTIONS_BYTES].copy_from_slice(&options.write());
-            prop_assert_eq!(SynOptions::read(&buffer, OUR_OPTIONS_BYTES), options);
+            prop_assert_eq!(SynOptions::read(&buffer, OUR_OPTIONS_BYTES, &mut [9; STATES]), options);
         }
 
         #[test]
         fn any_bytes_are_read_without_harm(bytes: [u8; 32], length in 0usize..64) {
             let mut buffer = [0; 64];
             buffer[..32].copy_from_slice(&bytes);
-            let options = SynOptions::read(&buffer, length);
+            let options = SynOptions::read(&buffer, length, &mut [9; STATES]);
             prop_assert!(options.window_scale <= 14 || options.window_scale == NO_WINDOW_SCALE);
         }
     }
@@ -200,7 +249,7 @@ mod tests {
         let mut buffer = [0xee; 64];
         buffer[..bytes.len()].copy_from_slice(bytes);
         assert_eq!(
-            SynOptions::read(&buffer, bytes.len()),
+            SynOptions::read(&buffer, bytes.len(), &mut [9; STATES]),
             SynOptions {
                 segment_size,
                 window_scale

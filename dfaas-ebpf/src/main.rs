@@ -1,4 +1,172 @@
+//! The eBPF programs: two at traffic control, one at the socket look-up.
+//!
+//! They only translate between packets and `dfaas-common`, where the decisions are.
 #![no_std]
 #![no_main]
+#![expect(unreachable_pub, reason = "entry functions are exported by their macros")]
+
+mod compose;
+mod connect;
+mod count;
+mod ctx;
+mod maps;
+mod open;
+mod request;
+mod splice;
+
+use aya_ebpf::{
+    bindings::{TC_ACT_OK, sk_action},
+    macros::{classifier, sk_lookup},
+    programs::{SkLookupContext, TcContext},
+};
+use dfaas_common::{maps::FlowKey, packet::Headers};
+
+use crate::ctx::{HelperFailed, Lookup, Packet, swallow};
+
+/// Why a packet could not be handled.
+pub(crate) enum Fault {
+    /// A helper of the kernel refused.
+    Helper,
+    /// A map took no more.
+    MapFull,
+    /// The held bytes of a connection are gone.
+    HeldMissing,
+}
+
+impl From<HelperFailed> for Fault {
+    #[inline(always)]
+    fn from(_: HelperFailed) -> Self {
+        Self::Helper
+    }
+}
+
+/// What comes in at the interface. What is not ours passes untouched; what we failed on is dropped, and its sender
+/// sends it again.
+#[classifier]
+pub fn ingress(ctx: TcContext) -> i32 {
+    verdict(incoming(&Packet::new(&ctx)))
+}
+
+/// What the local stack sends out.
+#[classifier]
+pub fn egress(ctx: TcContext) -> i32 {
+    verdict(outgoing(&Packet::new(&ctx)))
+}
+
+#[inline(always)]
+fn verdict(result: Result<i32, Fault>) -> i32 {
+    match result {
+        Ok(verdict) => verdict,
+        Err(Fault::Helper) => {
+            count::event(|events| &mut events.helper_failed);
+            swallow()
+        }
+        Err(Fault::MapFull) => {
+            count::event(|events| &mut events.flows_full);
+            swallow()
+        }
+        Err(Fault::HeldMissing) => swallow(),
+    }
+}
+
+#[inline(always)]
+fn incoming(packet: &Packet) -> Result<i32, Fault> {
+    let Some(headers) = packet.headers() else {
+        return Ok(TC_ACT_OK);
+    };
+    let Some(config) = maps::config() else {
+        return Ok(TC_ACT_OK);
+    };
+    if !headers.is_plain_tcp() || headers.destination.raw() != u32::from_ne_bytes(config.address) {
+        return Ok(TC_ACT_OK);
+    }
+    let is_service = headers.destination_port.raw() == u16::from_ne_bytes(config.port);
+    let is_upstream = headers.destination_port.get().wrapping_sub(config.nat_first) <= config.nat_mask;
+    if !is_service && !is_upstream {
+        return Ok(TC_ACT_OK);
+    }
+    let Some(scratch) = maps::scratch() else {
+        return Ok(TC_ACT_OK);
+    };
+    let key = key_of_sender(&headers);
+    if let Some(flow) = maps::flow(&key) {
+        match splice::incoming(packet, config, &headers, &key, flow, scratch)? {
+            splice::Outcome::Verdict(verdict) => return Ok(verdict),
+            splice::Outcome::Reopen => {}
+        }
+    }
+    if !is_service {
+        return Ok(TC_ACT_OK);
+    }
+    open::handle(packet, config, &headers, &key, scratch)
+}
+
+#[inline(always)]
+fn outgoing(packet: &Packet) -> Result<i32, Fault> {
+    let Some(headers) = packet.headers() else {
+        return Ok(TC_ACT_OK);
+    };
+    let Some(config) = maps::config() else {
+        return Ok(TC_ACT_OK);
+    };
+    if !headers.is_plain_tcp()
+        || headers.source.raw() != u32::from_ne_bytes(config.address)
+        || headers.source_port.raw() != u16::from_ne_bytes(config.port)
+    {
+        return Ok(TC_ACT_OK);
+    }
+    let key = key_of_receiver(&headers);
+    let Some(flow) = maps::flow(&key) else {
+        return Ok(TC_ACT_OK);
+    };
+    if flow.role() != dfaas_common::flow::Role::Local {
+        return Ok(TC_ACT_OK);
+    }
+    let Some(scratch) = maps::scratch() else {
+        return Ok(TC_ACT_OK);
+    };
+    splice::outgoing(packet, config, &headers, &key, flow, scratch)
+}
+
+#[inline(always)]
+fn key_of_sender(headers: &Headers) -> FlowKey {
+    FlowKey {
+        remote: headers.source.raw().to_ne_bytes(),
+        local: headers.destination.raw().to_ne_bytes(),
+        remote_port: headers.source_port.raw().to_ne_bytes(),
+        local_port: headers.destination_port.raw().to_ne_bytes(),
+    }
+}
+
+#[inline(always)]
+fn key_of_receiver(headers: &Headers) -> FlowKey {
+    FlowKey {
+        remote: headers.destination.raw().to_ne_bytes(),
+        local: headers.source.raw().to_ne_bytes(),
+        remote_port: headers.destination_port.raw().to_ne_bytes(),
+        local_port: headers.source_port.raw().to_ne_bytes(),
+    }
+}
+
+/// Connections to the service port get the platform's listener. Without one they are dropped, not refused: the
+/// client's retransmission finds a platform that was restarted meanwhile.
+#[sk_lookup]
+pub fn listener(ctx: SkLookupContext) -> u32 {
+    let lookup = Lookup::new(&ctx);
+    let is_ours = maps::config().is_some_and(|config| lookup.port() == u16::from_be_bytes(config.port));
+    if !is_ours || !lookup.is_tcp() || maps::assign_listener(&ctx) {
+        return sk_action::SK_PASS;
+    }
+    count::event(|events| &mut events.no_listener);
+    sk_action::SK_DROP
+}
+
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "license")]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[cfg(not(test))]
 #[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! { loop {} }
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}

@@ -1,0 +1,82 @@
+//! Counting what happens. A counter that cannot be found is not counted: the packet matters more.
+
+use dfaas_common::{
+    decide::{Answer, Decision, Origin},
+    histogram,
+    maps::{Counters, Events, Flow, NO_FUNCTION, Pair},
+};
+
+use crate::{ctx, maps};
+
+/// Counts an event.
+#[inline(always)]
+pub(crate) fn event(count: impl FnOnce(&mut Events) -> &mut u64) {
+    if let Some(events) = maps::events() {
+        *count(events) += 1;
+    }
+}
+
+#[inline(always)]
+fn request(function: u32, peer: u32, count: impl FnOnce(&mut Counters) -> &mut u64) {
+    if let Some(counters) = maps::counters(&Pair { function, peer }) {
+        *count(counters) += 1;
+    }
+}
+
+/// Counts a decision about a request for a function, [`NO_FUNCTION`] if there is none of the name.
+#[inline(always)]
+pub(crate) fn decision(function: u32, origin: Origin, decision: &Decision) {
+    let sender = match origin {
+        Origin::Peer(peer) => peer,
+        Origin::User | Origin::Stranger => 0,
+    };
+    match decision {
+        Decision::Local if sender == 0 => request(function, 0, |counters| &mut counters.local),
+        Decision::Local => request(function, sender, |counters| &mut counters.admitted),
+        Decision::Forward(index, _) => request(function, *index, |counters| &mut counters.forwarded),
+        Decision::Refuse(answer) => refusal(function, sender, *answer),
+    }
+}
+
+#[inline(always)]
+fn refusal(function: u32, sender: u32, answer: Answer) {
+    match answer {
+        Answer::NotFound if function == NO_FUNCTION => event(|events| &mut events.unknown_function),
+        Answer::NotFound => request(function, sender, |counters| &mut counters.not_found),
+        Answer::OverLimit => request(function, sender, |counters| &mut counters.over_limit),
+        Answer::Unavailable => request(function, sender, |counters| &mut counters.unavailable),
+        Answer::Stranger => event(|events| &mut events.stranger),
+        Answer::Malformed => event(|events| &mut events.malformed),
+        Answer::Forbidden => event(|events| &mut events.forbidden),
+        Answer::HeadTooLong => event(|events| &mut events.head_too_long),
+        Answer::Root => event(|events| &mut events.root),
+    }
+}
+
+/// Counts an answer that needed no look at any function.
+#[inline(always)]
+pub(crate) fn answer(answer: Answer) {
+    refusal(NO_FUNCTION, 0, answer);
+}
+
+/// Notes the first byte of an answer, once a connection.
+#[inline(always)]
+pub(crate) fn first_byte(flow: &mut Flow) {
+    if flow.first_byte_ns != 0 {
+        return;
+    }
+    let now_ns = ctx::now_ns();
+    flow.first_byte_ns = now_ns;
+    let pair = Pair {
+        function: flow.function,
+        peer: flow.target,
+    };
+    let Some(latency) = maps::latency(&pair) else {
+        return;
+    };
+    let duration_ns = now_ns.wrapping_sub(flow.decided_ns);
+    latency.sum_ns = latency.sum_ns.wrapping_add(duration_ns);
+    if let Some(count) = latency.bins.get_mut(histogram::bin(duration_ns)) {
+        *count += 1;
+    }
+}

@@ -1,0 +1,337 @@
+//! The window into packets: every access to one goes through here.
+
+use core::ptr::{self, from_mut, from_ref};
+
+use aya_ebpf::{
+    bindings::{
+        __sk_buff, BPF_F_INGRESS, BPF_F_PSEUDO_HDR, BPF_F_RECOMPUTE_CSUM, TC_ACT_SHOT, bpf_sk_lookup,
+    },
+    helpers::{
+        bpf_csum_diff, bpf_get_prandom_u32, bpf_ktime_get_ns, bpf_l4_csum_replace, bpf_redirect,
+        bpf_redirect_neigh, bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_store_bytes,
+    },
+    programs::TcContext,
+};
+use dfaas_common::{
+    http::HELD_BYTES,
+    maps::{REPLY_BYTES, Reply, STAMP_BYTES, Stamp},
+    packet::{HEADERS_BYTES, Headers, TCP_CHECKSUM_OFFSET},
+};
+
+/// A helper of the kernel refused.
+pub(crate) struct HelperFailed;
+
+/// `bpf_csum_diff` takes no more than this at once before kernel 6.13.
+const CHUNK_BYTES: usize = 512;
+/// The size of a buffer that can be summed up.
+pub(crate) const SUMMED_BYTES: usize = HELD_BYTES + 8;
+
+/// A packet at one of the hooks of traffic control.
+pub(crate) struct Packet {
+    skb: *mut __sk_buff,
+}
+
+impl Packet {
+    #[inline(always)]
+    pub(crate) fn new(ctx: &TcContext) -> Self {
+        Self { skb: ctx.skb.skb }
+    }
+
+    /// The headers, or nothing if the frame is shorter than they are.
+    #[inline(always)]
+    pub(crate) fn headers(&self) -> Option<Headers> {
+        let mut headers = Headers::default();
+        // SAFETY: `Headers` is two bytes longer than what is written behind its lead, and any bytes are valid in it.
+        let result = unsafe {
+            let to = from_mut(&mut headers).cast::<u8>().add(2);
+            bpf_skb_load_bytes(self.skb.cast(), 0, to.cast(), HEADERS_BYTES as u32)
+        };
+        (result == 0).then_some(headers)
+    }
+
+    /// Reads `length` bytes, 1 to [`HELD_BYTES`], into a buffer that has room for as many.
+    #[inline(always)]
+    pub(crate) fn read(&self, offset: u32, buffer: *mut u8, length: u32) -> Result<(), HelperFailed> {
+        let length = bounded(length)?;
+        // SAFETY: the buffer has room for the bounded length.
+        done(unsafe { bpf_skb_load_bytes(self.skb.cast(), offset, buffer.cast(), length) })
+    }
+
+    /// Writes `length` bytes, 1 to [`HELD_BYTES`], from a buffer that has as many.
+    #[inline(always)]
+    pub(crate) fn write(&self, offset: u32, buffer: *const u8, length: u32) -> Result<(), HelperFailed> {
+        let length = bounded(length)?;
+        // SAFETY: the buffer holds the bounded length.
+        let result = unsafe {
+            bpf_skb_store_bytes(
+                self.skb.cast(),
+                offset,
+                buffer.cast(),
+                length,
+                BPF_F_RECOMPUTE_CSUM.into(),
+            )
+        };
+        done(result)
+    }
+
+    /// Reads the options of a TCP header, 1 to 40 bytes.
+    #[inline(always)]
+    pub(crate) fn read_options(
+        &self,
+        offset: u32,
+        buffer: &mut [u8; 64],
+        length: u32,
+    ) -> Result<(), HelperFailed> {
+        let length = (length.wrapping_sub(1) & 63) + 1;
+        // SAFETY: the buffer has room for the masked length.
+        done(unsafe { bpf_skb_load_bytes(self.skb.cast(), offset, buffer.as_mut_ptr().cast(), length) })
+    }
+
+    /// Reads a name of 1 to 64 bytes.
+    #[inline(always)]
+    pub(crate) fn read_name(
+        &self,
+        offset: u32,
+        buffer: &mut [u8; 64],
+        length: u32,
+    ) -> Result<(), HelperFailed> {
+        self.read_options(offset, buffer, length)
+    }
+
+    /// Writes a stamp.
+    #[inline(always)]
+    pub(crate) fn write_stamp(&self, offset: u32, stamp: &Stamp) -> Result<(), HelperFailed> {
+        let length = (stamp.length.wrapping_sub(1) & (STAMP_BYTES as u32 - 1)) + 1;
+        // SAFETY: the stamp holds the masked length.
+        let result = unsafe {
+            let from = stamp.bytes.as_ptr();
+            bpf_skb_store_bytes(
+                self.skb.cast(),
+                offset,
+                from.cast(),
+                length,
+                BPF_F_RECOMPUTE_CSUM.into(),
+            )
+        };
+        done(result)
+    }
+
+    /// Writes one of our answers.
+    #[inline(always)]
+    pub(crate) fn write_reply(&self, offset: u32, reply: &Reply) -> Result<(), HelperFailed> {
+        let less_one = reply.length.wrapping_sub(1) & 255;
+        if less_one >= REPLY_BYTES as u32 {
+            return Err(HelperFailed);
+        }
+        // SAFETY: the reply holds the bounded length.
+        let result = unsafe {
+            let from = reply.bytes.as_ptr();
+            bpf_skb_store_bytes(
+                self.skb.cast(),
+                offset,
+                from.cast(),
+                less_one + 1,
+                BPF_F_RECOMPUTE_CSUM.into(),
+            )
+        };
+        done(result)
+    }
+
+    /// Writes a value of a fixed size.
+    #[inline(always)]
+    pub(crate) fn write_value<T>(&self, offset: u32, value: &T) -> Result<(), HelperFailed> {
+        // SAFETY: the bytes of `value` are readable.
+        let result = unsafe {
+            let size = size_of::<T>() as u32;
+            bpf_skb_store_bytes(
+                self.skb.cast(),
+                offset,
+                from_ref(value).cast(),
+                size,
+                BPF_F_RECOMPUTE_CSUM.into(),
+            )
+        };
+        done(result)
+    }
+
+    /// Writes whole headers.
+    #[inline(always)]
+    pub(crate) fn write_headers(&self, headers: &Headers) -> Result<(), HelperFailed> {
+        // SAFETY: `Headers` holds its lead and as many bytes as are read behind it.
+        let result = unsafe {
+            let from = from_ref(headers).cast::<u8>().add(2);
+            let size = HEADERS_BYTES as u32;
+            bpf_skb_store_bytes(self.skb.cast(), 0, from.cast(), size, BPF_F_RECOMPUTE_CSUM.into())
+        };
+        done(result)
+    }
+
+    /// Writes the IPv4 and TCP headers from the IPv4 checksum to the window, which a translation changes.
+    ///
+    /// The checksums are the caller's: what it changes here must be told to [`Self::update_checksum`].
+    #[inline(always)]
+    pub(crate) fn write_translated(&self, headers: &Headers) -> Result<(), HelperFailed> {
+        const FIRST: usize = core::mem::offset_of!(Headers, ipv4_checksum);
+        const BEHIND: usize = core::mem::offset_of!(Headers, checksum);
+        // SAFETY: the range lies within `Headers`.
+        let result = unsafe {
+            let from = from_ref(headers).cast::<u8>().add(FIRST);
+            bpf_skb_store_bytes(
+                self.skb.cast(),
+                FIRST as u32 - 2,
+                from.cast(),
+                (BEHIND - FIRST) as u32,
+                0,
+            )
+        };
+        done(result)
+    }
+
+    /// Adds a difference of header fields to the TCP checksum.
+    #[inline(always)]
+    pub(crate) fn update_checksum(&self, difference: u64) -> Result<(), HelperFailed> {
+        self.replace_checksum(difference, 0)
+    }
+
+    /// Adds a difference of the pseudo-header's addresses to the TCP checksum.
+    #[inline(always)]
+    pub(crate) fn update_pseudo_checksum(&self, difference: u64) -> Result<(), HelperFailed> {
+        self.replace_checksum(difference, BPF_F_PSEUDO_HDR.into())
+    }
+
+    #[inline(always)]
+    fn replace_checksum(&self, difference: u64, flags: u64) -> Result<(), HelperFailed> {
+        let carried = (difference >> 32) + (difference & 0xffff_ffff);
+        let folded = (carried >> 32) + (carried & 0xffff_ffff);
+        // SAFETY: the helper checks the offset against the packet.
+        done(unsafe { bpf_l4_csum_replace(self.skb, TCP_CHECKSUM_OFFSET as u32, 0, folded, flags) })
+    }
+
+    /// Makes the packet this long, headers included.
+    #[inline(always)]
+    pub(crate) fn resize(&self, length: u32) -> Result<(), HelperFailed> {
+        // SAFETY: the helper checks the length; no pointer into the packet is kept anywhere.
+        done(unsafe { bpf_skb_change_tail(self.skb, length, 0) })
+    }
+
+    /// The verdict that sends the packet out of the interface at which it is.
+    #[inline(always)]
+    pub(crate) fn out(&self) -> i32 {
+        // SAFETY: plain helper call.
+        unsafe { bpf_redirect(self.interface(), 0) as i32 }
+    }
+
+    /// The verdict that lets the packet come in at the interface at which it is.
+    #[inline(always)]
+    pub(crate) fn back_in(&self) -> i32 {
+        // SAFETY: plain helper call.
+        unsafe { bpf_redirect(self.interface(), BPF_F_INGRESS.into()) as i32 }
+    }
+
+    /// The verdict that routes the packet and sends it to the next hop.
+    #[inline(always)]
+    pub(crate) fn route(&self) -> i32 {
+        // SAFETY: without parameters the kernel looks the next hop up itself.
+        unsafe { bpf_redirect_neigh(self.interface(), ptr::null_mut(), 0, 0) as i32 }
+    }
+
+    #[inline(always)]
+    fn interface(&self) -> u32 {
+        // SAFETY: the context is valid for the program's run.
+        unsafe { (*self.skb).ifindex }
+    }
+}
+
+/// The verdict that drops a packet which has served its purpose.
+#[inline(always)]
+pub(crate) fn swallow() -> i32 {
+    TC_ACT_SHOT
+}
+
+#[inline(always)]
+fn done(result: i64) -> Result<(), HelperFailed> {
+    if result == 0 { Ok(()) } else { Err(HelperFailed) }
+}
+
+/// A length from 1 to [`HELD_BYTES`] whose bounds the verifier of 5.10 can see right before its use.
+#[inline(always)]
+fn bounded(length: u32) -> Result<u32, HelperFailed> {
+    let less_one = length.wrapping_sub(1) & 2047;
+    if less_one >= HELD_BYTES as u32 {
+        Err(HelperFailed)
+    } else {
+        Ok(less_one + 1)
+    }
+}
+
+/// The Internet checksum's sum over the first `length` bytes of a buffer of [`SUMMED_BYTES`].
+///
+/// The four bytes behind the length are overwritten with zeros.
+#[inline(always)]
+pub(crate) fn sum(buffer: &mut [u8; SUMMED_BYTES], length: u32) -> u64 {
+    let length = (length & 2047) as usize;
+    if length > HELD_BYTES {
+        return 0;
+    }
+    let mut at = length;
+    while at < length + 4 {
+        buffer[at] = 0;
+        at += 1;
+    }
+    let words = (length + 3) & !3;
+    let mut sum = 0u32;
+    let mut start = 0;
+    while start < HELD_BYTES {
+        if words > start {
+            let rest = words - start;
+            let size = if rest > CHUNK_BYTES { CHUNK_BYTES } else { rest };
+            // SAFETY: chunks lie within the buffer, which is aligned to words.
+            sum = unsafe {
+                let from = buffer.as_mut_ptr().add(start).cast::<u32>();
+                bpf_csum_diff(ptr::null_mut(), 0, from, size as u32, sum) as u32
+            };
+        }
+        start += CHUNK_BYTES;
+    }
+    u64::from(sum)
+}
+
+/// Nanoseconds of the monotonic clock.
+#[inline(always)]
+pub(crate) fn now_ns() -> u64 {
+    // SAFETY: plain helper call.
+    unsafe { bpf_ktime_get_ns() }
+}
+
+/// A number that nobody can guess.
+#[inline(always)]
+pub(crate) fn random() -> u32 {
+    // SAFETY: plain helper call.
+    unsafe { bpf_get_prandom_u32() }
+}
+
+/// A connection that looks for a listener.
+pub(crate) struct Lookup {
+    lookup: *mut bpf_sk_lookup,
+}
+
+impl Lookup {
+    #[inline(always)]
+    pub(crate) fn new(ctx: &aya_ebpf::programs::SkLookupContext) -> Self {
+        Self { lookup: ctx.lookup }
+    }
+
+    /// The port that the connection asks for.
+    #[inline(always)]
+    pub(crate) fn port(&self) -> u16 {
+        // SAFETY: the context is valid for the program's run; the field is in host order.
+        unsafe { (*self.lookup).local_port as u16 }
+    }
+
+    /// Whether this is TCP.
+    #[inline(always)]
+    pub(crate) fn is_tcp(&self) -> bool {
+        // SAFETY: the context is valid for the program's run.
+        unsafe { (*self.lookup).protocol == 6 }
+    }
+}

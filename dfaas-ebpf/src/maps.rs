@@ -1,0 +1,284 @@
+//! The maps, who writes them and who reads them, and the getters that hide what is unsafe about them.
+
+use aya_ebpf::{
+    bindings::{BPF_ANY, BPF_F_NO_PREALLOC, BPF_NOEXIST, bpf_spin_lock},
+    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, SockMap},
+    helpers::{bpf_spin_lock as lock, bpf_spin_unlock as unlock},
+    macros::btf_map,
+    programs::SkLookupContext,
+};
+use dfaas_common::{
+    decide::{ANSWERS, Answer},
+    http::Marks,
+    maps::{
+        self, Config, Counters, Events, Flow, FlowKey, Function, FunctionKey, Held, Latency, Opening, Pair,
+        Peer, PeerKey, Reply, Stamp, Target,
+    },
+    meter::{self, Limit},
+    tcp_options::OptionMarks,
+};
+
+use crate::ctx::SUMMED_BYTES;
+
+/// A token bucket with the kernel's own lock type, which the verifier finds by its name.
+#[repr(C)]
+pub(crate) struct Bucket {
+    lock: bpf_spin_lock,
+    reserved: u32,
+    arrival_ns: u64,
+}
+
+const _: () = assert!(size_of::<Bucket>() == size_of::<maps::Bucket>());
+
+/// What does not fit on the stack.
+#[repr(C)]
+pub(crate) struct Scratch {
+    pub(crate) held: Held,
+    /// For sums, and for bytes on their way from one place of a packet to another.
+    pub(crate) copy: [u8; SUMMED_BYTES],
+    pub(crate) marks: Marks,
+    pub(crate) options: [u8; 64],
+    pub(crate) option_marks: OptionMarks,
+    pub(crate) function: FunctionKey,
+    pub(crate) peer: PeerKey,
+    pub(crate) flow: Flow,
+    /// Always zero: a new histogram is made from it.
+    pub(crate) latency: Latency,
+}
+
+/// Agent -> kernel.
+#[btf_map]
+static CONFIG: Array<Config, 1> = Array::new();
+/// Agent -> kernel.
+#[btf_map]
+static STAMP: Array<Stamp, 1> = Array::new();
+/// Agent -> kernel, by name with and without namespace. An element is replaced as a whole, so a reader sees the
+/// old row or the new one; without preallocation an element lives until its last reader is done.
+#[btf_map]
+static FUNCTIONS: HashMap<FunctionKey, Function, { 2 * maps::FUNCTIONS }, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
+/// Agent -> kernel.
+#[btf_map]
+static TARGETS: Array<Target, { maps::TARGETS }> = Array::new();
+/// Agent -> kernel, by identity.
+#[btf_map]
+static PEERS: HashMap<PeerKey, Peer, { maps::TARGETS }, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+/// Agent -> kernel: what a peer may send us.
+#[btf_map]
+static ADMISSIONS: HashMap<Pair, Limit, { maps::BUCKETS }, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+/// Agent -> kernel: what we may send to a peer.
+#[btf_map]
+static CAPS: HashMap<Pair, Limit, { maps::BUCKETS }, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+/// Agent -> kernel, by [`Answer`].
+#[btf_map]
+static REPLIES: Array<Reply, ANSWERS> = Array::new();
+/// Agent -> kernel: the platform's listener at 0.
+#[btf_map]
+static LISTENERS: SockMap<2> = SockMap::new();
+/// Kernel only.
+#[btf_map]
+static BUCKETS: Array<Bucket, { maps::BUCKETS }> = Array::new();
+/// Kernel only: how many targets were drawn for a function.
+#[btf_map]
+static DRAWS: PerCpuArray<u32, { maps::FUNCTIONS }> = PerCpuArray::new();
+/// Kernel only.
+#[btf_map]
+static OPENING: LruHashMap<FlowKey, Opening, { maps::OPENINGS }> = LruHashMap::new();
+/// Kernel only.
+#[btf_map]
+static HELD: LruHashMap<FlowKey, Held, { maps::HELDS }> = LruHashMap::new();
+/// Kernel writes, agent sweeps.
+#[btf_map]
+static FLOWS: HashMap<FlowKey, Flow, { maps::FLOWS }> = HashMap::new();
+/// Kernel -> agent.
+#[btf_map]
+static STATS: PerCpuHashMap<Pair, Counters, { maps::FUNCTIONS }, { BPF_F_NO_PREALLOC as usize }> =
+    PerCpuHashMap::new();
+/// Kernel -> agent.
+#[btf_map]
+static LATENCY: PerCpuHashMap<Pair, Latency, { maps::FUNCTIONS }, { BPF_F_NO_PREALLOC as usize }> =
+    PerCpuHashMap::new();
+/// Kernel -> agent.
+#[btf_map]
+static EVENTS: PerCpuArray<Events, 1> = PerCpuArray::new();
+/// Kernel only.
+#[btf_map]
+static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
+
+#[inline(always)]
+pub(crate) fn config() -> Option<&'static Config> {
+    CONFIG.get(0)
+}
+
+#[inline(always)]
+pub(crate) fn stamp() -> Option<&'static Stamp> {
+    STAMP.get(0)
+}
+
+#[inline(always)]
+pub(crate) fn reply(answer: Answer) -> Option<&'static Reply> {
+    REPLIES.get(answer as u32)
+}
+
+#[inline(always)]
+pub(crate) fn reply_by_number(number: u8) -> Option<&'static Reply> {
+    REPLIES.get(u32::from(number))
+}
+
+/// The scratch space of this CPU. Programs do not nest at one hook, and nothing in it outlives a packet.
+#[inline(always)]
+pub(crate) fn scratch() -> Option<&'static mut Scratch> {
+    // SAFETY: per CPU, and every entry function takes it once.
+    SCRATCH.get_ptr_mut(0).map(|scratch| unsafe { &mut *scratch })
+}
+
+#[inline(always)]
+pub(crate) fn function(key: &FunctionKey) -> Option<&'static Function> {
+    // SAFETY: the element lives until this run ends (RCU); the agent replaces elements and never writes into one.
+    FUNCTIONS.get_ptr(key).map(|function| unsafe { &*function })
+}
+
+#[inline(always)]
+pub(crate) fn target(index: u32) -> Option<Target> {
+    TARGETS.get(index).copied()
+}
+
+#[inline(always)]
+pub(crate) fn peer(key: &PeerKey) -> Option<Peer> {
+    // SAFETY: as in `function`.
+    PEERS.get_ptr(key).map(|peer| unsafe { *peer })
+}
+
+#[inline(always)]
+pub(crate) fn admission(pair: &Pair) -> Option<&'static Limit> {
+    // SAFETY: as in `function`.
+    ADMISSIONS.get_ptr(pair).map(|limit| unsafe { &*limit })
+}
+
+#[inline(always)]
+pub(crate) fn cap(pair: &Pair) -> Option<&'static Limit> {
+    // SAFETY: as in `function`.
+    CAPS.get_ptr(pair).map(|limit| unsafe { &*limit })
+}
+
+/// Takes a token, if the limit has one at this time.
+#[inline(always)]
+pub(crate) fn take(limit: &Limit, now_ns: u64) -> bool {
+    let limit = *limit;
+    let Some(bucket) = BUCKETS.get_ptr_mut(limit.bucket) else {
+        return false;
+    };
+    // SAFETY: the lock guards the bucket's only other field; nothing is called while it is held.
+    unsafe {
+        lock(&raw mut (*bucket).lock);
+        let arrival_ns = (*bucket).arrival_ns;
+        let next_ns = meter::admit(arrival_ns, now_ns, &limit);
+        (*bucket).arrival_ns = if let Some(next_ns) = next_ns {
+            next_ns
+        } else {
+            arrival_ns
+        };
+        unlock(&raw mut (*bucket).lock);
+        next_ns.is_some()
+    }
+}
+
+/// The number of this draw for a function, on this CPU.
+#[inline(always)]
+pub(crate) fn next_draw(function: u32) -> u32 {
+    let Some(draws) = DRAWS.get_ptr_mut(function) else {
+        return 0;
+    };
+    // SAFETY: per CPU.
+    unsafe {
+        *draws = (*draws).wrapping_add(1);
+        *draws
+    }
+}
+
+#[inline(always)]
+pub(crate) fn opening(key: &FlowKey) -> Option<&'static mut Opening> {
+    // SAFETY: integers only, so a torn read under a race is a wrong number, not a wrong type.
+    OPENING.get_ptr_mut(key).map(|opening| unsafe { &mut *opening })
+}
+
+#[inline(always)]
+pub(crate) fn insert_opening(key: &FlowKey, opening: &Opening) -> bool {
+    OPENING.insert(key, opening, BPF_ANY.into()).is_ok()
+}
+
+#[inline(always)]
+pub(crate) fn remove_opening(key: &FlowKey) {
+    let _missing = OPENING.remove(key);
+}
+
+#[inline(always)]
+pub(crate) fn held(key: &FlowKey) -> Option<&'static mut Held> {
+    // SAFETY: as in `opening`.
+    HELD.get_ptr_mut(key).map(|held| unsafe { &mut *held })
+}
+
+#[inline(always)]
+pub(crate) fn insert_held(key: &FlowKey, held: &Held) -> bool {
+    HELD.insert(key, held, BPF_ANY.into()).is_ok()
+}
+
+#[inline(always)]
+pub(crate) fn remove_held(key: &FlowKey) {
+    let _missing = HELD.remove(key);
+}
+
+#[inline(always)]
+pub(crate) fn flow(key: &FlowKey) -> Option<&'static mut Flow> {
+    // SAFETY: as in `opening`.
+    FLOWS.get_ptr_mut(key).map(|flow| unsafe { &mut *flow })
+}
+
+#[inline(always)]
+pub(crate) fn insert_flow(key: &FlowKey, flow: &Flow) -> bool {
+    FLOWS.insert(key, flow, BPF_ANY.into()).is_ok()
+}
+
+/// Inserts a flow under a key that must be free.
+#[inline(always)]
+pub(crate) fn claim_flow(key: &FlowKey, flow: &Flow) -> bool {
+    FLOWS.insert(key, flow, BPF_NOEXIST.into()).is_ok()
+}
+
+#[inline(always)]
+pub(crate) fn remove_flow(key: &FlowKey) {
+    let _missing = FLOWS.remove(key);
+}
+
+/// The counters of a pair; made at first use.
+#[inline(always)]
+pub(crate) fn counters(pair: &Pair) -> Option<&'static mut Counters> {
+    if STATS.get_ptr_mut(pair).is_none() {
+        let _full_or_raced = STATS.insert(pair, Counters::default(), BPF_NOEXIST.into());
+    }
+    // SAFETY: per CPU.
+    STATS.get_ptr_mut(pair).map(|counters| unsafe { &mut *counters })
+}
+
+/// The histogram of a pair; made at first use from the zeros in the scratch space.
+#[inline(always)]
+pub(crate) fn latency(pair: &Pair) -> Option<&'static mut Latency> {
+    if LATENCY.get_ptr_mut(pair).is_none() {
+        let zeros = scratch()?;
+        let _full_or_raced = LATENCY.insert(pair, &zeros.latency, BPF_NOEXIST.into());
+    }
+    // SAFETY: per CPU.
+    LATENCY.get_ptr_mut(pair).map(|latency| unsafe { &mut *latency })
+}
+
+#[inline(always)]
+pub(crate) fn events() -> Option<&'static mut Events> {
+    // SAFETY: per CPU.
+    EVENTS.get_ptr_mut(0).map(|events| unsafe { &mut *events })
+}
+
+/// Gives the connection to a lent listener, if there is one.
+#[inline(always)]
+pub(crate) fn assign_listener(ctx: &SkLookupContext) -> bool {
+    LISTENERS.redirect_sk_lookup(ctx, 0, 0).is_ok()
+}

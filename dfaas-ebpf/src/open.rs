@@ -1,0 +1,178 @@
+//! The handshake with the client: answered here, before any server is chosen.
+
+use aya_ebpf::bindings::TC_ACT_OK;
+use dfaas_common::{
+    maps::{Config, FlowKey, Opening},
+    packet::{ACK, FIN, HEADERS_BYTES, Headers, RST, SYN, Segment},
+    tcp_options::{NO_WINDOW_SCALE, OUR_OPTIONS_BYTES, OUR_WINDOW_SCALE, SynOptions},
+};
+
+use crate::{
+    Fault, compose, count,
+    ctx::{self, Packet, swallow},
+    maps::{self, Scratch},
+    request,
+};
+
+/// The window of our SYN-ACK. Linux sends no more than half of the largest window it has seen in one segment, but
+/// all of a window up to this (`tcp_bound_to_half_wnd`, `TCP_MSS_DEFAULT`), so one segment comes.
+pub(crate) const FIRST_WINDOW: u16 = 536;
+
+/// Handles a packet of a client whose request is not decided yet.
+#[inline(always)]
+pub(crate) fn handle(
+    packet: &Packet,
+    config: &Config,
+    headers: &Headers,
+    key: &FlowKey,
+    scratch: &mut Scratch,
+) -> Result<i32, Fault> {
+    if headers.flags & (SYN | ACK | RST | FIN) == SYN {
+        if headers.payload_bytes() > 0 && request::accept_syn(packet, config, headers, key, scratch)? {
+            return Ok(TC_ACT_OK);
+        }
+        return answer_syn(packet, config, headers, key, scratch);
+    }
+    let Some(opening) = maps::opening(key) else {
+        // Nobody knows this connection; the stack says so with a reset.
+        return Ok(TC_ACT_OK);
+    };
+    if opening.reply != 0 {
+        return answered(packet, headers, key, opening);
+    }
+    if headers.flags & ACK == 0 || headers.acknowledgment.get() != opening.our_isn.wrapping_add(1) {
+        count::event(|events| &mut events.out_of_handshake);
+        return Ok(swallow());
+    }
+    if headers.flags & RST != 0 {
+        maps::remove_opening(key);
+        count::event(|events| &mut events.reset);
+        return Ok(swallow());
+    }
+    if headers.payload_bytes() > 0 {
+        return request::handle(packet, config, headers, key, opening, scratch);
+    }
+    if headers.flags & FIN != 0 {
+        let segment = Segment {
+            flags: ACK | FIN,
+            ..headers.answer()
+        };
+        compose::bare(packet, &segment, headers.has_partial_checksum())?;
+        return Ok(packet.out());
+    }
+    Ok(swallow())
+}
+
+/// Turns a SYN round into our SYN-ACK.
+///
+/// A retransmitted SYN gets the same answer; a new one under an old key starts anew.
+#[inline(always)]
+fn answer_syn(
+    packet: &Packet,
+    config: &Config,
+    headers: &Headers,
+    key: &FlowKey,
+    scratch: &mut Scratch,
+) -> Result<i32, Fault> {
+    let theirs = read_options(packet, headers, scratch)?;
+    let client_isn = headers.sequence.get();
+    let our_isn = match maps::opening(key) {
+        Some(known) if known.client_isn == client_isn && known.reply == 0 => known.our_isn,
+        _ => ctx::random(),
+    };
+    let partial = headers.has_partial_checksum();
+    let opening = Opening {
+        client_isn,
+        our_isn,
+        held: 0,
+        answered: 0,
+        window: headers.window.get(),
+        segment_size: theirs.segment_size,
+        window_scale: theirs.window_scale,
+        partial: u8::from(partial),
+        reply: 0,
+        reserved: 0,
+    };
+    if !maps::insert_opening(key, &opening) {
+        return Err(Fault::MapFull);
+    }
+    let ours = SynOptions {
+        segment_size: config.segment_size,
+        window_scale: if theirs.window_scale == NO_WINDOW_SCALE {
+            NO_WINDOW_SCALE
+        } else {
+            OUR_WINDOW_SCALE
+        },
+    };
+    let segment = Segment {
+        sequence: our_isn,
+        acknowledgment: client_isn.wrapping_add(1),
+        flags: SYN | ACK,
+        window: FIRST_WINDOW,
+        ..headers.answer()
+    };
+    compose::syn(packet, &segment, &ours.write(), None, partial, scratch)?;
+    count::event(|events| &mut events.opened);
+    Ok(packet.out())
+}
+
+/// The options of a SYN or SYN-ACK.
+#[inline(always)]
+pub(crate) fn read_options(
+    packet: &Packet,
+    headers: &Headers,
+    scratch: &mut Scratch,
+) -> Result<SynOptions, Fault> {
+    let length = u32::from(headers.options_bytes());
+    if length > 0 {
+        packet.read_options(HEADERS_BYTES as u32, &mut scratch.options, length)?;
+    }
+    Ok(SynOptions::read(
+        &scratch.options,
+        length as usize,
+        &mut scratch.option_marks,
+    ))
+}
+
+/// Options take as much room in every SYN of ours.
+const _: () = assert!(OUR_OPTIONS_BYTES % 4 == 0);
+
+/// Handles a packet of a client that has our answer, or is about to get it.
+#[inline(always)]
+fn answered(packet: &Packet, headers: &Headers, key: &FlowKey, opening: &Opening) -> Result<i32, Fault> {
+    if headers.flags & RST != 0 {
+        maps::remove_opening(key);
+        return Ok(swallow());
+    }
+    let reply = maps::reply_by_number(opening.reply.wrapping_sub(1)).ok_or(Fault::Helper)?;
+    let partial = headers.has_partial_checksum();
+    let first = Segment {
+        sequence: opening.our_isn.wrapping_add(1),
+        ..headers.answer()
+    };
+    let is_old = (headers.sequence_end().wrapping_sub(opening.answered) as i32) <= 0;
+    if headers.payload_bytes() > 0 && is_old {
+        let segment = Segment {
+            acknowledgment: opening.answered,
+            ..first
+        };
+        compose::write_reply(packet, &segment, reply, partial)?;
+        return Ok(packet.out());
+    }
+    if headers.payload_bytes() == 0 && headers.flags & FIN == 0 {
+        return Ok(swallow());
+    }
+    // What follows a refused request is acknowledged and forgotten, so that the client reads the answer instead of
+    // a reset (RFC 9112, section 9.6).
+    count::event(|events| &mut events.drained);
+    let behind_reply = first.sequence.wrapping_add(reply.length).wrapping_add(1);
+    compose::drain(
+        packet,
+        &Segment {
+            sequence: behind_reply,
+            ..first
+        },
+        partial,
+    )?;
+    Ok(packet.out())
+}
