@@ -1,15 +1,38 @@
 //! The kernel data plane as the agent sees it: programs attached, policy written, counters read.
 
+mod check;
+mod counting;
+mod flows;
+mod indices;
+mod listener;
+mod policy;
+mod program;
+#[expect(unsafe_code, reason = "no library offers these socket options")]
+mod sys;
+
 use std::{
     collections::BTreeMap,
     net::Ipv4Addr,
+    os::fd::AsFd,
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result};
+use aya::{
+    Ebpf,
+    maps::{Map, MapData, SockMap},
+};
 use clap::ValueEnum;
+use dfaas_common::maps::{self, Pair};
 use dfaas_control::{Counters, FunctionName, NodeId, Policy};
 use serde::Serialize;
+use tracing::{debug, info, warn};
+
+use self::{counting::CounterMaps, flows::FlowMaps, indices::Indices, policy::PolicyMaps};
+pub(crate) use self::{
+    check::{Finding, check},
+    flows::SWEEP_INTERVAL,
+};
 
 /// Where the kernel may put the request into the SYN (TCP Fast Open without a cookie, RFC 7413).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
@@ -82,53 +105,114 @@ pub(crate) enum Listener {
     Absent,
 }
 
+/// The numbers that the kernel knows functions and peers by.
+struct Names {
+    functions: Indices<FunctionName>,
+    peers: Indices<NodeId>,
+}
+
+impl Names {
+    fn new() -> Self {
+        Self {
+            functions: Indices::new(0, maps::FUNCTIONS as u32),
+            // Index 0 is this node.
+            peers: Indices::new(1, maps::TARGETS as u32),
+        }
+    }
+
+    fn pair(&self, function: &FunctionName, peer: &NodeId) -> Option<Pair> {
+        Some(Pair { function: self.functions.get(function)?, peer: self.peers.get(peer)? })
+    }
+}
+
 /// The attached programs and their maps. Dropping it detaches them.
-pub(crate) struct DataPlane {}
+pub(crate) struct DataPlane {
+    // The links live in here.
+    _ebpf: Ebpf,
+    names: Names,
+    policy: PolicyMaps,
+    counters: CounterMaps,
+    flows: FlowMaps,
+    listeners: SockMap<MapData>,
+    functions_port: u16,
+    takes_data_in_syn: bool,
+    lent: Option<u64>,
+}
 
 impl DataPlane {
     /// Loads the programs and attaches them to the interface and to the network namespace of this process.
     ///
     /// # Errors
     /// The missing privilege, kernel feature or interface, with its remedy.
-    pub(crate) fn attach(_config: &DataPlaneConfig) -> Result<Self> {
-        bail!("the data plane is not part of this build")
+    pub(crate) fn attach(config: &DataPlaneConfig, now: Instant) -> Result<Self> {
+        let takes_data_in_syn = config.data_in_syn != DataInSyn::Never && program::allow_data_in_syn();
+        program::reserve_ports(config.nat_ports);
+        let mut ebpf = program::load()?;
+        let settings = program::configure(&mut ebpf, config)?;
+        program::attach(&mut ebpf, &config.interface)?;
+        info!(interface = %config.interface, address = %config.address, port = config.port, "Attached the data plane");
+        Ok(Self {
+            names: Names::new(),
+            policy: PolicyMaps::new(&mut ebpf, config.data_in_syn != DataInSyn::Never)?,
+            counters: CounterMaps::new(&mut ebpf, now)?,
+            flows: FlowMaps::new(&mut ebpf, settings, config.idle_timeout)?,
+            listeners: SockMap::try_from(take(&mut ebpf, "LISTENERS")?)?,
+            functions_port: config.functions_port,
+            takes_data_in_syn,
+            lent: None,
+            _ebpf: ebpf,
+        })
     }
 
     /// Writes what changed against the last policy into the maps. The swap of a function's row is atomic.
-    pub(crate) fn apply(&mut self, _policy: &Policy) -> Result<()> {
-        Ok(())
+    pub(crate) fn apply(&mut self, policy: &Policy) -> Result<()> {
+        self.policy.apply(policy, &mut self.names)
     }
 
     /// What was counted since the last call.
-    pub(crate) fn counters(&mut self, _now: Instant) -> Result<Counters> {
-        Ok(Counters { elapsed: Duration::ZERO, functions: BTreeMap::new() })
+    pub(crate) fn counters(&mut self, now: Instant) -> Result<Counters> {
+        self.counters.since_last(now, &self.names)
     }
 
     /// What was counted since the programs were attached.
     pub(crate) fn totals(&self) -> Result<Totals> {
-        Ok(Totals::default())
+        self.counters.totals(&self.names, self.flows.live())
     }
 
-    /// Ends flows that are over or idle. Call it about once a second.
+    /// Ends flows that are over or idle. Call it every [`SWEEP_INTERVAL`].
     pub(crate) fn sweep(&mut self) -> Result<()> {
-        Ok(())
+        self.flows.sweep()
     }
 
     /// Finds the platform's listener and lends it to the kernel. Call it every 200 ms; cheap when nothing changed.
     pub(crate) fn follow_listener(&mut self) -> Result<Listener> {
-        Ok(Listener::Absent)
+        let found = listener::find(self.functions_port)?;
+        if found == self.lent {
+            return Ok(if found.is_some() { Listener::Present } else { Listener::Absent });
+        }
+        // The kernel takes a closed socket out of the map by itself.
+        self.lent = None;
+        let Some(inode) = found else {
+            warn!(port = self.functions_port, "Nobody listens on the functions port any more");
+            return Ok(Listener::Absent);
+        };
+        let Some(socket) = listener::borrow(inode)? else {
+            debug!(inode, "The listener's process is not in sight");
+            return Ok(Listener::Absent);
+        };
+        if self.takes_data_in_syn
+            && let Err(error) = sys::accept_data_in_syn(socket.as_fd())
+        {
+            warn!(%error, "The listener takes no data in SYNs; requests are replayed to it");
+        }
+        self.listeners.set(0, &socket, 0).context("writing LISTENERS")?;
+        self.lent = Some(inode);
+        info!(port = self.functions_port, inode, "Lent the platform's listener to the kernel");
+        Ok(Listener::Present)
     }
 }
 
-/// One line of `dfaas-agent check`.
-#[derive(Clone, Debug)]
-pub(crate) struct Finding {
-    pub(crate) subject: &'static str,
-    /// What was found, or what is missing and how to mend it.
-    pub(crate) result: Result<String, String>,
-}
-
-/// Examines whether this host can run the data plane.
-pub(crate) fn check(_interface: Option<&str>) -> Vec<Finding> {
-    Vec::new()
+/// Takes a map out of the object.
+fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map> {
+    ebpf.take_map(name).with_context(|| format!("the object has no map {name}"))
 }

@@ -1,9 +1,9 @@
 //! The decision about a request: serve it, send it on, or refuse it.
 
-use crate::maps::{Function, Target};
+use crate::maps::{FALLBACKS, Function, Target};
 
-/// How often another target is drawn when the first one's cap is reached.
-pub const DRAWS: u32 = 4;
+/// How many targets are drawn by weight before the fallbacks are tried in their order.
+pub const DRAWS: u32 = 2;
 
 /// The data plane's own answers, by their number in the map `REPLIES`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,6 +155,17 @@ pub fn decide(function: Option<&Function>, origin: Origin, meter: &mut impl Mete
         if let Some(target) = meter.take_target(function, index) {
             return Decision::Forward(index, target);
         }
+    }
+    let mut fallback = 0;
+    while fallback < FALLBACKS {
+        let index = function.fallbacks[fallback] as u32;
+        if index == 0 {
+            break;
+        }
+        if let Some(target) = meter.take_target(function, index) {
+            return Decision::Forward(index, target);
+        }
+        fallback += 1;
     }
     Decision::Refuse(Answer::Unavailable)
 }

@@ -29,6 +29,9 @@ pub const REPLY_BYTES: usize = 248;
 /// The function id in counters of requests that name no known function.
 pub const NO_FUNCTION: u32 = u32::MAX;
 
+/// How many targets are tried when those drawn are full.
+pub const FALLBACKS: usize = 4;
+
 /// Bit of [`Config::flags`]: the request may travel in the SYN to the local listener.
 pub const DATA_IN_SYN_LOCAL: u32 = 1;
 /// Bit of [`Config::flags`]: a SYN with data is accepted from peers.
@@ -92,6 +95,8 @@ pub struct Function {
     pub local: Limit,
     /// Target indices in proportion to their weights; [`crate::pick::SELF`] everywhere if there is none.
     pub slots: [u16; SLOTS],
+    /// Targets to try, in this order, when those drawn are full; filled up with [`crate::pick::SELF`].
+    pub fallbacks: [u16; FALLBACKS],
 }
 
 /// A peer as a place to send to. Agent -> kernel; the index is the peer's in counters, limits and slots.
@@ -388,7 +393,7 @@ events! {
 const _: () = {
     assert!(size_of::<Config>() == 24);
     assert!(size_of::<Stamp>() == 8 + STAMP_BYTES);
-    assert!(size_of::<Function>() == 8 + 24 + 2 * SLOTS);
+    assert!(size_of::<Function>() == 8 + 24 + 2 * SLOTS + 2 * FALLBACKS);
     assert!(size_of::<Target>() == 12);
     assert!(size_of::<Peer>() == 8);
     assert!(size_of::<Bucket>() == 16);

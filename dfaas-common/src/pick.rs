@@ -1,5 +1,7 @@
 //! The weighted choice of a target: a table of slots, filled in proportion to the weights, read in O(1).
 
+use crate::maps::FALLBACKS;
+
 /// How many slots a function's row has: a power of two, so that a draw is a mask.
 pub const SLOTS: usize = 256;
 
@@ -39,6 +41,16 @@ pub fn fill(weights: &[(u16, f64)]) -> [u16; SLOTS] {
         }
     }
     row
+}
+
+/// The targets to try when those drawn are full, from routes in the order of preference.
+#[must_use]
+pub fn fallbacks(routes: &[(u16, f64)]) -> [u16; FALLBACKS] {
+    let mut targets = [SELF; FALLBACKS];
+    for (place, &(target, _)) in targets.iter_mut().zip(routes) {
+        *place = target;
+    }
+    targets
 }
 
 fn positive(weight: f64) -> f64 {

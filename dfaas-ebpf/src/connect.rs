@@ -22,6 +22,10 @@ const PORT_TRIES: u32 = 4;
 /// After so many SYNs with the request in them, one without is sent: something on the way may not like them.
 const ATTEMPTS_WITH_DATA: u32 = 2;
 
+/// How often the local stack may refuse before the client is told. A client's retransmissions double their pause from
+/// 0.2 s, so this is a little over three seconds.
+const LOCAL_ATTEMPTS: u32 = 5;
+
 /// Sends the request to the local stack.
 #[inline(always)]
 pub(crate) fn local(
@@ -282,6 +286,10 @@ pub(crate) fn local_answer(
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
     if headers.flags & RST != 0 {
+        if flow.attempts < LOCAL_ATTEMPTS {
+            // Nobody listens. The client sends again, and by then a restarted platform may.
+            return Ok(swallow());
+        }
         let segment = headers.onward();
         refused(packet, headers, key, flow, segment)?;
         return Ok(TC_ACT_OK);

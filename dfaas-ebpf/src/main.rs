@@ -148,8 +148,7 @@ fn key_of_receiver(headers: &Headers) -> FlowKey {
     }
 }
 
-/// Connections to the service port get the platform's listener. Without one they are dropped, not refused: the
-/// client's retransmission finds a platform that was restarted meanwhile.
+/// Connections to the service port get the platform's listener, and nothing else that may listen there.
 #[sk_lookup]
 pub fn listener(ctx: SkLookupContext) -> u32 {
     let lookup = Lookup::new(&ctx);

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     maps::REPLY_BYTES,
     meter::Limit,
-    pick::{SLOTS, fill, slot},
+    pick::{SLOTS, fallbacks, fill, slot},
 };
 
 #[derive(Default)]
@@ -57,6 +57,7 @@ fn function(hosted: bool, weights: &[(u16, f64)]) -> Function {
         hosted: u32::from(hosted),
         local: Limit::UNLIMITED,
         slots: fill(weights),
+        fallbacks: fallbacks(weights),
     }
 }
 
@@ -132,6 +133,27 @@ fn a_full_target_gives_way_to_another() {
             Decision::Forward(2, target(2))
         );
     }
+}
+
+#[test]
+fn a_target_without_a_slot_is_tried_when_all_others_are_full() {
+    let function = function(false, &[(1, 1.0), (2, 0.0)]);
+    let mut tokens = Tokens {
+        targets: [(1, 1), (2, 1)].into(),
+        ..Tokens::default()
+    };
+    assert_eq!(
+        decide(Some(&function), Origin::User, &mut tokens),
+        Decision::Forward(1, target(1))
+    );
+    assert_eq!(
+        decide(Some(&function), Origin::User, &mut tokens),
+        Decision::Forward(2, target(2))
+    );
+    assert_eq!(
+        decide(Some(&function), Origin::User, &mut tokens),
+        Decision::Refuse(Answer::Unavailable)
+    );
 }
 
 #[test]

@@ -1,0 +1,120 @@
+//! The flow table: what is over or idle is taken out. Live connections take themselves out as they end.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use aya::{
+    Ebpf,
+    maps::{Array, HashMap, MapData, MapError},
+};
+use dfaas_common::{
+    flow::Role,
+    maps::{Config, Flow, FlowKey},
+};
+
+use super::take;
+
+/// A sweep is one tick of the kernel's clock for flows.
+pub(crate) const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// The table is walked every so many ticks; a walk costs two system calls a flow.
+const TICKS_A_WALK: u32 = 5;
+/// How long a connection may take to be answered by its server, or to end once an end is closed.
+const PASSING_TICKS: u32 = 60;
+
+/// The table and its clock.
+pub(super) struct FlowMaps {
+    flows: HashMap<MapData, FlowKey, Flow>,
+    config: Array<MapData, Config>,
+    settings: Config,
+    idle_ticks: u32,
+    live: u64,
+}
+
+impl FlowMaps {
+    pub(super) fn new(ebpf: &mut Ebpf, settings: Config, idle_timeout: Duration) -> Result<Self> {
+        let idle_ticks = idle_timeout.as_secs() / SWEEP_INTERVAL.as_secs();
+        Ok(Self {
+            flows: HashMap::try_from(take(ebpf, "FLOWS")?)?,
+            config: Array::try_from(take(ebpf, "CONFIG")?)?,
+            settings,
+            idle_ticks: u32::try_from(idle_ticks).unwrap_or(u32::MAX).max(1),
+            live: 0,
+        })
+    }
+
+    /// How many flows were live at the last walk.
+    pub(super) fn live(&self) -> u64 {
+        self.live
+    }
+
+    /// Lets the clock tick, and now and then walks the table.
+    pub(super) fn sweep(&mut self) -> Result<()> {
+        self.settings.tick = self.settings.tick.wrapping_add(1);
+        self.config.set(0, self.settings, 0).context("writing CONFIG")?;
+        if !self.settings.tick.is_multiple_of(TICKS_A_WALK) {
+            return Ok(());
+        }
+        let mut live = 0;
+        let mut over = Vec::new();
+        for entry in self.flows.iter() {
+            let (key, flow) = entry.context("reading FLOWS")?;
+            live += 1;
+            if is_over(&flow, self.settings.tick, self.idle_ticks) {
+                over.push((key, flow));
+            }
+        }
+        self.live = live - over.len() as u64;
+        for (key, flow) in over {
+            self.remove(&key)?;
+            if flow.role() != Role::Local {
+                self.remove(&flow.other)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, key: &FlowKey) -> Result<()> {
+        match self.flows.remove(key) {
+            // It ended meanwhile.
+            Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
+            Err(MapError::SyscallError(error)) if error.io_error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error).context("removing from FLOWS"),
+        }
+    }
+}
+
+fn is_over(flow: &Flow, tick: u32, idle_ticks: u32) -> bool {
+    let idle = tick.wrapping_sub(flow.last_seen);
+    let is_passing = flow.spliced == 0 || flow.closing.has_begun();
+    idle >= if is_passing { PASSING_TICKS.min(idle_ticks) } else { idle_ticks }
+}
+
+#[cfg(test)]
+mod tests {
+    use dfaas_common::packet::FIN;
+
+    use super::*;
+
+    #[test]
+    fn live_flows_last_until_they_are_idle() {
+        let flow = Flow { spliced: 1, last_seen: 100, ..Flow::default() };
+        assert!(!is_over(&flow, 399, 300));
+        assert!(is_over(&flow, 400, 300));
+    }
+
+    #[test]
+    fn unanswered_and_closing_flows_go_sooner() {
+        let unanswered = Flow { last_seen: 100, ..Flow::default() };
+        assert!(!is_over(&unanswered, 159, 300));
+        assert!(is_over(&unanswered, 160, 300));
+        let mut closing = Flow { spliced: 1, last_seen: 100, ..Flow::default() };
+        closing.closing.client(FIN, 1, 0);
+        assert!(is_over(&closing, 160, 300));
+    }
+
+    #[test]
+    fn the_clock_may_wrap() {
+        let flow = Flow { spliced: 1, last_seen: u32::MAX, ..Flow::default() };
+        assert!(!is_over(&flow, 1, 300));
+    }
+}

@@ -1,0 +1,299 @@
+//! Policy, written into the maps: what changed, in an order in which no packet sees a half of it.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use aya::{
+    Ebpf,
+    maps::{Array, HashMap, MapData},
+};
+use dfaas_common::{
+    http::{NAME_BYTES, NODE_ID_BYTES},
+    maps::{self, Function, FunctionKey, Pair, Peer, PeerKey, TARGET_DATA_IN_SYN, Target},
+    meter::Limit,
+    pick,
+};
+use dfaas_control::{FunctionName, FunctionPolicy, NodeId, Policy};
+use tracing::warn;
+
+use super::{Names, indices::Indices, take};
+
+/// How much of a second's capacity may come at once. The reference admits a whole second's worth at any time; half
+/// of it serves users who come at random nearly as well and lets a surge spill over sooner.
+const LOCAL_BURST_S: f64 = 0.5;
+/// What is sent comes evenly spaced by the weights, so little is enough.
+const CAP_BURST_S: f64 = 0.25;
+const CAP_BURST_MIN: f64 = 2.0;
+/// A receiver's bucket is deeper than the sender's: delays on the way bunch requests.
+const ADMISSION_BURST_S: f64 = 0.5;
+const ADMISSION_BURST_MIN: f64 = 4.0;
+/// The namespace that a function has without saying so (OpenFaaS).
+const DEFAULT_NAMESPACE: &str = ".openfaas-fn";
+
+/// Which bucket a limit meters against.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum BucketOf {
+    Local(FunctionName),
+    Cap(FunctionName, NodeId),
+    Admission(FunctionName, NodeId),
+}
+
+/// The maps that hold policy, and what stands in them.
+pub(super) struct PolicyMaps {
+    functions: HashMap<MapData, FunctionKey, Function>,
+    targets: Array<MapData, Target>,
+    peers: HashMap<MapData, PeerKey, Peer>,
+    admissions: HashMap<MapData, Pair, Limit>,
+    caps: HashMap<MapData, Pair, Limit>,
+    buckets: Indices<BucketOf>,
+    written: Written,
+    sends_data_in_syn: bool,
+}
+
+#[derive(Default)]
+struct Written {
+    functions: BTreeMap<FunctionName, Function>,
+    peers: BTreeMap<NodeId, Target>,
+    admissions: BTreeMap<(FunctionName, NodeId), Limit>,
+    caps: BTreeMap<(FunctionName, NodeId), Limit>,
+}
+
+impl PolicyMaps {
+    pub(super) fn new(ebpf: &mut Ebpf, sends_data_in_syn: bool) -> Result<Self> {
+        Ok(Self {
+            functions: HashMap::try_from(take(ebpf, "FUNCTIONS")?)?,
+            targets: Array::try_from(take(ebpf, "TARGETS")?)?,
+            peers: HashMap::try_from(take(ebpf, "PEERS")?)?,
+            admissions: HashMap::try_from(take(ebpf, "ADMISSIONS")?)?,
+            caps: HashMap::try_from(take(ebpf, "CAPS")?)?,
+            // Bucket 0 belongs to limits that need none.
+            buckets: Indices::new(1, maps::BUCKETS as u32),
+            written: Written::default(),
+            sends_data_in_syn,
+        })
+    }
+
+    /// Brings the maps to a policy.
+    ///
+    /// New peers and limits are there before a function's row names them, and go after the last row that does.
+    pub(super) fn apply(&mut self, policy: &Policy, names: &mut Names) -> Result<()> {
+        self.add_peers(policy, names)?;
+        self.add_limits(policy, names)?;
+        self.write_functions(policy, names)?;
+        self.drop_limits(policy, names)?;
+        self.drop_peers(policy, names)
+    }
+
+    fn add_peers(&mut self, policy: &Policy, names: &mut Names) -> Result<()> {
+        for (id, peer) in &policy.peers {
+            let Some(key) = peer_key(id) else {
+                warn!(peer = %id, "The identity is longer than {NODE_ID_BYTES} bytes; the peer is left out");
+                continue;
+            };
+            let Some(index) = names.peers.claim(id) else {
+                warn!(peer = %id, "The table holds {} peers and is full; the peer is left out", maps::TARGETS - 1);
+                continue;
+            };
+            let target = Target {
+                address: peer.service.ip().octets(),
+                port: peer.service.port().to_be_bytes(),
+                reserved: 0,
+                flags: if self.sends_data_in_syn { TARGET_DATA_IN_SYN } else { 0 },
+            };
+            if self.written.peers.get(id) == Some(&target) {
+                continue;
+            }
+            self.targets.set(index, target, 0).context("writing TARGETS")?;
+            self.peers.insert(key, Peer { index, address: target.address }, 0).context("writing PEERS")?;
+            self.written.peers.insert(id.clone(), target);
+        }
+        Ok(())
+    }
+
+    fn add_limits(&mut self, policy: &Policy, names: &mut Names) -> Result<()> {
+        for (name, function) in &policy.functions {
+            for (peer, &rate_rps) in &function.admit {
+                let burst = (rate_rps * ADMISSION_BURST_S).max(ADMISSION_BURST_MIN);
+                let bucket = BucketOf::Admission(name.clone(), peer.clone());
+                let Some((pair, limit)) = self.limit(name, peer, rate_rps, burst, bucket, names) else {
+                    continue;
+                };
+                let key = (name.clone(), peer.clone());
+                if self.written.admissions.insert(key, limit) != Some(limit) {
+                    self.admissions.insert(pair, limit, 0).context("writing ADMISSIONS")?;
+                }
+            }
+            for (peer, route) in &function.routes {
+                let burst = (route.cap_rps * CAP_BURST_S).max(CAP_BURST_MIN);
+                let bucket = BucketOf::Cap(name.clone(), peer.clone());
+                let Some((pair, limit)) = self.limit(name, peer, route.cap_rps, burst, bucket, names) else {
+                    continue;
+                };
+                let key = (name.clone(), peer.clone());
+                if self.written.caps.insert(key, limit) != Some(limit) {
+                    self.caps.insert(pair, limit, 0).context("writing CAPS")?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A limit between us and a peer, if there is an index for all that it needs.
+    fn limit(
+        &mut self,
+        name: &FunctionName,
+        peer: &NodeId,
+        rate_rps: f64,
+        burst: f64,
+        bucket: BucketOf,
+        names: &mut Names,
+    ) -> Option<(Pair, Limit)> {
+        let function = names.functions.claim(name)?;
+        let peer = names.peers.get(peer)?;
+        let bucket = self.buckets.claim(&bucket)?;
+        Some((Pair { function, peer }, Limit::new(rate_rps, burst, bucket)))
+    }
+
+    fn write_functions(&mut self, policy: &Policy, names: &mut Names) -> Result<()> {
+        for (name, function) in &policy.functions {
+            let (Some(id), Some(bucket)) =
+                (names.functions.claim(name), self.buckets.claim(&BucketOf::Local(name.clone())))
+            else {
+                warn!(function = %name, "The table of functions is full; the function is left out");
+                continue;
+            };
+            let row = row(id, bucket, function, names);
+            if self.written.functions.insert(name.clone(), row) != Some(row) {
+                for key in function_keys(name) {
+                    self.functions.insert(key, row, 0).context("writing FUNCTIONS")?;
+                }
+            }
+        }
+        let gone: Vec<FunctionName> =
+            self.written.functions.keys().filter(|name| !policy.functions.contains_key(*name)).cloned().collect();
+        for name in gone {
+            for key in function_keys(&name) {
+                self.functions.remove(&key).context("removing from FUNCTIONS")?;
+            }
+            self.written.functions.remove(&name);
+            self.buckets.release(&BucketOf::Local(name.clone()));
+        }
+        Ok(())
+    }
+
+    fn drop_limits(&mut self, policy: &Policy, names: &Names) -> Result<()> {
+        let is_admitted = |(name, peer): &(FunctionName, NodeId)| {
+            policy.functions.get(name).is_some_and(|function| function.admit.contains_key(peer))
+        };
+        let gone: Vec<_> = self.written.admissions.keys().filter(|&key| !is_admitted(key)).cloned().collect();
+        for (name, peer) in gone {
+            if let Some(pair) = names.pair(&name, &peer) {
+                self.admissions.remove(&pair).context("removing from ADMISSIONS")?;
+            }
+            self.buckets.release(&BucketOf::Admission(name.clone(), peer.clone()));
+            self.written.admissions.remove(&(name, peer));
+        }
+        let has_route = |(name, peer): &(FunctionName, NodeId)| {
+            policy.functions.get(name).is_some_and(|function| function.routes.contains_key(peer))
+        };
+        let gone: Vec<_> = self.written.caps.keys().filter(|&key| !has_route(key)).cloned().collect();
+        for (name, peer) in gone {
+            if let Some(pair) = names.pair(&name, &peer) {
+                self.caps.remove(&pair).context("removing from CAPS")?;
+            }
+            self.buckets.release(&BucketOf::Cap(name.clone(), peer.clone()));
+            self.written.caps.remove(&(name, peer));
+        }
+        Ok(())
+    }
+
+    /// A peer that left keeps its index, so that its counters keep their meaning if it comes back.
+    fn drop_peers(&mut self, policy: &Policy, names: &Names) -> Result<()> {
+        let gone: Vec<NodeId> =
+            self.written.peers.keys().filter(|id| !policy.peers.contains_key(*id)).cloned().collect();
+        for id in gone {
+            if let Some(index) = names.peers.get(&id) {
+                self.targets.set(index, Target::default(), 0).context("writing TARGETS")?;
+            }
+            if let Some(key) = peer_key(&id) {
+                self.peers.remove(&key).context("removing from PEERS")?;
+            }
+            self.written.peers.remove(&id);
+        }
+        Ok(())
+    }
+}
+
+fn row(id: u32, bucket: u32, function: &FunctionPolicy, names: &Names) -> Function {
+    let index = |peer: &NodeId| names.peers.get(peer).map(|index| index as u16);
+    let weights: Vec<(u16, f64)> =
+        function.routes.iter().filter_map(|(peer, route)| Some((index(peer)?, route.weight))).collect();
+    let mut by_cap: Vec<(u16, f64)> =
+        function.routes.iter().filter_map(|(peer, route)| Some((index(peer)?, route.cap_rps))).collect();
+    by_cap.sort_by(|left, right| right.1.total_cmp(&left.1));
+    let burst = (function.local_rps * LOCAL_BURST_S).max(1.0);
+    let mut slots = pick::fill(&weights);
+    if let (true, Some(&(first, _))) = (weights.iter().all(|&(_, weight)| weight <= 0.0), by_cap.first()) {
+        // Routes without any weight are for emergencies; the row must still name one, or none is tried.
+        slots = [first; pick::SLOTS];
+    }
+    Function {
+        id,
+        hosted: u32::from(function.hosted),
+        local: Limit::new(function.local_rps, burst, bucket),
+        slots,
+        fallbacks: pick::fallbacks(&by_cap),
+    }
+}
+
+/// A function is known by its name, and by its name with the default namespace if it says none.
+fn function_keys(name: &FunctionName) -> impl Iterator<Item = FunctionKey> {
+    let text = name.as_str();
+    let dotted = (!text.contains('.')).then(|| format!("{text}{DEFAULT_NAMESPACE}"));
+    [Some(text.to_owned()), dotted].into_iter().flatten().filter_map(|text| {
+        let mut key = FunctionKey { name: [0; NAME_BYTES] };
+        key.name.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
+        Some(key)
+    })
+}
+
+fn peer_key(id: &NodeId) -> Option<PeerKey> {
+    let mut key = PeerKey { id: [0; NODE_ID_BYTES] };
+    key.id.get_mut(..id.as_str().len())?.copy_from_slice(id.as_str().as_bytes());
+    Some(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use dfaas_control::Route;
+
+    use super::*;
+
+    #[test]
+    fn a_plain_name_is_known_with_the_default_namespace_too() {
+        let text = |key: FunctionKey| {
+            String::from_utf8(key.name.into_iter().take_while(|&byte| byte != 0).collect()).unwrap()
+        };
+        let keys = |name: &str| function_keys(&FunctionName::new(name).unwrap()).map(text).collect::<Vec<_>>();
+        assert_eq!(keys("figlet"), ["figlet", "figlet.openfaas-fn"]);
+        assert_eq!(keys("figlet.team"), ["figlet.team"]);
+        let long = "x".repeat(60);
+        assert_eq!(keys(&long), [long.clone()]);
+    }
+
+    #[test]
+    fn a_row_keeps_the_weights_and_falls_back_by_cap() {
+        let mut names = Names::new();
+        let mut routes = BTreeMap::new();
+        for (peer, weight, cap_rps) in [("a", 1.0, 5.0), ("b", 0.0, 20.0)] {
+            let id = NodeId::new(peer).unwrap();
+            names.peers.claim(&id);
+            routes.insert(id, Route { weight, cap_rps });
+        }
+        let function = FunctionPolicy { local_rps: 10.0, hosted: true, routes, admit: BTreeMap::new() };
+        let row = row(3, 4, &function, &names);
+        assert_eq!(row.slots, [1; pick::SLOTS]);
+        assert_eq!(row.fallbacks, [2, 1, 0, 0]);
+        assert_eq!(row.local.interval_ns, 100_000_000);
+    }
+}

@@ -1,0 +1,186 @@
+//! The eBPF object: loaded, told its settings, attached.
+
+use std::fs::{self, File};
+
+use anyhow::{Context, Result, bail};
+use aya::{
+    Ebpf, EbpfLoader, Pod,
+    maps::{Array, MapData},
+    programs::{SchedClassifier, SkLookup, TcAttachType, tc},
+};
+use dfaas_common::{
+    decide::Answer,
+    maps::{
+        Config, DATA_IN_SYN_FROM_ALL, DATA_IN_SYN_FROM_PEERS, DATA_IN_SYN_LOCAL, REPLY_BYTES, Reply, STAMP_BYTES, Stamp,
+    },
+    packet::fold,
+};
+use tracing::warn;
+
+use super::{DataInSyn, DataPlaneConfig};
+
+/// IPv4 and TCP headers without options.
+const HEADERS_BYTES: u16 = 40;
+/// A whole request, stamp included, has to fit into one segment of plain Ethernet, whatever the link could carry.
+const LINK_BYTES_MAX: u16 = 1_500;
+/// The least that every IPv4 link carries is 68 bytes; below this a request's head would rarely fit.
+const LINK_BYTES_MIN: u16 = 576;
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/dfaas-ebpf"));
+
+/// Loads the object; nothing is attached yet.
+pub(super) fn load() -> Result<Ebpf> {
+    // Before 5.11 maps count against RLIMIT_MEMLOCK; afterwards the limit does not matter.
+    let unlimited = rustix::process::Rlimit { current: None, maximum: None };
+    let _not_permitted = rustix::process::setrlimit(rustix::process::Resource::Memlock, unlimited);
+    EbpfLoader::new().load(OBJECT).context("loading the eBPF maps and programs")
+}
+
+/// The settings that the programs need before they see a packet.
+pub(super) fn configure(ebpf: &mut Ebpf, config: &DataPlaneConfig) -> Result<Config> {
+    let settings = Config {
+        address: config.address.octets(),
+        port: config.port.to_be_bytes(),
+        segment_size: link_bytes(&config.interface)? - HEADERS_BYTES - STAMP_BYTES as u16,
+        nat_first: config.nat_ports.0,
+        nat_mask: port_mask(config.nat_ports)?,
+        flags: syn_flags(config.data_in_syn),
+        tick: 0,
+        secret: random(),
+    };
+    array::<Config>(ebpf, "CONFIG")?.set(0, settings, 0).context("writing CONFIG")?;
+    array::<Stamp>(ebpf, "STAMP")?.set(0, stamp(config), 0).context("writing STAMP")?;
+    let mut replies = array::<Reply>(ebpf, "REPLIES")?;
+    for answer in Answer::ALL {
+        replies.set(answer as u32, reply(answer.response()), 0).context("writing REPLIES")?;
+    }
+    Ok(settings)
+}
+
+/// Loads everything and lets it go again.
+pub(super) fn try_load() -> Result<()> {
+    let mut ebpf = load()?;
+    for name in ["egress", "ingress"] {
+        let program: &mut SchedClassifier =
+            ebpf.program_mut(name).with_context(|| format!("the object has no program {name}"))?.try_into()?;
+        program.load().with_context(|| format!("loading the program {name}"))?;
+    }
+    let program: &mut SkLookup =
+        ebpf.program_mut("listener").context("the object has no program listener")?.try_into()?;
+    program.load().context("loading the program listener")
+}
+
+/// Attaches all three programs; dropping the object detaches them.
+pub(super) fn attach(ebpf: &mut Ebpf, interface: &str) -> Result<()> {
+    attach_listener(ebpf)?;
+    // Before 6.6 there is no TCX, and filters want a qdisc to hang on; that it exists already is no error.
+    let _exists = tc::qdisc_add_clsact(interface);
+    for (name, direction) in [("egress", TcAttachType::Egress), ("ingress", TcAttachType::Ingress)] {
+        let program: &mut SchedClassifier = ebpf
+            .program_mut(name)
+            .with_context(|| format!("the object has no program {name}"))?
+            .try_into()?;
+        program.load().with_context(|| format!("loading the program {name}"))?;
+        program.attach(interface, direction).with_context(|| format!("attaching {name} to {interface}"))?;
+    }
+    Ok(())
+}
+
+fn attach_listener(ebpf: &mut Ebpf) -> Result<()> {
+    let program: &mut SkLookup =
+        ebpf.program_mut("listener").context("the object has no program listener")?.try_into()?;
+    program.load().context("loading the program listener")?;
+    let namespace = File::open("/proc/self/ns/net").context("opening this network namespace")?;
+    program.attach(namespace).context("attaching the socket look-up")?;
+    Ok(())
+}
+
+/// Lets the stack take data in SYNs where a listener asks for it (bit 2 of `tcp_fastopen`).
+///
+/// Returns whether it does. The sysctl belongs to this network namespace.
+pub(super) fn allow_data_in_syn() -> bool {
+    const PATH: &str = "/proc/sys/net/ipv4/tcp_fastopen";
+    const SERVER: u32 = 2;
+    let Some(bits) = fs::read_to_string(PATH).ok().and_then(|text| text.trim().parse::<u32>().ok()) else {
+        return false;
+    };
+    if bits & SERVER != 0 {
+        return true;
+    }
+    let result = fs::write(PATH, (bits | SERVER).to_string());
+    if let Err(error) = &result {
+        warn!(%error, "Requests are replayed after the handshake; set net.ipv4.tcp_fastopen=3 to send them in SYNs");
+    }
+    result.is_ok()
+}
+
+/// Keeps the kernel from giving our source ports to sockets of this host.
+pub(super) fn reserve_ports((first, last): (u16, u16)) {
+    const PATH: &str = "/proc/sys/net/ipv4/ip_local_reserved_ports";
+    let ours = format!("{first}-{last}");
+    let Ok(reserved) = fs::read_to_string(PATH) else {
+        return;
+    };
+    let reserved = reserved.trim();
+    if reserved.split(',').any(|range| range == ours) {
+        return;
+    }
+    let both = if reserved.is_empty() { ours } else { format!("{reserved},{ours}") };
+    if let Err(error) = fs::write(PATH, &both) {
+        warn!(%error, "Set net.ipv4.ip_local_reserved_ports={both}, or local sockets may collide with forwarded ones");
+    }
+}
+
+fn link_bytes(interface: &str) -> Result<u16> {
+    let path = format!("/sys/class/net/{interface}/mtu");
+    let text = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+    let bytes: u32 = text.trim().parse().with_context(|| format!("{path} says {text:?}"))?;
+    let bytes = u16::try_from(bytes).unwrap_or(u16::MAX).min(LINK_BYTES_MAX);
+    if bytes < LINK_BYTES_MIN {
+        bail!("{interface} carries {bytes} bytes a packet; {LINK_BYTES_MIN} are needed: raise its MTU");
+    }
+    Ok(bytes)
+}
+
+fn port_mask((first, last): (u16, u16)) -> Result<u16> {
+    let count = u32::from(last) + 1 - u32::from(first).min(u32::from(last));
+    if !count.is_power_of_two() {
+        bail!("ports {first} to {last} are {count}; their number must be a power of two, as in 40960-57343");
+    }
+    Ok((count - 1) as u16)
+}
+
+fn syn_flags(data_in_syn: DataInSyn) -> u32 {
+    match data_in_syn {
+        DataInSyn::Never => 0,
+        DataInSyn::Peers => DATA_IN_SYN_LOCAL | DATA_IN_SYN_FROM_PEERS,
+        DataInSyn::Always => DATA_IN_SYN_LOCAL | DATA_IN_SYN_FROM_PEERS | DATA_IN_SYN_FROM_ALL,
+    }
+}
+
+fn stamp(config: &DataPlaneConfig) -> Stamp {
+    let text = format!("DFaaS-Node-ID: {}\r\n", config.node);
+    let mut stamp = Stamp { length: text.len() as u32, reserved: 0, bytes: [0; STAMP_BYTES] };
+    stamp.bytes[..text.len()].copy_from_slice(text.as_bytes());
+    stamp
+}
+
+fn reply(text: &str) -> Reply {
+    let mut reply = Reply { length: text.len() as u32, sum: 0, bytes: [0; REPLY_BYTES] };
+    reply.bytes[..text.len()].copy_from_slice(text.as_bytes());
+    let words = reply.bytes.chunks_exact(2).map(|pair| u64::from(u16::from_ne_bytes([pair[0], pair[1]])));
+    reply.sum = fold(words.sum()).into();
+    reply
+}
+
+fn random() -> u32 {
+    let mut bytes = [0; 4];
+    // An empty result leaves zeros, which still work: the clock makes sequence numbers differ.
+    let _short = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    u32::from_ne_bytes(bytes)
+}
+
+fn array<'a, T: Pod>(ebpf: &'a mut Ebpf, name: &str) -> Result<Array<&'a mut MapData, T>> {
+    let map = ebpf.map_mut(name).with_context(|| format!("the object has no map {name}"))?;
+    Array::try_from(map).with_context(|| format!("opening {name}"))
+}
