@@ -1,1 +1,53 @@
-fn main() {}
+//! The tasks of this workspace: `cargo xtask --help`.
+
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, reason = "tasks tell the user what they do")]
+
+mod build;
+mod ebpf;
+mod linker;
+mod packages;
+mod setup;
+mod shell;
+mod toolchain;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Builds, shows and tests DFaaS.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Args {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Installs what is missing to build and test; quick when nothing is
+    Setup,
+    /// Builds the eBPF programs and prints the path of the object
+    BuildEbpf,
+    /// Builds the eBPF programs and all crates
+    Build(build::Args),
+}
+
+fn main() -> ExitCode {
+    match run(Args::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<()> {
+    match task {
+        Task::Setup => setup::run(),
+        Task::BuildEbpf => ebpf::run(),
+        Task::Build(args) => build::run(&args),
+    }
+}

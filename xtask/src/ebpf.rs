@@ -1,0 +1,56 @@
+//! The eBPF programs' object.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::{shell, toolchain::Toolchain};
+
+const TARGET: &str = if cfg!(target_endian = "big") {
+    "bpfeb-unknown-none"
+} else {
+    "bpfel-unknown-none"
+};
+/// The agent embeds the object from here, whatever the target folder of the other crates is.
+const FOLDER: &str = "target/ebpf";
+/// BTF is made from full debug information; bpf-linker writes it only when asked to.
+const FLAGS: &[&str] = &["-Cdebuginfo=2", "-Clink-arg=--btf"];
+
+/// Builds the eBPF programs and prints where they are.
+///
+/// # Errors
+///
+/// See [`build`].
+pub(crate) fn run() -> Result<()> {
+    println!("{}", build()?.display());
+    Ok(())
+}
+
+/// Builds the eBPF programs and returns the path of their object. Cargo decides whether there is anything to do.
+///
+/// # Errors
+///
+/// When there is no toolchain for them or they do not compile.
+pub(crate) fn build() -> Result<PathBuf> {
+    let Toolchain { compiler, linker } = Toolchain::ready()?;
+    let folder = shell::workspace().join(FOLDER);
+    let linker_variable = format!("CARGO_TARGET_{}_LINKER", TARGET.to_uppercase().replace('-', "_"));
+    let mut cargo = compiler.cargo();
+    cargo
+        .current_dir(shell::workspace())
+        .args([
+            "build",
+            "--quiet",
+            "--release",
+            "--package=dfaas-ebpf",
+            "-Zbuild-std=core",
+        ])
+        .args(["--target", TARGET, "--target-dir"])
+        .arg(&folder)
+        .env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\u{1f}"))
+        .env(linker_variable, linker.path);
+    shell::run(&mut cargo).context("building the eBPF programs")?;
+    let object = folder.join(Path::new(TARGET)).join("release/dfaas-ebpf");
+    ensure!(object.is_file(), "cargo made no {}", object.display());
+    Ok(object)
+}

@@ -1,0 +1,60 @@
+//! What building and testing needs from the system, installed where it is missing.
+
+use anyhow::Result;
+
+use crate::{packages, shell, toolchain::Toolchain};
+
+/// Programs, and the packages that have them: the first that the system knows is taken.
+const TOOLS: &[(&str, &[&str])] = &[
+    ("ip", &["iproute2"]),
+    ("tc", &["iproute2"]),
+    ("ethtool", &["ethtool"]),
+    ("bpftool", &["bpftool", "linux-tools-generic"]),
+    ("tcpdump", &["tcpdump"]),
+    ("unshare", &["util-linux"]),
+    ("nsenter", &["util-linux"]),
+    ("mount", &["mount"]),
+    ("sysctl", &["procps"]),
+    ("haproxy", &["haproxy"]),
+    ("curl", &["curl"]),
+    ("wrk", &["wrk"]),
+    ("ab", &["apache2-utils"]),
+    ("python3", &["python3"]),
+    ("figlet", &["figlet"]),
+    ("shasum", &["perl"]),
+    ("tesseract", &["tesseract-ocr"]),
+];
+
+/// Installs whatever is missing.
+///
+/// # Errors
+///
+/// When something is missing and cannot be installed.
+pub(crate) fn run() -> Result<()> {
+    tools()?;
+    let toolchain = Toolchain::ready()?;
+    println!("setup: {} programs and {toolchain}", TOOLS.len());
+    Ok(())
+}
+
+/// Installs the programs that are missing.
+///
+/// # Errors
+///
+/// When one is missing and cannot be installed.
+pub(crate) fn tools() -> Result<()> {
+    let missing = TOOLS.iter().filter(|(program, _)| shell::find(program).is_none());
+    let missing: Vec<&[&str]> = missing.map(|(_, packages)| *packages).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    packages::update();
+    let mut chosen: Vec<String> = missing.into_iter().map(known_package).collect();
+    chosen.dedup();
+    packages::install(&chosen)
+}
+
+fn known_package(names: &[&str]) -> String {
+    let known = names.iter().find(|name| packages::candidate(name).is_some());
+    (*known.unwrap_or(&names[0])).to_owned()
+}
