@@ -1,0 +1,161 @@
+//! The one body type of requests and responses, so that no path has to box it.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use tokio::sync::mpsc;
+
+use crate::function::Invocation;
+
+/// Handed out again and again for downloads; large enough to fill a socket buffer in few writes.
+const BLOCK_BYTES: usize = 64 * 1024;
+static BLOCK: [u8; BLOCK_BYTES] = pattern();
+
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    #[error("the body is longer than the {0} bytes allowed")]
+    TooLong(u64),
+    #[error(transparent)]
+    Connection(#[from] hyper::Error),
+}
+
+#[derive(Debug)]
+enum Payload {
+    Whole(Bytes),
+    Passed {
+        incoming: Incoming,
+        left: u64,
+        limit: u64,
+    },
+    Blocks {
+        left: u64,
+    },
+    Lines(mpsc::Receiver<Bytes>),
+}
+
+/// A body, and the invocation that ends when it has been sent or dropped.
+#[derive(Debug)]
+pub(crate) struct Body {
+    payload: Payload,
+    invocation: Option<Invocation>,
+}
+
+impl Body {
+    pub(crate) fn empty() -> Self {
+        Self::whole(Bytes::new())
+    }
+
+    pub(crate) fn whole(bytes: impl Into<Bytes>) -> Self {
+        Payload::Whole(bytes.into()).into()
+    }
+
+    /// Passes on what comes in, up to `limit` bytes.
+    pub(crate) fn passed(incoming: Incoming, limit: u64) -> Self {
+        Payload::Passed {
+            incoming,
+            left: limit,
+            limit,
+        }
+        .into()
+    }
+
+    /// Makes up `length` bytes.
+    pub(crate) fn blocks(length: u64) -> Self {
+        Payload::Blocks { left: length }.into()
+    }
+
+    pub(crate) fn lines(lines: mpsc::Receiver<Bytes>) -> Self {
+        Payload::Lines(lines).into()
+    }
+
+    pub(crate) fn hold(&mut self, invocation: Invocation) {
+        self.invocation = Some(invocation);
+    }
+}
+
+impl From<Payload> for Body {
+    fn from(payload: Payload) -> Self {
+        Self {
+            payload,
+            invocation: None,
+        }
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = ready!(self.payload.poll(context));
+        if frame.is_none() {
+            self.invocation = None;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.payload {
+            Payload::Whole(bytes) => bytes.is_empty(),
+            Payload::Passed { incoming, .. } => incoming.is_end_stream(),
+            Payload::Blocks { left } => *left == 0,
+            Payload::Lines(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.payload {
+            Payload::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Payload::Passed { incoming, .. } => incoming.size_hint(),
+            Payload::Blocks { left } => SizeHint::with_exact(*left),
+            Payload::Lines(_) => SizeHint::default(),
+        }
+    }
+}
+
+impl Payload {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let data = match self {
+            Self::Whole(bytes) if bytes.is_empty() => None,
+            Self::Whole(bytes) => Some(std::mem::take(bytes)),
+            Self::Passed {
+                incoming,
+                left,
+                limit,
+            } => {
+                let frame = ready!(Pin::new(incoming).poll_frame(context));
+                return Poll::Ready(frame.map(|frame| within(frame?, left, *limit)));
+            }
+            Self::Blocks { left: 0 } => None,
+            Self::Blocks { left } => {
+                let length = BLOCK_BYTES.min(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= length as u64;
+                Some(Bytes::from_static(&BLOCK[..length]))
+            }
+            Self::Lines(lines) => ready!(lines.poll_recv(context)),
+        };
+        Poll::Ready(data.map(|data| Ok(Frame::data(data))))
+    }
+}
+
+fn within(frame: Frame<Bytes>, left: &mut u64, limit: u64) -> Result<Frame<Bytes>, BodyError> {
+    let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+    *left = left.checked_sub(length).ok_or(BodyError::TooLong(limit))?;
+    Ok(frame)
+}
+
+/// A period of 251, a prime, so that a lost or repeated page changes the text.
+const fn pattern() -> [u8; BLOCK_BYTES] {
+    let mut block = [0; BLOCK_BYTES];
+    let mut at = 0;
+    while at < BLOCK_BYTES {
+        block[at] = (at % 251) as u8;
+        at += 1;
+    }
+    block
+}

@@ -1,0 +1,234 @@
+//! The command line, and what it starts.
+
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::{Parser, Subcommand};
+use dfaas_provider::{Config, Credentials, Deployment, Gateway, Outcome, Provider};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// An OpenFaaS-compatible function platform whose functions are local processes.
+#[derive(Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: Serve,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Deploy the functions of a stack file to a running gateway
+    Deploy(Deploy),
+    /// Recognise the text of the image on the standard input
+    #[command(hide = true)]
+    Ocr,
+    /// Serve as a warm function
+    #[command(hide = true)]
+    WarmEcho {
+        #[arg(long, env = "PORT")]
+        port: u16,
+    },
+}
+
+#[derive(clap::Args)]
+struct Serve {
+    /// Where to serve the whole OpenFaaS API
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "DFAAS_GATEWAY",
+        default_value = "127.0.0.1:8080"
+    )]
+    gateway: SocketAddr,
+    /// Where to serve calls of functions and nothing else
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "DFAAS_FUNCTIONS",
+        default_value = "127.0.0.1:8090"
+    )]
+    functions: SocketAddr,
+    /// The name of this node in X-Served-By [default: the host's name]
+    #[arg(long, value_name = "NAME", env = "DFAAS_NODE_NAME")]
+    node_name: Option<String>,
+    /// Where functions, secrets and namespaces are kept
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "DFAAS_STATE_DIR",
+        default_value = "/var/lib/dfaas/provider"
+    )]
+    state_dir: PathBuf,
+    /// A stack.yaml whose functions to deploy before the first request
+    #[arg(long, value_name = "FILE", env = "DFAAS_STACK")]
+    stack: Option<PathBuf>,
+    #[command(flatten)]
+    credentials: CredentialFiles,
+    /// How many seconds calls in flight may go on after SIGTERM
+    #[arg(long, value_name = "SECONDS", env = "DFAAS_GRACE", default_value_t = 10)]
+    grace: u64,
+    /// How long a request may be, if its function does not set max_request_bytes
+    #[arg(long, value_name = "BYTES", env = "DFAAS_MAX_REQUEST_BYTES", default_value_t = 1 << 30)]
+    max_request_bytes: u64,
+}
+
+#[derive(clap::Args)]
+struct CredentialFiles {
+    /// A file with the user name that /system asks for
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "DFAAS_BASIC_AUTH_USER_FILE",
+        requires = "basic_auth_password_file"
+    )]
+    basic_auth_user_file: Option<PathBuf>,
+    /// A file with the password that /system asks for
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "DFAAS_BASIC_AUTH_PASSWORD_FILE",
+        requires = "basic_auth_user_file"
+    )]
+    basic_auth_password_file: Option<PathBuf>,
+}
+
+#[derive(clap::Args)]
+struct Deploy {
+    /// The stack.yaml whose functions to deploy
+    #[arg(long, value_name = "FILE", default_value = "stack.yaml")]
+    stack: PathBuf,
+    /// The gateway's URL
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "OPENFAAS_URL",
+        default_value = "http://127.0.0.1:8080"
+    )]
+    gateway: String,
+    /// Deploy this function only; may be given several times
+    #[arg(long, value_name = "NAME")]
+    filter: Vec<String>,
+    /// Set a label on each function; may be given several times
+    #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
+    label: Vec<(String, String)>,
+    #[command(flatten)]
+    credentials: CredentialFiles,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    match args.command {
+        None => start_runtime()?.block_on(serve(args.serve)),
+        Some(Command::Deploy(deploy)) => start_runtime()?.block_on(deploy_stack(deploy)),
+        Some(Command::Ocr) => Ok(dfaas_provider::ocr(
+            std::io::stdin().lock(),
+            std::io::stdout().lock(),
+        )?),
+        Some(Command::WarmEcho { port }) => Ok(start_runtime()?.block_on(dfaas_provider::warm_echo(port))?),
+    }
+}
+
+fn start_runtime() -> anyhow::Result<Runtime> {
+    Runtime::new().context("start the Tokio runtime")
+}
+
+async fn serve(args: Serve) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    let provider = Provider::start(config(args)?).await?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("Stopping");
+    provider.stop().await;
+    Ok(())
+}
+
+fn config(args: Serve) -> anyhow::Result<Config> {
+    Ok(Config {
+        gateway: args.gateway,
+        functions: args.functions,
+        node_name: args.node_name.unwrap_or_else(dfaas_provider::host_name),
+        state_dir: std::path::absolute(&args.state_dir).context("find the state directory")?,
+        stack: args
+            .stack
+            .as_deref()
+            .map(dfaas_provider::read_stack)
+            .transpose()?
+            .unwrap_or_default(),
+        credentials: args.credentials.read()?,
+        grace: Duration::from_secs(args.grace),
+        request_bytes_max: args.max_request_bytes,
+        this: std::env::current_exe().context("find the path of this program")?,
+    })
+}
+
+async fn deploy_stack(args: Deploy) -> anyhow::Result<()> {
+    let stack = dfaas_provider::read_stack(&args.stack)?;
+    let stack = chosen(stack, &args)?;
+    let credentials = args.credentials.read()?;
+    let gateway = Gateway::new(&args.gateway, credentials.as_ref())?;
+    for mut deployment in stack {
+        deployment.labels.extend(args.label.iter().cloned());
+        let outcome = gateway.deploy(&deployment).await?;
+        print_outcome(&args.gateway, &deployment, outcome);
+    }
+    Ok(())
+}
+
+fn chosen(mut stack: Vec<Deployment>, args: &Deploy) -> anyhow::Result<Vec<Deployment>> {
+    let known: Vec<String> = stack
+        .iter()
+        .map(|deployment| deployment.service.clone())
+        .collect();
+    if let Some(name) = args.filter.iter().find(|name| !known.contains(name)) {
+        bail!(
+            "there is no function {name:?} in {}; it has: {}",
+            args.stack.display(),
+            known.join(", ")
+        );
+    }
+    stack.retain(|deployment| args.filter.is_empty() || args.filter.contains(&deployment.service));
+    Ok(stack)
+}
+
+#[expect(clippy::print_stdout, reason = "this is what the command is asked to tell")]
+fn print_outcome(gateway: &str, deployment: &Deployment, outcome: Outcome) {
+    let verb = match outcome {
+        Outcome::Updated => "updated",
+        Outcome::Created => "created",
+    };
+    let name = match deployment.namespace.as_str() {
+        "" => deployment.service.clone(),
+        namespace => format!("{}.{namespace}", deployment.service),
+    };
+    println!("{name} {verb}: {}/function/{name}", gateway.trim_end_matches('/'));
+}
+
+impl CredentialFiles {
+    fn read(&self) -> anyhow::Result<Option<Credentials>> {
+        match (&self.basic_auth_user_file, &self.basic_auth_password_file) {
+            (Some(user), Some(password)) => Ok(Some(Credentials::read(user, password)?)),
+            (_, _) => Ok(None),
+        }
+    }
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        Some(_) | None => Err("write KEY=VALUE".to_owned()),
+    }
+}

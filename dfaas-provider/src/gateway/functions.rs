@@ -1,0 +1,96 @@
+//! `/system/functions`, `/system/function/{name}` and `/system/scale-function/{name}`.
+
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::{Method, Request, Response, StatusCode};
+
+use super::{blocking, is_read, method_not_allowed, namespace_in_query, read_json};
+use crate::body::Body;
+use crate::function::Function;
+use crate::name::FunctionName;
+use crate::platform::{FunctionError, Platform};
+use crate::reply;
+use crate::wire::Status;
+
+pub(super) async fn collection(platform: Arc<Platform>, request: Request<Incoming>) -> Response<Body> {
+    match *request.method() {
+        Method::GET | Method::HEAD => list(&platform, &namespace_in_query(&request)),
+        Method::POST => {
+            change(request, StatusCode::ACCEPTED, move |deployment| {
+                platform.create(deployment)
+            })
+            .await
+        }
+        Method::PUT => {
+            change(request, StatusCode::ACCEPTED, move |deployment| {
+                platform.update(deployment)
+            })
+            .await
+        }
+        Method::DELETE => {
+            change(request, StatusCode::ACCEPTED, move |removal| {
+                platform.remove(&removal)
+            })
+            .await
+        }
+        _ => method_not_allowed("GET, POST, PUT, DELETE"),
+    }
+}
+
+pub(super) fn one(platform: &Platform, name: &str, request: &Request<Incoming>) -> Response<Body> {
+    if !is_read(request.method()) {
+        return method_not_allowed("GET");
+    }
+    let asked = super::query_value(request, "namespace").unwrap_or_default();
+    let found = FunctionName::new(name, &asked)
+        .map_err(FunctionError::from)
+        .and_then(|name| platform.get(&name));
+    match found {
+        Ok(function) => reply::json(StatusCode::OK, &function.status()),
+        Err(error) => refusal(&error),
+    }
+}
+
+pub(super) async fn scale(
+    platform: Arc<Platform>,
+    name: String,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    if request.method() != Method::POST {
+        return method_not_allowed("POST");
+    }
+    change(request, StatusCode::ACCEPTED, move |scaling| {
+        platform.scale(&name, &scaling)
+    })
+    .await
+}
+
+fn list(platform: &Platform, namespace: &str) -> Response<Body> {
+    if let Err(error) = platform.namespaces.find(namespace) {
+        return reply::text(StatusCode::BAD_REQUEST, error);
+    }
+    let functions: Vec<Arc<Function>> = platform.in_namespace(namespace);
+    let statuses: Vec<Status<'_>> = functions.iter().map(|function| function.status()).collect();
+    reply::json(StatusCode::OK, &statuses)
+}
+
+async fn change<T: serde::de::DeserializeOwned + Send + 'static>(
+    request: Request<Incoming>,
+    success: StatusCode,
+    change: impl FnOnce(T) -> Result<(), FunctionError> + Send + 'static,
+) -> Response<Body> {
+    let value = match read_json(request).await {
+        Ok(value) => value,
+        Err(response) => return response,
+    };
+    blocking(move || match change(value) {
+        Ok(()) => reply::empty(success),
+        Err(error) => refusal(&error),
+    })
+    .await
+}
+
+fn refusal(error: &FunctionError) -> Response<Body> {
+    reply::text(error.status(), error)
+}

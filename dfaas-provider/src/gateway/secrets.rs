@@ -1,0 +1,58 @@
+//! `/system/secrets`.
+
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::{Method, Request, Response, StatusCode};
+
+use super::{blocking, method_not_allowed, namespace_in_query, read_json};
+use crate::body::Body;
+use crate::platform::Platform;
+use crate::reply;
+use crate::secrets::{SecretError, Secrets};
+use crate::wire::Secret;
+
+type Change = fn(&Secrets, &Secret) -> Result<(), SecretError>;
+
+pub(super) async fn collection(platform: Arc<Platform>, request: Request<Incoming>) -> Response<Body> {
+    match *request.method() {
+        Method::GET | Method::HEAD => list(&platform, &namespace_in_query(&request)),
+        Method::POST => change(platform, request, StatusCode::CREATED, Secrets::create).await,
+        Method::PUT => change(platform, request, StatusCode::OK, Secrets::update).await,
+        Method::DELETE => change(platform, request, StatusCode::OK, Secrets::remove).await,
+        _ => method_not_allowed("GET, POST, PUT, DELETE"),
+    }
+}
+
+fn list(platform: &Platform, namespace: &str) -> Response<Body> {
+    if let Err(error) = platform.namespaces.find(namespace) {
+        return reply::text(StatusCode::BAD_REQUEST, error);
+    }
+    match platform.secrets.list(namespace) {
+        Ok(names) => reply::json(StatusCode::OK, &names),
+        Err(error) => reply::text(StatusCode::INTERNAL_SERVER_ERROR, error),
+    }
+}
+
+async fn change(
+    platform: Arc<Platform>,
+    request: Request<Incoming>,
+    success: StatusCode,
+    change: Change,
+) -> Response<Body> {
+    let secret: Secret = match read_json(request).await {
+        Ok(secret) => secret,
+        Err(response) => return response,
+    };
+    let namespace = super::or_default(&secret.namespace);
+    if let Err(error) = platform.namespaces.find(namespace) {
+        return reply::text(StatusCode::BAD_REQUEST, error);
+    }
+    blocking(
+        move || match platform.change(|| change(&platform.secrets, &secret)) {
+            Ok(()) => reply::empty(success),
+            Err(error) => reply::text(error.status(), error),
+        },
+    )
+    .await
+}

@@ -1,0 +1,355 @@
+//! The functions of this node and everything that changes them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+
+use hyper::StatusCode;
+use hyper::header::HeaderValue;
+use tracing::{info, warn};
+
+use crate::clock;
+use crate::files::{self, FileError};
+use crate::function::{Function, History, Homes, Plan, PlanError};
+use crate::name::{DEFAULT_NAMESPACE, FunctionName, NameError};
+use crate::namespaces::{NamespaceError, Namespaces};
+use crate::secrets::{SecretError, Secrets};
+use crate::store::{Record, Store};
+use crate::wire::{Deployment, Removal, Scaling};
+
+const REPLICAS_MAX: u32 = 1000;
+
+#[derive(Debug, thiserror::Error)]
+pub enum FunctionError {
+    #[error("function name: {0}")]
+    Name(#[from] NameError),
+    #[error("function {name}: {source}")]
+    Plan { name: FunctionName, source: PlanError },
+    #[error("function {name}: {source}")]
+    Secret { name: FunctionName, source: SecretError },
+    #[error("function {name}: {source}")]
+    Namespace {
+        name: FunctionName,
+        source: NamespaceError,
+    },
+    #[error("the function {0} is deployed; change it with PUT, or remove it first")]
+    Exists(FunctionName),
+    #[error("there is no function {0}; list them with GET /system/functions")]
+    Missing(FunctionName),
+    #[error("function {name}: {replicas} replicas are more than the {REPLICAS_MAX} allowed")]
+    Replicas { name: FunctionName, replicas: u32 },
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+impl FunctionError {
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::Name(_)
+            | Self::Plan { .. }
+            | Self::Secret { .. }
+            | Self::Namespace { .. }
+            | Self::Replicas { .. } => StatusCode::BAD_REQUEST,
+            Self::Exists(_) => StatusCode::CONFLICT,
+            Self::Missing(_) => StatusCode::NOT_FOUND,
+            Self::File(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+/// What a platform is told about its node.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) name: HeaderValue,
+    pub(crate) state: PathBuf,
+    /// The path of this binary, which is a function too.
+    pub(crate) this: PathBuf,
+    pub(crate) request_bytes_max: u64,
+}
+
+/// What a deployment did.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Applied {
+    Created,
+    Changed,
+    Unchanged,
+}
+
+#[derive(Debug)]
+pub(crate) struct Platform {
+    node: Node,
+    store: Store,
+    pub(crate) secrets: Secrets,
+    pub(crate) namespaces: Namespaces,
+    functions: RwLock<Functions>,
+    /// Held by whoever changes anything, so that files and memory change together.
+    changing: Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Functions {
+    by_name: BTreeMap<FunctionName, Arc<Function>>,
+    /// By every way to write a name in a path, so that a call looks it up without making a string.
+    by_path: HashMap<String, Arc<Function>>,
+}
+
+impl Platform {
+    /// Opens the state directory and starts what was running. Needs the runtime.
+    pub(crate) fn open(node: Node) -> Result<Self, FileError> {
+        let platform = Self {
+            store: Store::open(node.state.join("functions"))?,
+            secrets: Secrets::open(&node.state)?,
+            namespaces: Namespaces::open(&node.state)?,
+            node,
+            functions: RwLock::default(),
+            changing: Mutex::default(),
+        };
+        for (name, record) in platform.store.load()? {
+            platform.restore(name, record);
+        }
+        Ok(platform)
+    }
+
+    fn restore(&self, name: FunctionName, record: Record) {
+        if let Err(error) = self.secrets.check(&name, &record.deployment.secrets) {
+            warn!(function = %name, %error, "Started a function without all its secrets");
+        }
+        if let Err(error) = self.install(name.clone(), record) {
+            warn!(function = %name, %error, "Left out a function that cannot run any more");
+        }
+    }
+
+    pub(crate) fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// Finds a function by its name in a path, `name` or `name.namespace`.
+    pub(crate) fn find(&self, path_name: &str) -> Option<Arc<Function>> {
+        self.read().by_path.get(path_name).cloned()
+    }
+
+    pub(crate) fn get(&self, name: &FunctionName) -> Result<Arc<Function>, FunctionError> {
+        self.read()
+            .by_name
+            .get(name)
+            .cloned()
+            .ok_or_else(|| FunctionError::Missing(name.clone()))
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Function>> {
+        self.read().by_name.values().cloned().collect()
+    }
+
+    pub(crate) fn in_namespace(&self, namespace: &str) -> Vec<Arc<Function>> {
+        let mut functions = self.all();
+        functions.retain(|function| function.name().namespace == namespace);
+        functions
+    }
+
+    pub(crate) fn create(&self, deployment: Deployment) -> Result<(), FunctionError> {
+        self.change(|| {
+            let name = full_name(&deployment)?;
+            match self.get(&name) {
+                Ok(_) => Err(FunctionError::Exists(name)),
+                Err(_) => self.deploy(name, deployment),
+            }
+        })
+    }
+
+    pub(crate) fn update(&self, deployment: Deployment) -> Result<(), FunctionError> {
+        self.change(|| {
+            let name = full_name(&deployment)?;
+            self.get(&name)?;
+            self.deploy(name, deployment)
+        })
+    }
+
+    /// Deploys a function, unless it is deployed just so.
+    pub(crate) fn apply(&self, deployment: Deployment) -> Result<Applied, FunctionError> {
+        self.change(|| {
+            let name = full_name(&deployment)?;
+            let applied = match self.get(&name) {
+                Err(_) => Applied::Created,
+                Ok(old) if *old.deployment() == canonical(&name, deployment.clone()) => Applied::Unchanged,
+                Ok(_) => Applied::Changed,
+            };
+            if applied != Applied::Unchanged {
+                self.deploy(name, deployment)?;
+            }
+            Ok(applied)
+        })
+    }
+
+    pub(crate) fn remove(&self, removal: &Removal) -> Result<(), FunctionError> {
+        self.change(|| {
+            let name = FunctionName::new(&removal.function_name, &removal.namespace)?;
+            let function = self.get(&name)?;
+            self.store.remove(&name)?;
+            self.secrets.unmount(&name)?;
+            self.write(|functions| functions.remove(&name));
+            function.scale(0);
+            info!(function = %name, "Removed");
+            Ok(())
+        })
+    }
+
+    /// Scales the function that the body names, or else the path.
+    pub(crate) fn scale(&self, path_name: &str, scaling: &Scaling) -> Result<(), FunctionError> {
+        self.change(|| {
+            let service = match scaling.service_name.as_str() {
+                "" => path_name,
+                service => service,
+            };
+            let name = FunctionName::new(service, &scaling.namespace)?;
+            let function = self.get(&name)?;
+            let replicas = scaling.replicas;
+            if replicas > REPLICAS_MAX {
+                return Err(FunctionError::Replicas { name, replicas });
+            }
+            self.store.save(
+                &name,
+                &Record {
+                    replicas,
+                    ..function.record()
+                },
+            )?;
+            function.scale(replicas);
+            info!(function = %name, replicas, "Scaled");
+            Ok(())
+        })
+    }
+
+    pub(crate) fn remove_namespace(&self, name: &str) -> Result<(), NamespaceError> {
+        self.change(|| {
+            let functions: Vec<String> = self
+                .in_namespace(name)
+                .iter()
+                .map(|function| function.name().name.clone())
+                .collect();
+            match functions.is_empty() {
+                true => self.namespaces.remove(name),
+                false => Err(NamespaceError::InUse {
+                    name: name.to_owned(),
+                    functions: functions.join(", "),
+                }),
+            }
+        })
+    }
+
+    /// Stops every function, and forgets them.
+    pub(crate) fn stop(&self) {
+        self.change(|| {
+            self.all().iter().for_each(|function| function.scale(0));
+            self.write(|functions| *functions = Functions::default());
+        });
+    }
+
+    pub(crate) fn change<T>(&self, change: impl FnOnce() -> T) -> T {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        change()
+    }
+
+    fn deploy(&self, name: FunctionName, deployment: Deployment) -> Result<(), FunctionError> {
+        let secrets = self.secrets.check(&name, &deployment.secrets);
+        secrets.map_err(|source| FunctionError::Secret {
+            name: name.clone(),
+            source,
+        })?;
+        let namespace = self.namespaces.find(&name.namespace);
+        namespace.map_err(|source| FunctionError::Namespace {
+            name: name.clone(),
+            source,
+        })?;
+        let old = self.get(&name).ok().map(|old| old.record());
+        let record = Record {
+            deployment: canonical(&name, deployment),
+            replicas: old.as_ref().map_or(1, |old| old.replicas.max(1)),
+            created_at: old.map_or_else(clock::timestamp, |old| old.created_at),
+        };
+        // A plan that makes no sense must not be saved.
+        self.plan(&name, &record)?;
+        self.store.save(&name, &record)?;
+        self.install(name.clone(), record)?;
+        info!(function = %name, "Deployed");
+        Ok(())
+    }
+
+    fn install(&self, name: FunctionName, record: Record) -> Result<(), FunctionError> {
+        let plan = self.plan(&name, &record)?;
+        let homes = self.homes(&name, &record.deployment.secrets)?;
+        let old = self.get(&name).ok();
+        let history = old
+            .as_ref()
+            .map_or_else(History::new, |old| old.history().clone());
+        if let Some(old) = old {
+            old.retire();
+        }
+        let function = Arc::new(Function::new(name, record, plan, homes, history));
+        self.write(|functions| functions.insert(function));
+        Ok(())
+    }
+
+    fn plan(&self, name: &FunctionName, record: &Record) -> Result<Plan, FunctionError> {
+        Plan::new(&record.deployment, &self.node.this).map_err(|source| FunctionError::Plan {
+            name: name.clone(),
+            source,
+        })
+    }
+
+    fn homes(&self, name: &FunctionName, secrets: &[String]) -> Result<Homes, FileError> {
+        let home = self
+            .node
+            .state
+            .join("home")
+            .join(&name.namespace)
+            .join(&name.name);
+        files::create_directory(&home)?;
+        Ok(Homes {
+            home,
+            secrets: self.secrets.mount(name, secrets)?,
+        })
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Functions> {
+        self.functions.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write<T>(&self, change: impl FnOnce(&mut Functions) -> T) -> T {
+        change(&mut self.functions.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Functions {
+    fn insert(&mut self, function: Arc<Function>) {
+        let name = function.name().clone();
+        for path_name in path_names(&name) {
+            self.by_path.insert(path_name, Arc::clone(&function));
+        }
+        self.by_name.insert(name, function);
+    }
+
+    fn remove(&mut self, name: &FunctionName) {
+        for path_name in path_names(name) {
+            self.by_path.remove(&path_name);
+        }
+        self.by_name.remove(name);
+    }
+}
+
+fn path_names(name: &FunctionName) -> impl Iterator<Item = String> {
+    let short = (name.namespace == DEFAULT_NAMESPACE).then(|| name.name.clone());
+    short.into_iter().chain([name.to_string()])
+}
+
+fn full_name(deployment: &Deployment) -> Result<FunctionName, NameError> {
+    FunctionName::new(&deployment.service, &deployment.namespace)
+}
+
+/// Writes a deployment's name in one way, so that two of them can be compared.
+fn canonical(name: &FunctionName, deployment: Deployment) -> Deployment {
+    Deployment {
+        service: name.name.clone(),
+        namespace: name.namespace.clone(),
+        ..deployment
+    }
+}

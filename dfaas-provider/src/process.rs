@@ -1,0 +1,97 @@
+//! A child process and its whole group, which ends with the value that stands for it.
+
+mod system;
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStdin, Command, ExitStatus};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::unix::AsyncFd;
+
+/// The leader of a process group. Dropping it kills the group.
+#[derive(Debug)]
+pub(crate) struct Process {
+    running: Option<Running>,
+    group: Pid,
+}
+
+#[derive(Debug)]
+struct Running {
+    child: Child,
+    exit: AsyncFd<OwnedFd>,
+}
+
+impl Process {
+    /// Starts the command in a group of its own.
+    ///
+    /// Must be called on a thread of the runtime: the kernel kills the child when the thread that started it
+    /// ends, and those threads live as long as the runtime, unlike threads for blocking work.
+    pub(crate) fn spawn(command: &mut Command) -> io::Result<Self> {
+        command.process_group(0);
+        system::die_with_parent(command);
+        let mut child = command.spawn()?;
+        let group = Pid::from_child(&child);
+        match system::exit_of(group) {
+            Ok(exit) => Ok(Self {
+                running: Some(Running { child, exit }),
+                group,
+            }),
+            Err(error) => {
+                kill(group);
+                child.wait()?;
+                Err(error)
+            }
+        }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.group.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    pub(crate) fn take_input(&mut self) -> Option<ChildStdin> {
+        self.running.as_mut()?.child.stdin.take()
+    }
+
+    /// Waits for the leader and kills what it left behind.
+    pub(crate) async fn wait(&mut self) -> io::Result<ExitStatus> {
+        let running = self.running.as_mut().ok_or(io::ErrorKind::NotFound)?;
+        running.exit.readable().await?.retain_ready();
+        // Until it is waited for, the leader holds the group's number.
+        kill(self.group);
+        let status = running.child.wait()?;
+        self.running = None;
+        Ok(status)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let Some(running) = self.running.take() else {
+            return;
+        };
+        kill(self.group);
+        // Without a runtime the platform itself is ending, and init waits for the child.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(reap(running));
+        }
+    }
+}
+
+async fn reap(mut running: Running) {
+    let waited = match running.exit.readable().await {
+        Ok(_) => running.child.wait().map(drop),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = waited {
+        tracing::warn!(pid = running.child.id(), %error, "Left a dead function process unwaited");
+    }
+}
+
+fn kill(group: Pid) {
+    match kill_process_group(group, Signal::KILL) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+        Err(error) => tracing::warn!(?group, %error, "Left a process group running"),
+    }
+}

@@ -1,0 +1,187 @@
+//! The platform with its listeners: started, running, stopped.
+
+use std::fs::{File, TryLockError};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::header::HeaderValue;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tracing::info;
+
+use crate::auth::Credentials;
+use crate::files::{self, FileError};
+use crate::gateway::{self, Gateway};
+use crate::platform::{Applied, FunctionError, Node, Platform};
+use crate::queue;
+use crate::server::{self, BindError, Connections, Stage};
+use crate::wire::Deployment;
+
+/// How a provider is set up.
+#[derive(Clone)]
+pub struct Config {
+    /// Where the whole OpenFaaS surface is served.
+    pub gateway: SocketAddr,
+    /// Where functions are called and nothing else.
+    pub functions: SocketAddr,
+    /// What answers say they were served by.
+    pub node_name: String,
+    pub state_dir: PathBuf,
+    /// Deployed before the first request.
+    pub stack: Vec<Deployment>,
+    /// Without them everyone may use `/system`.
+    pub credentials: Option<Credentials>,
+    /// How long calls in flight may go on after the stop.
+    pub grace: Duration,
+    pub request_bytes_max: u64,
+    /// The path of the `dfaas-provider` binary, which is the ocr function too.
+    pub this: PathBuf,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("the node name {0:?} is no header value; choose another with --node-name")]
+    NodeName(String),
+    #[error("{0}; choose another directory with --state-dir")]
+    State(#[from] FileError),
+    #[error("the state directory {path} is in use by another dfaas-provider; stop it, or choose another with --state-dir", path = .0.display())]
+    StateInUse(PathBuf),
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error("deploy the stack: {0}")]
+    Stack(Box<FunctionError>),
+}
+
+/// A running provider.
+pub struct Provider {
+    gateway: SocketAddr,
+    functions: SocketAddr,
+    grace: Duration,
+    platform: Arc<Platform>,
+    stage: watch::Sender<Stage>,
+    connections: Connections,
+    tasks: JoinSet<()>,
+    /// Holds the state directory for as long as the provider runs.
+    _lock: File,
+}
+
+impl Provider {
+    /// Starts the platform and its listeners. Needs a Tokio runtime.
+    ///
+    /// # Errors
+    /// If the state directory or an address is in use or cannot be used, or the stack cannot be deployed.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let lock = lock_state(&config)?;
+        let (gateway_listener, gateway) = listen(config.gateway, "--gateway")?;
+        let (functions_listener, functions) = listen(config.functions, "--functions")?;
+        let platform = Arc::new(Platform::open(node(&config)?)?);
+        for deployment in config.stack {
+            apply(&platform, deployment).map_err(|error| StartError::Stack(Box::new(error)))?;
+        }
+        let (stage, stages) = watch::channel(Stage::Serving);
+        let connections = Connections::new(stages.clone());
+        let (queue, worker) = queue::new();
+        let surface = Arc::new(Gateway::new(
+            Arc::clone(&platform),
+            queue,
+            config.credentials,
+            stages,
+        ));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(worker.run(Arc::clone(&platform)));
+        tasks.spawn(
+            connections
+                .clone()
+                .serve(gateway_listener, gateway::Whole(Arc::clone(&surface))),
+        );
+        tasks.spawn(
+            connections
+                .clone()
+                .serve(functions_listener, gateway::FunctionsOnly(surface)),
+        );
+        info!(%gateway, %functions, functions_deployed = platform.all().len(), "Ready");
+        Ok(Self {
+            gateway,
+            functions,
+            grace: config.grace,
+            platform,
+            stage,
+            connections,
+            tasks,
+            _lock: lock,
+        })
+    }
+
+    /// Where the gateway listens.
+    #[must_use]
+    pub fn gateway(&self) -> SocketAddr {
+        self.gateway
+    }
+
+    /// Where functions are called.
+    #[must_use]
+    pub fn functions(&self) -> SocketAddr {
+        self.functions
+    }
+
+    /// Stops taking requests, waits for those in flight up to the grace time, and ends every function.
+    pub async fn stop(mut self) {
+        self.stage.send_replace(Stage::Draining);
+        if timeout(self.grace, self.connections.ended()).await.is_err() {
+            info!(grace = ?self.grace, "Ended the calls still in flight");
+            self.stage.send_replace(Stage::Ending);
+            self.connections.ended().await;
+        }
+        self.tasks.shutdown().await;
+        self.platform.stop();
+    }
+}
+
+fn lock_state(config: &Config) -> Result<File, StartError> {
+    files::create_directory(&config.state_dir)?;
+    let path = config.state_dir.join("lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path);
+    let file = file.map_err(FileError::new("open the file", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StartError::StateInUse(config.state_dir.clone())),
+        Err(TryLockError::Error(error)) => Err(FileError::new("lock the file", &path)(error).into()),
+    }
+}
+
+fn listen(address: SocketAddr, flag: &'static str) -> Result<(TcpListener, SocketAddr), BindError> {
+    let listener = server::bind(address, flag)?;
+    let bound = listener.local_addr().map_err(|source| BindError::Other {
+        address,
+        flag,
+        source,
+    })?;
+    Ok((listener, bound))
+}
+
+fn node(config: &Config) -> Result<Node, StartError> {
+    let name = HeaderValue::from_str(&config.node_name);
+    Ok(Node {
+        name: name.map_err(|_| StartError::NodeName(config.node_name.clone()))?,
+        state: config.state_dir.clone(),
+        this: config.this.clone(),
+        request_bytes_max: config.request_bytes_max,
+    })
+}
+
+fn apply(platform: &Platform, deployment: Deployment) -> Result<(), FunctionError> {
+    let name = deployment.service.clone();
+    let applied = platform.apply(deployment)?;
+    if applied == Applied::Unchanged {
+        info!(function = name, "Deployed already as the stack says");
+    }
+    Ok(())
+}

@@ -1,0 +1,176 @@
+//! Listeners and their connections: HTTP/1.1 over TCP, kept alive, and ended in two steps.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tracing::{debug, warn};
+
+use crate::body::Body;
+
+/// Bursts of new connections wait in the kernel rather than being refused.
+const BACKLOG: u32 = 4096;
+
+/// Each costs some 30 KiB; those above wait in the backlog.
+const CONNECTIONS_MAX: u32 = 16_384;
+
+/// Without file descriptors there is nothing to do but wait for a connection to end.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    #[error(
+        "listen on {address} for {flag}: the port is in use; `ss -ltnp 'sport = :{port}'` tells by whom; \
+         stop that, or choose another address with {flag}", port = address.port()
+    )]
+    InUse { address: SocketAddr, flag: &'static str },
+    #[error("listen on {address} for {flag}: {source}; choose another address with {flag}")]
+    Other {
+        address: SocketAddr,
+        flag: &'static str,
+        source: io::Error,
+    },
+}
+
+/// How far a server is on its way to stop.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub(crate) enum Stage {
+    Serving,
+    /// Calls in flight are answered, new ones are not taken.
+    Draining,
+    /// Connections are dropped, and with them their calls.
+    Ending,
+}
+
+/// What answers the requests of a listener.
+pub(crate) trait Answer: Clone + Send + Sync + 'static {
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+    ) -> impl Future<Output = Response<Body>> + Send;
+}
+
+/// Binds the address that was given by `flag`.
+pub(crate) fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, BindError> {
+    try_bind(address).map_err(|source| {
+        if source.kind() == io::ErrorKind::AddrInUse {
+            BindError::InUse { address, flag }
+        } else {
+            BindError::Other {
+                address,
+                flag,
+                source,
+            }
+        }
+    })
+}
+
+fn try_bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// A server's listener-independent part: its stage and its connections.
+#[derive(Clone, Debug)]
+pub(crate) struct Connections {
+    stage: watch::Receiver<Stage>,
+    open: Arc<Semaphore>,
+}
+
+impl Connections {
+    pub(crate) fn new(stage: watch::Receiver<Stage>) -> Self {
+        Self {
+            stage,
+            open: Arc::new(Semaphore::new(CONNECTIONS_MAX as usize)),
+        }
+    }
+
+    /// Accepts connections and answers their requests, until the server stops.
+    pub(crate) async fn serve(self, listener: TcpListener, answers: impl Answer) {
+        let mut stage = self.stage.clone();
+        let mut stopping = pin!(stage.wait_for(|stage| *stage > Stage::Serving));
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.accept(&listener) => accepted,
+                _ = &mut stopping => return,
+            };
+            if let Some((stream, peer, permit)) = accepted {
+                let answers = answers.clone();
+                let stage = self.stage.clone();
+                tokio::spawn(async move {
+                    converse(stream, peer, stage, answers).await;
+                    drop(permit);
+                });
+            }
+        }
+    }
+
+    /// Waits until every connection has ended.
+    pub(crate) async fn ended(&self) {
+        // The semaphore is never closed.
+        let _ = self.open.acquire_many(CONNECTIONS_MAX).await;
+    }
+
+    async fn accept(&self, listener: &TcpListener) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+        let permit = Arc::clone(&self.open).acquire_owned().await.ok()?;
+        match listener.accept().await {
+            Ok((stream, peer)) => Some((stream, peer, permit)),
+            Err(error) => {
+                warn!(%error, "Could not accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                None
+            }
+        }
+    }
+}
+
+async fn converse(
+    stream: TcpStream,
+    peer: SocketAddr,
+    mut stage: watch::Receiver<Stage>,
+    answers: impl Answer,
+) {
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!(%error, "Left Nagle's algorithm on");
+    }
+    let service = service_fn(async |request| Ok::<_, Infallible>(answers.answer(request, peer).await));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    let stopping = async { drop(stage.wait_for(|stage| *stage > Stage::Serving).await) };
+    let served = tokio::select! {
+        biased;
+        served = connection.as_mut() => Some(served),
+        () = stopping => None,
+    };
+    let served = match served {
+        Some(served) => served,
+        None => {
+            connection.as_mut().graceful_shutdown();
+            tokio::select! {
+                served = connection => served,
+                _ = stage.wait_for(|stage| *stage == Stage::Ending) => Ok(()),
+            }
+        }
+    };
+    if let Err(error) = served {
+        debug!(%error, "A connection ended early");
+    }
+}
