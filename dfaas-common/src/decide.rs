@@ -1,6 +1,6 @@
 //! The decision about a request: serve it, send it on, or refuse it.
 
-use crate::maps::{FALLBACKS, Function, Target};
+use crate::maps::{FALLBACKS, Function};
 
 /// How many targets are drawn by weight before the fallbacks are tried in their order.
 pub const DRAWS: u32 = 2;
@@ -103,7 +103,7 @@ pub enum Decision {
     /// Serve it here.
     Local,
     /// Send it to the peer with this index.
-    Forward(u32, Target),
+    Forward(u32),
     /// Answer it.
     Refuse(Answer),
 }
@@ -116,8 +116,8 @@ pub trait Meter {
     fn take_admission(&mut self, function: &Function, peer: u32) -> bool;
     /// Draws the next target index of the function's row.
     fn draw(&mut self, function: &Function) -> u32;
-    /// The peer at an index, if it is there and a token of what we may send it could be taken.
-    fn take_target(&mut self, function: &Function, index: u32) -> Option<Target>;
+    /// Takes a token of what we may send to the peer at an index, if it is there.
+    fn take_cap(&mut self, function: &Function, index: u32) -> bool;
 }
 
 /// Decides about a request for a function.
@@ -152,8 +152,8 @@ pub fn decide(function: Option<&Function>, origin: Origin, meter: &mut impl Mete
         if index == 0 {
             break;
         }
-        if let Some(target) = meter.take_target(function, index) {
-            return Decision::Forward(index, target);
+        if meter.take_cap(function, index) {
+            return Decision::Forward(index);
         }
     }
     let mut fallback = 0;
@@ -162,8 +162,8 @@ pub fn decide(function: Option<&Function>, origin: Origin, meter: &mut impl Mete
         if index == 0 {
             break;
         }
-        if let Some(target) = meter.take_target(function, index) {
-            return Decision::Forward(index, target);
+        if meter.take_cap(function, index) {
+            return Decision::Forward(index);
         }
         fallback += 1;
     }

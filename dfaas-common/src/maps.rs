@@ -189,8 +189,8 @@ pub struct Opening {
     pub partial: u8,
     /// One more than the number of our answer; 0 before it.
     pub reply: u8,
-    /// Keeps the layout free of padding.
-    pub reserved: u8,
+    /// How many servers have failed this request.
+    pub failures: u8,
 }
 
 /// The first bytes of a connection. Kernel only.
@@ -263,8 +263,8 @@ pub struct Flow {
     pub closing: Closing,
     /// The other entry of a forwarded connection.
     pub other: FlowKey,
-    /// Keeps the layout free of padding.
-    pub reserved: u32,
+    /// How many servers have failed this request.
+    pub failures: u32,
 }
 
 impl Flow {
@@ -370,6 +370,10 @@ events! {
     upstream_retried,
     /// Servers that refused the connection.
     upstream_refused,
+    /// Requests taken back from a server that refused or kept silent, and decided again.
+    decided_again,
+    /// Requests answered 503 because too many servers failed them.
+    upstream_failed,
     /// Connections answered 503 because the flow table was full.
     flows_full,
     /// Connections answered 503 because no source port was free.

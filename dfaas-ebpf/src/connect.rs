@@ -22,9 +22,11 @@ const PORT_TRIES: u32 = 4;
 /// After so many SYNs with the request in them, one without is sent: something on the way may not like them.
 const ATTEMPTS_WITH_DATA: u32 = 2;
 
-/// How often the local stack may refuse before the client is told. A client's retransmissions double their pause from
-/// 0.2 s, so this is a little over three seconds.
-const LOCAL_ATTEMPTS: u32 = 5;
+/// After so many SYNs without an answer a request is decided again. The client's retransmissions drive this: they
+/// start at 0.2 s and double.
+const ATTEMPTS_A_SERVER: u32 = 2;
+/// A request that could not be decided again is given up after so many.
+const ATTEMPTS_MAX: u32 = 6;
 
 /// Sends the request to the local stack.
 #[inline(always)]
@@ -52,23 +54,22 @@ pub(crate) fn local(
 
 /// Sends the request to a peer, stamped.
 #[inline(always)]
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one argument for each thing that a first segment brings together"
-)]
 pub(crate) fn peer(
     packet: &Packet,
     config: &Config,
     headers: &Headers,
     key: &FlowKey,
     opening: &mut Opening,
-    target: &Target,
     stamp_at: u32,
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
+    let Some(target) = maps::target(scratch.flow.target).filter(|target| target.address != [0; 4]) else {
+        // The peer left between the decision and now.
+        return request::answer_and_end(packet, headers, key, opening, Answer::Unavailable);
+    };
     let stamp_bytes = stamp(packet, headers, stamp_at, scratch)?;
     scratch.flow.stamp_bytes = stamp_bytes;
-    let Some(port) = claim_port(config, key, target, scratch) else {
+    let Some(port) = claim_port(config, key, &target, scratch) else {
         count::event(|events| &mut events.ports_exhausted);
         return request::answer_and_end(packet, headers, key, opening, Answer::Unavailable);
     };
@@ -163,7 +164,16 @@ fn sequence_start(config: &Config, target: &Target, port: [u8; 2], now_ns: u64) 
     ((now_ns >> 6) as u32).wrapping_add(mixed ^ (mixed >> 15))
 }
 
-/// Sends the upstream SYN again, or keeps what a client sends before the server has answered.
+/// What becomes of a client's packet while its server has not answered.
+pub(crate) enum Waiting {
+    /// The verdict is this.
+    Verdict(i32),
+    /// The request is undecided again; the packet brings it.
+    Undecided,
+}
+
+/// Sends the upstream SYN again, takes the request back from a server that does not answer, or keeps what a client
+/// sends before the server has answered.
 #[inline(always)]
 pub(crate) fn waiting(
     packet: &Packet,
@@ -172,28 +182,62 @@ pub(crate) fn waiting(
     key: &FlowKey,
     flow: &mut Flow,
     scratch: &mut Scratch,
-) -> Result<i32, Fault> {
+) -> Result<Waiting, Fault> {
     if headers.flags & RST != 0 {
         end(key, flow);
         count::event(|events| &mut events.reset);
-        return Ok(swallow());
+        return Ok(Waiting::Verdict(swallow()));
     }
     if headers.payload_bytes() == 0 {
-        return Ok(swallow());
+        return Ok(Waiting::Verdict(swallow()));
     }
     if !flow.is_first(headers.sequence.get()) {
-        return keep_more(packet, headers, key, flow, scratch);
+        return keep_more(packet, headers, key, flow, scratch).map(Waiting::Verdict);
+    }
+    let is_whole = u32::from(headers.payload_bytes()) == flow.first_bytes;
+    if flow.attempts >= ATTEMPTS_A_SERVER && is_whole {
+        take_back(key, flow)?;
+        return Ok(Waiting::Undecided);
+    }
+    if flow.attempts >= ATTEMPTS_MAX {
+        take_back(key, flow)?;
+        count::event(|events| &mut events.upstream_failed);
+        let opening = maps::opening(key).ok_or(Fault::MapFull)?;
+        return request::answer_and_end(packet, headers, key, opening, Answer::Unavailable)
+            .map(Waiting::Verdict);
     }
     flow.attempts += 1;
     count::event(|events| &mut events.upstream_retried);
     let with_data = flow.attempts <= ATTEMPTS_WITH_DATA && config.flags & DATA_IN_SYN_LOCAL != 0;
     let copy = *flow;
     send_syn(packet, headers, &copy, with_data, key, scratch)?;
-    Ok(if flow.role() == Role::Local {
+    Ok(Waiting::Verdict(if flow.role() == Role::Local {
         TC_ACT_OK
     } else {
         packet.route()
-    })
+    }))
+}
+
+/// Makes a flow an undecided connection again.
+#[inline(always)]
+fn take_back(key: &FlowKey, flow: &Flow) -> Result<(), Fault> {
+    let opening = Opening {
+        client_isn: flow.client_isn,
+        our_isn: flow.our_isn,
+        window: flow.window,
+        segment_size: flow.segment_size,
+        window_scale: flow.client_scale,
+        partial: flow.partial as u8,
+        failures: flow.failures as u8 + 1,
+        ..Opening::default()
+    };
+    if !maps::insert_opening(key, &opening) {
+        return Err(Fault::MapFull);
+    }
+    count::undo(flow);
+    count::event(|events| &mut events.decided_again);
+    end(key, flow);
+    Ok(())
 }
 
 /// Appends a segment to the held bytes; it goes with them once the server has answered.
@@ -286,13 +330,7 @@ pub(crate) fn local_answer(
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
     if headers.flags & RST != 0 {
-        if flow.attempts < LOCAL_ATTEMPTS {
-            // Nobody listens. The client sends again, and by then a restarted platform may.
-            return Ok(swallow());
-        }
-        let segment = headers.onward();
-        refused(packet, headers, key, flow, segment)?;
-        return Ok(TC_ACT_OK);
+        return Ok(refused(flow));
     }
     let partial = headers.has_partial_checksum();
     match meet(packet, headers, key, flow, scratch)? {
@@ -342,8 +380,7 @@ pub(crate) fn peer_answer(
             count::event(|events| &mut events.out_of_handshake);
             return Ok(swallow());
         }
-        refused(packet, headers, &key, flow, to_client)?;
-        return Ok(packet.route());
+        return Ok(refused(flow));
     }
     let partial = is_partial_answer(packet, headers, scratch)?;
     let next = meet(packet, headers, &key, flow, scratch)?;
@@ -483,41 +520,15 @@ fn acknowledge_client(
     Ok(compose::bare(packet, &segment, partial)?)
 }
 
-/// Makes a server's refusal our 503 to the client.
+/// Notes a refusal. The client's next retransmission, which is at most moments away, is decided again; a platform
+/// that was restarted meanwhile serves it.
 #[inline(always)]
-fn refused(
-    packet: &Packet,
-    headers: &Headers,
-    key: &FlowKey,
-    flow: &mut Flow,
-    direction: Segment,
-) -> Result<(), Fault> {
+fn refused(flow: &mut Flow) -> i32 {
     count::event(|events| &mut events.upstream_refused);
-    let answered = flow.client_isn.wrapping_add(1).wrapping_add(flow.first_bytes);
-    let opening = Opening {
-        client_isn: flow.client_isn,
-        our_isn: flow.our_isn,
-        answered,
-        segment_size: flow.segment_size,
-        window_scale: flow.client_scale,
-        reply: Answer::Unavailable as u8 + 1,
-        ..Opening::default()
-    };
-    if !maps::insert_opening(key, &opening) {
-        return Err(Fault::MapFull);
+    if flow.spliced == 0 {
+        flow.attempts = flow.attempts.max(ATTEMPTS_A_SERVER);
     }
-    let segment = Segment {
-        sequence: flow.our_isn.wrapping_add(1),
-        acknowledgment: answered,
-        ..direction
-    };
-    end(key, flow);
-    Ok(compose::answer(
-        packet,
-        &segment,
-        Answer::Unavailable,
-        headers.has_partial_checksum(),
-    )?)
+    swallow()
 }
 
 /// Forgets a flow, both entries of it.

@@ -33,9 +33,28 @@ pub(crate) fn decision(function: u32, origin: Origin, decision: &Decision) {
     match decision {
         Decision::Local if sender == 0 => request(function, 0, |counters| &mut counters.local),
         Decision::Local => request(function, sender, |counters| &mut counters.admitted),
-        Decision::Forward(index, _) => request(function, *index, |counters| &mut counters.forwarded),
+        Decision::Forward(index) => request(function, *index, |counters| &mut counters.forwarded),
         Decision::Refuse(answer) => refusal(function, sender, *answer),
     }
+}
+
+/// Takes a decision back whose server did not serve. Sums over the CPUs stay right, whichever CPU counted it.
+#[inline(always)]
+pub(crate) fn undo(flow: &Flow) {
+    let Some(counters) = maps::counters(&Pair {
+        function: flow.function,
+        peer: flow.target.max(flow.origin),
+    }) else {
+        return;
+    };
+    let count = if flow.target != 0 {
+        &mut counters.forwarded
+    } else if flow.origin != 0 {
+        &mut counters.admitted
+    } else {
+        &mut counters.local
+    };
+    *count = count.wrapping_sub(1);
 }
 
 #[inline(always)]

@@ -91,7 +91,7 @@ fn answer_syn(
         window_scale: theirs.window_scale,
         partial: u8::from(partial),
         reply: 0,
-        reserved: 0,
+        failures: 0,
     };
     if !maps::insert_opening(key, &opening) {
         return Err(Fault::MapFull);

@@ -6,7 +6,7 @@ use dfaas_common::{
     http::{HELD_BYTES, Head, NAME_BYTES, NODE_ID_BYTES, Progress, Span, Target as Path, scan},
     maps::{
         Config, DATA_IN_SYN_FROM_ALL, DATA_IN_SYN_FROM_PEERS, Flow, FlowKey, Function, NO_FUNCTION, Opening,
-        Pair, Target,
+        Pair,
     },
     packet::{ACK, Headers, Segment},
     pick::slot,
@@ -18,6 +18,9 @@ use crate::{
     maps::{self, Scratch},
     open::FIRST_WINDOW,
 };
+
+/// How many servers may fail a request before its client is told.
+const FAILURES_MAX: u8 = 4;
 
 /// The tokens of this moment.
 struct Tokens {
@@ -45,13 +48,12 @@ impl Meter for Tokens {
     }
 
     #[inline(always)]
-    fn take_target(&mut self, function: &Function, index: u32) -> Option<Target> {
+    fn take_cap(&mut self, function: &Function, index: u32) -> bool {
         let limit = maps::cap(&Pair {
             function: function.id,
             peer: index,
-        })?;
-        let target = maps::target(index)?;
-        (target.address != [0; 4] && maps::take(limit, self.now_ns)).then_some(target)
+        });
+        limit.is_some_and(|limit| maps::take(limit, self.now_ns))
     }
 }
 
@@ -189,7 +191,12 @@ fn complete(
     };
     let function = find_function(packet, headers, name, scratch)?;
     let now_ns = ctx::now_ns();
-    let decision = decide::decide(function, origin, &mut Tokens { now_ns });
+    let decision = if opening.failures > FAILURES_MAX {
+        count::event(|events| &mut events.upstream_failed);
+        Decision::Refuse(Answer::Unavailable)
+    } else {
+        decide::decide(function, origin, &mut Tokens { now_ns })
+    };
     let function_id = if let Some(function) = function {
         function.id
     } else {
@@ -199,10 +206,17 @@ fn complete(
     scratch.flow = new_flow(config, headers, opening, function_id, origin, now_ns);
     match decision {
         Decision::Local => connect::local(packet, config, headers, key, opening, scratch),
-        Decision::Forward(index, target) => {
+        Decision::Forward(index) => {
             scratch.flow.target = index;
-            let stamp_at = u32::from(head.fields_start);
-            connect::peer(packet, config, headers, key, opening, &target, stamp_at, scratch)
+            connect::peer(
+                packet,
+                config,
+                headers,
+                key,
+                opening,
+                head.fields_start.into(),
+                scratch,
+            )
         }
         Decision::Refuse(answer) => answer_and_end(packet, headers, key, opening, answer),
     }
@@ -231,6 +245,7 @@ fn new_flow(
         upstream_isn: opening.client_isn,
         first_bytes: opening.held + u32::from(headers.payload_bytes()),
         attempts: 1,
+        failures: opening.failures.into(),
         window: opening.window,
         segment_size: opening.segment_size,
         partial: u32::from(is_partial(headers, opening)),

@@ -8,7 +8,9 @@ use dfaas_common::{
 };
 
 use crate::{
-    Fault, compose, connect, count,
+    Fault, compose,
+    connect::{self, Waiting},
+    count,
     ctx::{Packet, swallow},
     maps::{self, Scratch},
 };
@@ -17,7 +19,7 @@ use crate::{
 pub(crate) enum Outcome {
     /// The verdict is this.
     Verdict(i32),
-    /// The flow is over and its key is used again.
+    /// The flow is over, and its key stands for a connection that is not decided.
     Reopen,
 }
 
@@ -40,7 +42,12 @@ pub(crate) fn incoming(
         return Ok(syn_again(headers, key, flow));
     }
     if flow.spliced == 0 {
-        return connect::waiting(packet, config, headers, key, flow, scratch).map(Outcome::Verdict);
+        return Ok(
+            match connect::waiting(packet, config, headers, key, flow, scratch)? {
+                Waiting::Verdict(verdict) => Outcome::Verdict(verdict),
+                Waiting::Undecided => Outcome::Reopen,
+            },
+        );
     }
     if role == Role::Local {
         return to_local(packet, headers, key, flow).map(Outcome::Verdict);

@@ -35,19 +35,8 @@ impl Meter for Tokens {
         u32::from(function.slots[slot(self.draws)])
     }
 
-    fn take_target(&mut self, _: &Function, index: u32) -> Option<Target> {
-        self.targets
-            .get_mut(&index)
-            .is_some_and(take)
-            .then_some(target(index))
-    }
-}
-
-fn target(index: u32) -> Target {
-    Target {
-        address: [10, 0, 0, index as u8],
-        port: 80u16.to_be_bytes(),
-        ..Target::default()
+    fn take_cap(&mut self, _: &Function, index: u32) -> bool {
+        self.targets.get_mut(&index).is_some_and(take)
     }
 }
 
@@ -99,7 +88,7 @@ fn users_are_served_here_first_then_by_peers_then_refused() {
         [
             Decision::Local,
             Decision::Local,
-            Decision::Forward(1, target(1)),
+            Decision::Forward(1),
             Decision::Refuse(Answer::Unavailable),
         ]
     );
@@ -115,7 +104,7 @@ fn a_function_that_only_peers_run_is_reached_there() {
     };
     assert_eq!(
         decide(Some(&function), Origin::User, &mut tokens),
-        Decision::Forward(3, target(3))
+        Decision::Forward(3)
     );
     assert_eq!(tokens.local, 9);
 }
@@ -130,7 +119,7 @@ fn a_full_target_gives_way_to_another() {
         };
         assert_eq!(
             decide(Some(&function), Origin::User, &mut tokens),
-            Decision::Forward(2, target(2))
+            Decision::Forward(2)
         );
     }
 }
@@ -144,11 +133,11 @@ fn a_target_without_a_slot_is_tried_when_all_others_are_full() {
     };
     assert_eq!(
         decide(Some(&function), Origin::User, &mut tokens),
-        Decision::Forward(1, target(1))
+        Decision::Forward(1)
     );
     assert_eq!(
         decide(Some(&function), Origin::User, &mut tokens),
-        Decision::Forward(2, target(2))
+        Decision::Forward(2)
     );
     assert_eq!(
         decide(Some(&function), Origin::User, &mut tokens),
