@@ -1,1 +1,32 @@
 //! Network namespaces, processes and federations for the demo and the tests.
+//!
+//! Everything lives in namespaces without a name that end with this process, however it ends; the interfaces of the
+//! namespace it was started in are never touched.
+
+#![forbid(unsafe_code)]
+
+mod clock;
+mod federation;
+mod http;
+mod load;
+mod namespace;
+mod network;
+mod node;
+mod process;
+mod relay;
+mod stack;
+mod status;
+mod tally;
+
+pub use clock::{now, wait_until};
+pub use federation::{Federation, NodeSpec};
+pub use http::{Answer, get};
+pub use load::{Connections, Load, Outcome, Running, Sample};
+pub use namespace::Namespace;
+pub use network::Network;
+pub use node::Node;
+pub use process::{Process, binary};
+pub use relay::Relay;
+pub use stack::{Function, figlet};
+pub use status::{Status, Totals};
+pub use tally::{Second, Tally};

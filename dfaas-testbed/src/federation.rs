@@ -1,0 +1,143 @@
+//! Nodes that share their load, and a client.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+
+use crate::{Function, Namespace, Network, Node, now, wait_until};
+
+/// How long peers may take to find each other.
+const FORM_TIMEOUT: Duration = Duration::from_secs(30);
+const CLIENT: u8 = 100;
+
+/// What a node is.
+#[derive(Clone, Debug)]
+pub struct NodeSpec {
+    /// What it offers.
+    pub functions: Vec<Function>,
+    /// How it shares out what is too much.
+    pub strategy: String,
+    /// More arguments for its agent.
+    pub agent_arguments: Vec<String>,
+}
+
+impl NodeSpec {
+    /// A node with these functions and the default strategy.
+    pub fn new(functions: Vec<Function>) -> Self {
+        Self {
+            functions,
+            strategy: "water-filling".to_owned(),
+            agent_arguments: Vec::new(),
+        }
+    }
+}
+
+/// Nodes that share their load, and a client.
+#[derive(Debug)]
+pub struct Federation {
+    /// The nodes, from node 1.
+    pub nodes: Vec<Node>,
+    /// A host that only asks.
+    pub client: Namespace,
+    /// What connects them.
+    pub network: Network,
+    /// How long it took from the agents' start until each had routes to all others.
+    pub formed_in: Duration,
+}
+
+impl Federation {
+    /// Starts the nodes and waits until they know each other.
+    ///
+    /// # Errors
+    ///
+    /// When that does not happen; the error has the end of the logs.
+    pub fn start(specs: &[NodeSpec]) -> Result<Self> {
+        let mut federation = Self::unformed(specs)?;
+        let start = federation.start_agents()?;
+        federation.wait_until_formed(start)?;
+        Ok(federation)
+    }
+
+    /// Starts the providers, and no agents yet.
+    ///
+    /// # Errors
+    ///
+    /// When a provider does not come up.
+    pub fn unformed(specs: &[NodeSpec]) -> Result<Self> {
+        let network = Network::new()?;
+        let client = network.add_host("client", CLIENT)?;
+        let mut nodes = Vec::new();
+        for (number, spec) in (1..).zip(specs) {
+            let mut node = Node::new(&network, number, spec.clone())?;
+            node.start_provider()?;
+            nodes.push(node);
+        }
+        nodes.iter_mut().try_for_each(Node::wait_for_provider)?;
+        Ok(Self {
+            nodes,
+            client,
+            network,
+            formed_in: Duration::ZERO,
+        })
+    }
+
+    /// Starts all agents, and returns when.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be started.
+    pub fn start_agents(&mut self) -> Result<Instant> {
+        let start = now();
+        self.nodes.iter_mut().try_for_each(Node::start_agent)?;
+        Ok(start)
+    }
+
+    /// Waits until each node has routes to all others that host what it hosts.
+    ///
+    /// # Errors
+    ///
+    /// When that does not happen; the error has the end of the logs.
+    pub fn wait_until_formed(&mut self, start: Instant) -> Result<()> {
+        let formed = wait_until("federation formed", FORM_TIMEOUT, || {
+            self.nodes.iter().all(|node| self.knows_all(node))
+        });
+        formed.with_context(|| self.logs())?;
+        self.formed_in = start.elapsed();
+        Ok(())
+    }
+
+    fn knows_all(&self, node: &Node) -> bool {
+        let Ok(status) = node.status() else { return false };
+        let others = || self.nodes.iter().filter(|other| other.number() != node.number());
+        let hosts = |other: &&Node, name: &str| {
+            other
+                .spec()
+                .functions
+                .iter()
+                .any(|function| function.name == name)
+        };
+        let has_routes = |function: &Function| {
+            let hosting = others().filter(|other| hosts(other, &function.name)).count();
+            status.weights(&function.name).len() >= hosting
+        };
+        status.peers_with_functions() >= others().count() && node.spec().functions.iter().all(has_routes)
+    }
+
+    /// The last lines that the programs wrote.
+    pub fn logs(&self) -> String {
+        self.nodes.iter().map(Node::logs).collect()
+    }
+
+    /// Ends all nodes as an operator would.
+    ///
+    /// # Errors
+    ///
+    /// When one does not end by itself.
+    pub fn stop(mut self) -> Result<()> {
+        for node in &mut self.nodes {
+            node.stop_agent()?;
+            node.stop_provider()?;
+        }
+        Ok(())
+    }
+}
