@@ -15,10 +15,11 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// What the first process of a namespace does. It lives until its standard input ends, which the kernel brings about
 /// when this process dies, even by SIGKILL; and with the first process of a PID namespace die all its others.
-/// Orphans are reaped by the kernel where SIGCHLD is ignored.
+/// Orphans are reaped by the kernel where SIGCHLD is ignored. `/sys` lists the interfaces of who mounted it.
 const INIT: &str = "
 set -e
 mount -t tmpfs tmpfs /run
+mount -t sysfs sysfs /sys
 mount -t bpf bpf /sys/fs/bpf
 ip link set lo up
 echo ready

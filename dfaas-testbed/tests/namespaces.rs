@@ -92,12 +92,12 @@ fn nothing_outlives_a_process_that_is_killed() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let lines = BufReader::new(victim.stdout.take().unwrap())
+    // The victim would end if nobody read its output any more.
+    let mut lines = BufReader::new(victim.stdout.take().unwrap())
         .lines()
         .map_while(Result::ok);
     let pids = lines
-        .filter_map(|line| Some(line.split_once("pids ")?.1.to_owned()))
-        .next()
+        .find_map(|line| Some(line.split_once("pids ")?.1.to_owned()))
         .unwrap();
     let alive = || pids.split(' ').filter(|pid| is_alive(pid)).count();
     assert_eq!(alive(), 2, "{pids}");
