@@ -41,6 +41,11 @@ impl Status {
         }
     }
 
+    /// How many connections were handed to a proxy in user space.
+    pub fn proxied(&self) -> u64 {
+        sum(&self.0["totals"]["proxied"])
+    }
+
     /// The peers that this node knows functions of.
     pub fn peers_with_functions(&self) -> usize {
         let peers = self.0["peers"].as_object();

@@ -113,7 +113,7 @@ fn the_victim_waits_to_be_killed() {
     }
     let network = Network::new().unwrap();
     let host = network.add_host("host", 1).unwrap();
-    let program = Process::start(&host, "sleep", "setsid", &["sleep", "1000"]).unwrap();
+    let program = Process::start(&host, "sleep", "setsid", &["--wait", "sleep", "1000"]).unwrap();
     println!("pids {} {}", host.pid(), program.pid());
     std::thread::park();
 }
