@@ -4,11 +4,16 @@
 #![expect(clippy::print_stdout, reason = "tasks tell the user what they do")]
 
 mod build;
+mod demo;
 mod ebpf;
+mod interrupt;
 mod linker;
 mod packages;
+mod readme;
 mod setup;
 mod shell;
+mod test;
+mod tidy;
 mod toolchain;
 
 use std::process::ExitCode;
@@ -32,6 +37,14 @@ enum Task {
     BuildEbpf,
     /// Builds the eBPF programs and all crates
     Build(build::Args),
+    /// Shows three nodes that share the load of one (needs root)
+    Demo(demo::Args),
+    /// Checks and tests everything (needs root)
+    Test(test::Args),
+    /// Runs the commands of the README that are marked for it against a federation (needs root)
+    Readme,
+    /// Checks the rules that no other tool checks
+    Tidy,
 }
 
 fn main() -> ExitCode {
@@ -49,5 +62,9 @@ fn run(task: Task) -> Result<()> {
         Task::Setup => setup::run(),
         Task::BuildEbpf => ebpf::run(),
         Task::Build(args) => build::run(&args),
+        Task::Demo(args) => demo::run(&args),
+        Task::Test(args) => test::run(&args),
+        Task::Readme => readme::run(),
+        Task::Tidy => tidy::run(),
     }
 }

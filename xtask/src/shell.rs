@@ -85,3 +85,16 @@ pub(crate) fn cargo_home() -> Option<PathBuf> {
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
+
+/// Says at once that a task needs root, and how to give it.
+///
+/// # Errors
+///
+/// When this process is not root.
+pub(crate) fn need_root(task: &str) -> Result<()> {
+    ensure!(
+        is_root(),
+        "{task} makes network namespaces and loads eBPF programs, which only root may: sudo -E env \"PATH=$PATH\" cargo xtask {task}"
+    );
+    Ok(())
+}
