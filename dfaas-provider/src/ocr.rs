@@ -1,7 +1,7 @@
 //! The ocr function: an image comes in, as it is or in base64, and its text goes out.
 
 use std::io::{self, Read, Write};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -17,8 +17,8 @@ pub enum OcrError {
     Start(io::Error),
     #[error("run tesseract: {0}")]
     Run(io::Error),
-    #[error("tesseract ended with {0}")]
-    Failed(std::process::ExitStatus),
+    #[error("tesseract ended with {status}: {text}")]
+    Failed { status: ExitStatus, text: String },
     #[error("write the text: {0}")]
     Write(io::Error),
 }
@@ -71,6 +71,8 @@ fn recognise(image: &[u8]) -> Result<Vec<u8>, OcrError> {
         .env("OMP_THREAD_LIMIT", "1")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        // It chats about what it estimates, which is no part of the text.
+        .stderr(Stdio::piped())
         .spawn()
         .map_err(OcrError::Start)?;
     let mut stdin = tesseract.stdin.take();
@@ -81,7 +83,13 @@ fn recognise(image: &[u8]) -> Result<Vec<u8>, OcrError> {
     })?;
     match output.status.success() {
         true => Ok(output.stdout.trim_ascii_end().to_vec()),
-        false => Err(OcrError::Failed(output.status)),
+        false => {
+            let text = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            Err(OcrError::Failed {
+                status: output.status,
+                text,
+            })
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use hyper::header::HeaderValue;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::info;
 
 use crate::auth::Credentials;
@@ -20,6 +20,9 @@ use crate::platform::{Applied, FunctionError, Node, Platform};
 use crate::queue;
 use crate::server::{self, BindError, Connections, Stage};
 use crate::wire::Deployment;
+
+const LOCK_TRIES: u32 = 50;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// How a provider is set up.
 #[derive(Clone)]
@@ -48,8 +51,8 @@ pub enum StartError {
     NodeName(String),
     #[error("{0}; choose another directory with --state-dir")]
     State(#[from] FileError),
-    #[error("the state directory {path} is in use by another dfaas-provider; stop it, or choose another with --state-dir", path = .0.display())]
-    StateInUse(PathBuf),
+    #[error("the state directory {path} is in use by another dfaas-provider; stop it, or choose another with --state-dir", path = path.display())]
+    StateInUse { path: PathBuf },
     #[error(transparent)]
     Bind(#[from] BindError),
     #[error("deploy the stack: {0}")]
@@ -75,7 +78,7 @@ impl Provider {
     /// # Errors
     /// If the state directory or an address is in use or cannot be used, or the stack cannot be deployed.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let lock = lock_state(&config)?;
+        let lock = lock_state(&config.state_dir).await?;
         let (gateway_listener, gateway) = listen(config.gateway, "--gateway")?;
         let (functions_listener, functions) = listen(config.functions, "--functions")?;
         let platform = Arc::new(Platform::open(node(&config)?)?);
@@ -141,20 +144,28 @@ impl Provider {
     }
 }
 
-fn lock_state(config: &Config) -> Result<File, StartError> {
-    files::create_directory(&config.state_dir)?;
-    let path = config.state_dir.join("lock");
+/// Waits a little for a provider that is just ending, or whose last child still has to let go.
+async fn lock_state(directory: &Path) -> Result<File, StartError> {
+    files::create_directory(directory)?;
+    let path = directory.join("lock");
     let file = File::options()
         .create(true)
         .truncate(false)
         .write(true)
         .open(&path);
     let file = file.map_err(FileError::new("open the file", &path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StartError::StateInUse(config.state_dir.clone())),
-        Err(TryLockError::Error(error)) => Err(FileError::new("lock the file", &path)(error).into()),
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => sleep(LOCK_PAUSE).await,
+            Err(TryLockError::Error(error)) => {
+                return Err(FileError::new("lock the file", &path)(error).into());
+            }
+        }
     }
+    Err(StartError::StateInUse {
+        path: directory.to_owned(),
+    })
 }
 
 fn listen(address: SocketAddr, flag: &'static str) -> Result<(TcpListener, SocketAddr), BindError> {

@@ -1,0 +1,11 @@
+//! The provider over real sockets, as OpenFaaS clients, functions and the data plane meet it.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod administration;
+mod asynchronous;
+mod calls;
+mod command_line;
+mod harness;
+mod processes;
+mod warm;
