@@ -41,6 +41,11 @@ impl Status {
         }
     }
 
+    /// How many requests for a function were sent to a peer.
+    pub fn forwarded_to(&self, function: &str, peer: &str) -> u64 {
+        sum(&self.0["totals"]["functions"][function]["forwarded"][peer])
+    }
+
     /// How many connections were handed to a proxy in user space.
     pub fn proxied(&self) -> u64 {
         sum(&self.0["totals"]["proxied"])

@@ -1,0 +1,128 @@
+//! Nodes and programs that fail, and what users notice.
+
+use std::{thread, time::Duration};
+
+use dfaas_testbed::{Federation, Load, Outcome, Sample, now, wait_until};
+
+use crate::kit::{curl, three, try_curl, turn};
+
+/// More than node 1 takes and less than it takes together with any peer.
+const RATE_RPS: u32 = 25;
+/// How long peers may take to see that a node is gone.
+const NOTICED: Duration = Duration::from_secs(3);
+const AFTERWARDS: Duration = Duration::from_secs(3);
+
+#[test]
+fn nothing_is_sent_to_a_node_that_lost_its_link() {
+    let _turn = turn();
+    check_death(|federation| federation.network.unplug(2).unwrap());
+}
+
+#[test]
+fn nothing_is_sent_to_a_node_whose_agent_was_killed() {
+    let _turn = turn();
+    check_death(|federation| federation.nodes[1].kill_agent());
+}
+
+#[track_caller]
+fn check_death(kill: impl FnOnce(&mut Federation)) {
+    let mut federation = three();
+    let dead = federation.nodes[1].status().unwrap().node().to_owned();
+    let start = now();
+    let load = Load::new(federation.nodes[0].service(), "figlet", RATE_RPS)
+        .start(&federation.client)
+        .unwrap();
+    let sent_there = |federation: &Federation| {
+        federation.nodes[0]
+            .status()
+            .unwrap()
+            .forwarded_to("figlet", &dead)
+    };
+    wait_until("node 2 is used", NOTICED, || sent_there(&federation) > 0).unwrap();
+    kill(&mut federation);
+    let killed = start.elapsed();
+    thread::sleep(NOTICED);
+    let noticed = sent_there(&federation);
+    thread::sleep(AFTERWARDS);
+    let samples = load.stop().unwrap();
+    assert_eq!(sent_there(&federation), noticed, "{}", federation.logs());
+    check_all_well(&federation, &samples, killed + NOTICED);
+}
+
+#[test]
+fn requests_succeed_again_within_a_second_of_a_providers_restart() {
+    let _turn = turn();
+    let mut federation = three();
+    let start = now();
+    // Less than node 1 takes: all is served by the provider that is restarted.
+    let load = Load::new(federation.nodes[0].service(), "figlet", 8)
+        .start(&federation.client)
+        .unwrap();
+    for _ in 0..2 {
+        thread::sleep(Duration::from_secs(2));
+        federation.nodes[0].kill_provider();
+        federation.nodes[0].start_provider().unwrap();
+    }
+    let restarted = start.elapsed();
+    thread::sleep(AFTERWARDS);
+    let samples = load.stop().unwrap();
+    check_all_well(&federation, &samples, restarted + Duration::from_secs(1));
+    let last = samples.iter().max_by_key(|sample| sample.sent).unwrap();
+    assert!(
+        matches!(&last.outcome, Outcome::Answered { served_by: Some(node), .. } if node == "node1"),
+        "{last:?}"
+    );
+}
+
+#[test]
+fn an_agent_that_is_stopped_leaves_nothing_attached() {
+    let _turn = turn();
+    let mut federation = three();
+    let url = format!("http://{}/function/figlet", federation.nodes[0].service());
+    assert_eq!(curl(&federation.client, &["-d", "x", &url]).status, 200);
+    federation.nodes[0].stop_agent().unwrap();
+    let namespace = federation.nodes[0].namespace();
+    let seen = |program: &str, arguments: &[&str]| {
+        let output = namespace.output(program, arguments).unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let attached = seen("bpftool", &["net", "show"]);
+    assert!(!attached.contains("eth0"), "{attached}");
+    assert_eq!(seen("tc", &["filter", "show", "dev", "eth0", "ingress"]), "");
+    assert_eq!(seen("sh", &["-c", "ls /sys/fs/bpf | grep -v debug"]), "");
+    // Nobody listens on the service port itself.
+    const COULD_NOT_CONNECT: i32 = 7;
+    assert_eq!(
+        try_curl(&federation.client, &["-d", "x", &url]).status.code(),
+        Some(COULD_NOT_CONNECT)
+    );
+    // And it starts again.
+    federation.nodes[0].start_agent().unwrap();
+    let answers = || {
+        try_curl(&federation.client, &["-f", "-d", "x", &url])
+            .status
+            .success()
+    };
+    wait_until("node 1 answers again", Duration::from_secs(10), answers).unwrap();
+}
+
+#[track_caller]
+fn check_all_well(federation: &Federation, samples: &[Sample], from: Duration) {
+    let is_well = |sample: &&Sample| matches!(sample.outcome, Outcome::Answered { status: 200, .. });
+    let (later, earlier): (Vec<&Sample>, _) = samples.iter().partition(|sample| sample.sent >= from);
+    let ill: Vec<_> = later.iter().filter(|sample| !is_well(sample)).collect();
+    let before = earlier.iter().filter(|sample| !is_well(sample)).count();
+    assert!(!later.is_empty());
+    assert!(
+        ill.is_empty(),
+        "{} of {}: {ill:#?}{}",
+        ill.len(),
+        later.len(),
+        federation.logs()
+    );
+    println!(
+        "{before} of {} requests failed before {from:?}, none of {} later",
+        earlier.len(),
+        later.len()
+    );
+}

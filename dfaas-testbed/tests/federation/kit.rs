@@ -1,0 +1,121 @@
+//! What the tests have in common.
+
+use std::{
+    process::Output,
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+};
+
+use dfaas_testbed::{Federation, Function, Namespace, NodeSpec, Process, figlet};
+
+/// More than any test asks for.
+pub(crate) const PLENTY_RPS: u32 = 1_000_000;
+
+static TURN: Mutex<()> = Mutex::new(());
+
+/// Tests measure time: they run one after the other.
+pub(crate) fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Two nodes that tests only ask: `echo` and `figlet` are at node 1, `far` is an echo at node 2.
+/// They end with the test program.
+pub(crate) fn pair() -> &'static Federation {
+    static PAIR: OnceLock<Federation> = OnceLock::new();
+    PAIR.get_or_init(|| {
+        let near = vec![Function::echo(PLENTY_RPS), figlet(PLENTY_RPS)];
+        let far = vec![Function::echo(PLENTY_RPS).named("far")];
+        Federation::start(&[NodeSpec::new(near), NodeSpec::new(far)]).unwrap()
+    })
+}
+
+/// Three nodes that draw letters, for 10, 20 and 30 requests a second.
+pub(crate) fn three() -> Federation {
+    Federation::start(&[10, 20, 30].map(|rate| NodeSpec::new(vec![figlet(rate)]))).unwrap()
+}
+
+/// An answer as curl saw it.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    pub(crate) status: u16,
+    pub(crate) headers: String,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Seen {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let lines = self.headers.lines().filter_map(|line| line.split_once(':'));
+        lines
+            .filter(|(found, _)| found.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim())
+            .next_back()
+    }
+}
+
+/// Runs curl from a namespace and expects an answer.
+#[track_caller]
+pub(crate) fn curl(from: &Namespace, arguments: &[&str]) -> Seen {
+    let output = try_curl(from, arguments);
+    assert!(
+        output.status.success(),
+        "curl {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let headers = std::fs::read_to_string(from.path("/run/headers")).unwrap();
+    let mut lines = headers.lines().filter(|line| line.starts_with("HTTP/"));
+    let status = lines
+        .next_back()
+        .and_then(|line| line.split(' ').nth(1)?.parse().ok());
+    let body = std::fs::read(from.path("/run/body")).unwrap_or_default();
+    Seen {
+        status: status.unwrap(),
+        headers,
+        body,
+    }
+}
+
+/// Runs curl from a namespace.
+pub(crate) fn try_curl(from: &Namespace, arguments: &[&str]) -> Output {
+    let _ = std::fs::remove_file(from.path("/run/body"));
+    let ours = [
+        "--silent",
+        "--show-error",
+        "--max-time",
+        "60",
+        "--dump-header",
+        "/run/headers",
+        "--output",
+        "/run/body",
+    ];
+    from.output("curl", &[&ours, arguments].concat()).unwrap()
+}
+
+/// Runs a program of ours to its end in a namespace and returns whether it went well and what it wrote.
+pub(crate) fn run_ours(namespace: &Namespace, program: &str, arguments: &[&str]) -> (bool, String) {
+    let program = dfaas_testbed::binary(program).unwrap();
+    let output = namespace
+        .output(
+            "timeout",
+            &[&["20", program.to_str().unwrap()], arguments].concat(),
+        )
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (
+        output.status.success(),
+        String::from_utf8_lossy(&text).into_owned(),
+    )
+}
+
+/// Starts a program of ours that stays.
+pub(crate) fn start_ours(namespace: &Namespace, name: &str, program: &str, arguments: &[&str]) -> Process {
+    Process::start(
+        namespace,
+        name,
+        dfaas_testbed::binary(program).unwrap(),
+        arguments,
+    )
+    .unwrap()
+}
