@@ -1,0 +1,154 @@
+//! Requests that the programs answer themselves.
+
+use dfaas_common::{decide::Answer, maps::DATA_IN_SYN_FROM_ALL, meter::Limit};
+
+use crate::{
+    bench::{Bench, PEER_ID, Verdict, dump},
+    frame::{CLIENT_ISN, Segment, Sent},
+    handshake::open,
+};
+
+#[test]
+fn requests_get_the_answer_they_deserve() {
+    let mut bench = Bench::new();
+    bench.offer("known", Limit::NONE, Limit::NONE);
+    let cases: &[(&str, Answer)] = &[
+        ("GET / HTTP/1.1\r\nHost: n\r\n\r\n", Answer::Root),
+        ("GET / HTTP/1.1\r\n\r\n", Answer::Root),
+        ("hello\r\n\r\n", Answer::Malformed),
+        ("GET /\r\n\r\n", Answer::Malformed),
+        (
+            "GET /system/functions HTTP/1.1\r\nHost: n\r\n\r\n",
+            Answer::Forbidden,
+        ),
+        ("GET /function HTTP/1.1\r\nHost: n\r\n\r\n", Answer::Forbidden),
+        (
+            "GET /function/../system/functions HTTP/1.1\r\nHost: n\r\n\r\n",
+            Answer::NotFound,
+        ),
+        (
+            "POST /function/nosuch HTTP/1.1\r\nHost: n\r\n\r\n",
+            Answer::NotFound,
+        ),
+        (
+            "POST /function/known HTTP/1.1\r\nHost: n\r\n\r\n",
+            Answer::Unavailable,
+        ),
+        (
+            "GET /function/known HTTP/1.1\r\nDFaaS-Node-ID: malicious-id\r\n\r\n",
+            Answer::Stranger,
+        ),
+        (
+            "GET / HTTP/1.1\r\ndfaas-node-id: malicious-id\r\n\r\n",
+            Answer::Stranger,
+        ),
+    ];
+    for (port, (request, want)) in (40_200..).zip(cases) {
+        check(&mut bench, port, request.as_bytes(), *want);
+    }
+    assert_eq!(bench.events().get("helper_failed"), None);
+}
+
+#[test]
+fn a_peer_over_its_limit_is_told() {
+    let mut bench = Bench::new();
+    bench.offer("known", Limit::UNLIMITED, Limit::NONE);
+    bench.admit(Limit::NONE);
+    let request = format!("GET /function/known HTTP/1.1\r\nDFaaS-Node-ID: {PEER_ID}\r\n\r\n");
+    check(&mut bench, 40_301, request.as_bytes(), Answer::OverLimit);
+}
+
+#[test]
+fn a_head_that_does_not_fit_is_told() {
+    let mut bench = Bench::new();
+    let our_isn = open(&mut bench, 40_302);
+    let mut request = b"GET / HTTP/1.1\r\nX: ".to_vec();
+    request.resize(1_333, b'x');
+    let (first, second) = request.split_at(1_000);
+    let part = Sent::data(40_302, our_isn.wrapping_add(1), first);
+    assert_eq!(Segment::read(&bench.ingress(&part.bytes()).frame).text(), "");
+    let part = Sent {
+        sequence: CLIENT_ISN + 1 + 1_000,
+        ..Sent::data(40_302, our_isn.wrapping_add(1), second)
+    };
+    let answer = Segment::read(&bench.ingress(&part.bytes()).frame);
+    assert_eq!(answer.text(), Answer::HeadTooLong.response());
+}
+
+#[test]
+fn an_answer_is_repeated_and_what_follows_is_drained() {
+    let mut bench = Bench::new();
+    let our_isn = open(&mut bench, 40_303);
+    let sent = Sent::data(
+        40_303,
+        our_isn.wrapping_add(1),
+        b"GET /x HTTP/1.1\r\nHost: n\r\n\r\n",
+    );
+    let first = Segment::read(&bench.ingress(&sent.bytes()).frame);
+    let again = Segment::read(&bench.ingress(&sent.bytes()).frame);
+    assert_eq!(first.payload, again.payload);
+    assert_eq!(first.tcp.sequence_number, again.tcp.sequence_number);
+    let more = Sent {
+        sequence: again.tcp.acknowledgment_number,
+        ..Sent::data(40_303, our_isn.wrapping_add(1), b"more")
+    };
+    let drained = Segment::read(&bench.ingress(&more.bytes()).frame);
+    assert_eq!(drained.payload, b"");
+    assert_eq!(
+        drained.tcp.acknowledgment_number,
+        more.sequence.wrapping_add(4),
+        "it is acknowledged"
+    );
+    assert_eq!(bench.events()["drained"], 1);
+}
+
+#[test]
+fn data_in_a_syn_is_answered_where_all_may_send_it() {
+    let mut bench = Bench::with_flags(DATA_IN_SYN_FROM_ALL);
+    bench.offer("known", Limit::NONE, Limit::NONE);
+    // It is no request that the local stack would get, so the client is asked to send it again behind a handshake.
+    let sent = Sent {
+        payload: b"GET /system/functions HTTP/1.1\r\nHost: n\r\n\r\n".to_vec(),
+        ..Sent::syn(40_304)
+    };
+    let answer = Segment::read(&bench.ingress(&sent.bytes()).frame);
+    assert_eq!(answer.flags(), "SA");
+    assert_eq!(answer.tcp.acknowledgment_number, CLIENT_ISN + 1);
+}
+
+#[test]
+fn maps_are_dumped_with_names() {
+    let mut bench = Bench::new();
+    bench.offer("dumped-by-name", Limit::UNLIMITED, Limit::NONE);
+    let functions = dump("FUNCTIONS");
+    let letters = b"dumped-by-name".map(|byte| byte.to_string());
+    let name: String = functions.chars().filter(|char| !char.is_whitespace()).collect();
+    assert!(
+        name.contains(&letters.join(",")) || functions.contains("dumped-by-name"),
+        "{functions}"
+    );
+    for field in ["hosted", "local", "slots", "interval_ns"] {
+        assert!(
+            functions.contains(&format!("\"{field}\"")),
+            "{field}: {functions}"
+        );
+    }
+    let config = dump("CONFIG");
+    assert!(config.contains("\"segment_size\": 1332"), "{config}");
+}
+
+/// Sends a request on a connection of its own and looks at the answer.
+#[track_caller]
+fn check(bench: &mut Bench, port: u16, request: &[u8], want: Answer) {
+    let our_isn = open(bench, port);
+    let sent = Sent::data(port, our_isn.wrapping_add(1), request);
+    let seen = bench.ingress(&sent.bytes());
+    let said = String::from_utf8_lossy(request);
+    assert_eq!(seen.verdict, Verdict::Redirect, "{said}");
+    let answer = Segment::read(&seen.frame);
+    assert_eq!(answer.text(), want.response(), "{said}");
+    assert_eq!(answer.flags(), "APF", "{said}");
+    assert_eq!(answer.tcp.sequence_number, our_isn.wrapping_add(1), "{said}");
+    let behind = CLIENT_ISN + 1 + u32::try_from(request.len()).unwrap();
+    assert_eq!(answer.tcp.acknowledgment_number, behind, "{said}");
+}

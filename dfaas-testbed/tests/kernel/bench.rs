@@ -1,0 +1,240 @@
+//! The programs in the kernel with maps of their own, and what they make of a frame.
+
+use std::{path::Path, process::Command};
+
+use aya::{
+    Ebpf, Pod, TestRunOptions,
+    maps::{Array, HashMap, Map, MapData, PerCpuArray},
+    programs::{SchedClassifier, TestRun as _},
+};
+use dfaas_common::{
+    decide::Answer,
+    http::{NAME_BYTES, NODE_ID_BYTES},
+    maps::{
+        Config, Events, FALLBACKS, Flow, FlowKey, Function, FunctionKey, Opening, Pair, Peer, PeerKey,
+        REPLY_BYTES, Reply, STAMP_BYTES, Stamp, Target,
+    },
+    meter::Limit,
+    packet::fold,
+    pick::{SELF, SLOTS},
+};
+
+pub(crate) const NODE: [u8; 4] = [10, 77, 0, 1];
+pub(crate) const PEER: [u8; 4] = [10, 77, 0, 2];
+pub(crate) const PEER_INDEX: u32 = 1;
+pub(crate) const PEER_ID: &str = "12D3KooWPeer";
+pub(crate) const STAMP: &str = "DFaaS-Node-ID: 12D3KooWSelf\r\n";
+pub(crate) const PORT: u16 = 80;
+pub(crate) const SEGMENT_SIZE: u16 = 1332;
+pub(crate) const NAT_FIRST: u16 = 40_960;
+pub(crate) const NAT_MASK: u16 = 16_383;
+
+/// What a program says about a frame (`TC_ACT_*`).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Verdict {
+    Pass,
+    Drop,
+    Redirect,
+}
+
+/// A frame after a program has seen it.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    pub(crate) verdict: Verdict,
+    pub(crate) frame: Vec<u8>,
+}
+
+pub(crate) struct Bench {
+    ebpf: Ebpf,
+}
+
+impl Bench {
+    /// The programs as an agent has set them up that takes no data in SYNs.
+    pub(crate) fn new() -> Self {
+        Self::with_flags(0)
+    }
+
+    /// The programs with these `DATA_IN_SYN_*`.
+    pub(crate) fn with_flags(flags: u32) -> Self {
+        let object = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .parent()
+            .unwrap()
+            .join("target/ebpf/bpfel-unknown-none/release/dfaas-ebpf");
+        let mut ebpf = Ebpf::load_file(&object)
+            .unwrap_or_else(|error| panic!("{}: {error}; cargo xtask build-ebpf", object.display()));
+        for name in ["ingress", "egress"] {
+            let program: &mut SchedClassifier = ebpf.program_mut(name).unwrap().try_into().unwrap();
+            program.load().unwrap();
+        }
+        let mut bench = Self { ebpf };
+        bench.configure(flags);
+        bench
+    }
+
+    fn configure(&mut self, flags: u32) {
+        let config = Config {
+            address: NODE,
+            port: PORT.to_be_bytes(),
+            segment_size: SEGMENT_SIZE,
+            nat_first: NAT_FIRST,
+            nat_mask: NAT_MASK,
+            flags,
+            tick: 0,
+            secret: 1,
+        };
+        self.array("CONFIG").set(0, config, 0).unwrap();
+        let mut stamp = Stamp {
+            length: u32::try_from(STAMP.len()).unwrap(),
+            reserved: 0,
+            bytes: [0; STAMP_BYTES],
+        };
+        stamp.bytes[..STAMP.len()].copy_from_slice(STAMP.as_bytes());
+        self.array("STAMP").set(0, stamp, 0).unwrap();
+        for answer in Answer::ALL {
+            self.array("REPLIES")
+                .set(answer as u32, reply(answer.response()), 0)
+                .unwrap();
+        }
+    }
+
+    /// Makes a function known that is served here at a limit, and else by the peer at another.
+    pub(crate) fn offer(&mut self, name: &str, local: Limit, cap: Limit) {
+        let target = Target {
+            address: PEER,
+            port: PORT.to_be_bytes(),
+            reserved: 0,
+            flags: 0,
+        };
+        self.array("TARGETS").set(PEER_INDEX, target, 0).unwrap();
+        let peer = Peer {
+            index: PEER_INDEX,
+            address: PEER,
+        };
+        let key = PeerKey {
+            id: filled::<NODE_ID_BYTES>(PEER_ID),
+        };
+        self.hash("PEERS").insert(key, peer, 0).unwrap();
+        let pair = Pair {
+            function: 0,
+            peer: PEER_INDEX,
+        };
+        self.hash("CAPS").insert(pair, cap, 0).unwrap();
+        let function = Function {
+            id: 0,
+            hosted: 1,
+            local,
+            slots: [PEER_INDEX as u16; SLOTS],
+            fallbacks: [SELF; FALLBACKS],
+        };
+        let key = FunctionKey {
+            name: filled::<NAME_BYTES>(name),
+        };
+        self.hash("FUNCTIONS").insert(key, function, 0).unwrap();
+    }
+
+    /// Lets the peer send requests of function 0 at a limit.
+    pub(crate) fn admit(&mut self, limit: Limit) {
+        let pair = Pair {
+            function: 0,
+            peer: PEER_INDEX,
+        };
+        self.hash("ADMISSIONS").insert(pair, limit, 0).unwrap();
+    }
+
+    /// Runs a program on a frame; nothing if the kernel does not run it on such a frame.
+    pub(crate) fn try_run(&mut self, program: &str, frame: &[u8]) -> Option<Seen> {
+        let program: &mut SchedClassifier = self.ebpf.program_mut(program).unwrap().try_into().unwrap();
+        let mut out = vec![0; 4096];
+        let result = program.test_run(TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut out),
+            ..TestRunOptions::default()
+        });
+        let result = result.ok()?;
+        let verdict = match result.return_value {
+            0 => Verdict::Pass,
+            2 => Verdict::Drop,
+            7 => Verdict::Redirect,
+            other => panic!("verdict {other}"),
+        };
+        out.truncate(result.data_size_out as usize);
+        Some(Seen { verdict, frame: out })
+    }
+
+    pub(crate) fn ingress(&mut self, frame: &[u8]) -> Seen {
+        self.try_run("ingress", frame)
+            .expect("the kernel runs whole frames")
+    }
+
+    pub(crate) fn egress(&mut self, frame: &[u8]) -> Seen {
+        self.try_run("egress", frame)
+            .expect("the kernel runs whole frames")
+    }
+
+    /// What happened so far, on all CPUs.
+    pub(crate) fn events(&mut self) -> std::collections::BTreeMap<&'static str, u64> {
+        let events: PerCpuArray<&mut MapData, Events> = PerCpuArray::try_from(self.map("EVENTS")).unwrap();
+        let mut total = std::collections::BTreeMap::new();
+        for cpu in events.get(&0, 0).unwrap().iter() {
+            for (name, count) in cpu.named() {
+                *total.entry(name).or_default() += count;
+            }
+        }
+        total.retain(|_, count| *count > 0);
+        total
+    }
+
+    pub(crate) fn opening(&mut self, key: &FlowKey) -> Option<Opening> {
+        self.hash("OPENING").get(key, 0).ok()
+    }
+
+    pub(crate) fn flow(&mut self, key: &FlowKey) -> Option<Flow> {
+        self.hash("FLOWS").get(key, 0).ok()
+    }
+
+    fn array<T: Pod>(&mut self, name: &str) -> Array<&mut MapData, T> {
+        Array::try_from(self.map(name)).unwrap()
+    }
+
+    fn hash<K: Pod, V: Pod>(&mut self, name: &str) -> HashMap<&mut MapData, K, V> {
+        HashMap::try_from(self.map(name)).unwrap()
+    }
+
+    fn map(&mut self, name: &str) -> &mut Map {
+        self.ebpf
+            .map_mut(name)
+            .unwrap_or_else(|| panic!("the object has no map {name}"))
+    }
+}
+
+fn reply(text: &str) -> Reply {
+    let mut reply = Reply {
+        length: u32::try_from(text.len()).unwrap(),
+        sum: 0,
+        bytes: [0; REPLY_BYTES],
+    };
+    reply.bytes[..text.len()].copy_from_slice(text.as_bytes());
+    let words = reply.bytes.chunks_exact(2);
+    let sum = words.map(|pair| u64::from(u16::from_ne_bytes([pair[0], pair[1]])));
+    reply.sum = fold(sum.sum()).into();
+    reply
+}
+
+fn filled<const N: usize>(text: &str) -> [u8; N] {
+    let mut bytes = [0; N];
+    bytes[..text.len()].copy_from_slice(text.as_bytes());
+    bytes
+}
+
+/// What `bpftool` prints for the maps of a name, of all programs that are loaded.
+pub(crate) fn dump(name: &str) -> String {
+    let output = Command::new("bpftool")
+        .args(["map", "dump", "name", name])
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "bpftool map dump name {name}: {output:?}"
+    );
+    String::from_utf8(output.stdout).unwrap()
+}

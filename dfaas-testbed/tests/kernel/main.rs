@@ -1,0 +1,10 @@
+//! Frames through the real programs, by `BPF_PROG_TEST_RUN`: nothing is attached anywhere.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+
+mod answers;
+mod bench;
+mod frame;
+mod handshake;
+mod onward;
+mod passing;

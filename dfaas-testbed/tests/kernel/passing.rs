@@ -1,0 +1,215 @@
+//! What is not for the service passes as it is; and the kernel reads headers as the host does.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeSet,
+};
+
+use dfaas_common::packet::{ACK, Be16, Be32, FIN, HEADERS_BYTES, Headers, RST, SYN};
+use etherparse::PacketBuilder;
+use proptest::{
+    prelude::*,
+    test_runner::{Config, TestRunner},
+};
+
+use crate::{
+    bench::{Bench, NODE, PORT, Verdict},
+    frame::{CLIENT, CLIENT_MAC, NODE_MAC, Sent},
+};
+
+#[test]
+fn what_is_not_for_the_service_passes_untouched() {
+    let mut bench = Bench::new();
+    let mut arp = vec![0; 60];
+    arp[12..14].copy_from_slice(&[8, 6]);
+    let mut elsewhere = Sent::syn(41_000).bytes();
+    elsewhere[33] = 99;
+    let cases: &[(&str, Vec<u8>)] = &[
+        ("UDP", udp(&[])),
+        ("ARP", arp),
+        ("IPv6", with(&Sent::syn(41_001).bytes(), 12, &[0x86, 0xdd])),
+        (
+            "a first fragment",
+            with(&Sent::syn(41_002).bytes(), 20, &[0x20, 0]),
+        ),
+        ("a later fragment", with(&Sent::syn(41_003).bytes(), 20, &[0, 1])),
+        ("IP options", ip_options()),
+        ("another address", elsewhere),
+        (
+            "another port",
+            Sent {
+                destination_port: 22,
+                ..Sent::syn(41_004)
+            }
+            .bytes(),
+        ),
+        (
+            "an unknown connection",
+            Sent::data(41_005, 1, b"GET / HTTP/1.1\r\n\r\n").bytes(),
+        ),
+        (
+            "an unknown forwarded connection",
+            Sent {
+                destination_port: 50_000,
+                ..Sent::data(80, 1, b"x")
+            }
+            .bytes(),
+        ),
+        (
+            "a SYN with FIN",
+            Sent {
+                flags: "SF",
+                ..Sent::syn(41_006)
+            }
+            .bytes(),
+        ),
+        (
+            "a SYN-ACK",
+            Sent {
+                flags: "SA",
+                ..Sent::syn(41_007)
+            }
+            .bytes(),
+        ),
+    ];
+    for (what, frame) in cases {
+        for program in ["ingress", "egress"] {
+            let seen = bench.try_run(program, frame).unwrap();
+            assert_eq!(seen.verdict, Verdict::Pass, "{what}");
+            assert_eq!(seen.frame, *frame, "{what}");
+        }
+    }
+    assert!(bench.events().is_empty(), "{:?}", bench.events());
+}
+
+#[test]
+fn random_frames_get_the_verdict_that_the_host_expects() {
+    let bench = RefCell::new(Bench::new());
+    let (run, answered) = (Cell::new(0), Cell::new(0));
+    let known = RefCell::new(BTreeSet::new());
+    let mut runner = TestRunner::new(Config {
+        cases: 3_000,
+        failure_persistence: None,
+        ..Config::default()
+    });
+    let frames = (
+        any::<u16>(),
+        proptest::collection::vec((0..120_usize, any::<u8>()), 0..4),
+        0..400_usize,
+        proptest::collection::vec(any::<u8>(), 0..40),
+        0..6_usize,
+    );
+    let check = |(port, spoilt, cut, payload, kind): (u16, Vec<(usize, u8)>, usize, Vec<u8>, usize)| {
+        let frame = random_frame(port, &spoilt, cut, payload, kind);
+        // What an earlier frame has opened would be another matter.
+        if !frame
+            .get(26..38)
+            .is_none_or(|key| known.borrow_mut().insert(key.to_vec()))
+        {
+            return Ok(());
+        }
+        let Some(seen) = bench.borrow_mut().try_run("ingress", &frame) else {
+            return Ok(());
+        };
+        let want = expected(&frame);
+        run.set(run.get() + 1);
+        answered.set(answered.get() + u32::from(want == Verdict::Redirect));
+        prop_assert_eq!(seen.verdict, want);
+        if want == Verdict::Pass {
+            prop_assert_eq!(seen.frame, frame);
+        }
+        Ok(())
+    };
+    runner.run(&frames, check).unwrap();
+    let (run, answered) = (run.get(), answered.get());
+    assert!(
+        run > 1_500 && answered > 300,
+        "the kernel ran {run} frames and answered {answered}"
+    );
+}
+
+/// What the host makes of a frame of a connection that nobody knows.
+fn expected(frame: &[u8]) -> Verdict {
+    let Some(headers) = read(frame) else {
+        return Verdict::Pass;
+    };
+    let is_ours = headers.is_plain_tcp()
+        && headers.destination.raw() == u32::from_ne_bytes(NODE)
+        && headers.destination_port.get() == PORT;
+    if !is_ours || headers.flags & (SYN | ACK | RST | FIN) != SYN {
+        return Verdict::Pass;
+    }
+    if frame.len() < HEADERS_BYTES + usize::from(headers.options_bytes()) {
+        // The options that it promises are not there.
+        return Verdict::Drop;
+    }
+    Verdict::Redirect
+}
+
+fn random_frame(port: u16, spoilt: &[(usize, u8)], cut: usize, payload: Vec<u8>, kind: usize) -> Vec<u8> {
+    let flags = ["S", "A", "SA", "F", "R", "S"][kind];
+    let sent = Sent {
+        flags,
+        payload,
+        ..Sent::syn(port)
+    };
+    let mut frame = sent.bytes();
+    for &(at, byte) in spoilt {
+        if let Some(place) = frame.get_mut(at) {
+            *place = byte;
+        }
+    }
+    // Most frames are whole.
+    if cut < frame.len() {
+        frame.truncate(cut);
+    }
+    frame
+}
+
+fn read(frame: &[u8]) -> Option<Headers> {
+    let bytes: &[u8; HEADERS_BYTES] = frame.first_chunk()?;
+    let word = |at: usize| u16::from_ne_bytes([bytes[at], bytes[at + 1]]);
+    let long = |at: usize| u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+    Some(Headers {
+        ethertype: Be16::from_raw(word(12)),
+        version_and_length: bytes[14],
+        total_length: Be16::from_raw(word(16)),
+        fragment: Be16::from_raw(word(20)),
+        protocol: bytes[23],
+        source: Be32::from_raw(long(26)),
+        destination: Be32::from_raw(long(30)),
+        source_port: Be16::from_raw(word(34)),
+        destination_port: Be16::from_raw(word(36)),
+        sequence: Be32::from_raw(long(38)),
+        acknowledgment: Be32::from_raw(long(42)),
+        tcp_length: bytes[46],
+        flags: bytes[47],
+        ..Headers::default()
+    })
+}
+
+fn with(frame: &[u8], at: usize, bytes: &[u8]) -> Vec<u8> {
+    let mut frame = frame.to_vec();
+    frame[at..at + bytes.len()].copy_from_slice(bytes);
+    frame
+}
+
+fn udp(payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    PacketBuilder::ethernet2(CLIENT_MAC, NODE_MAC)
+        .ipv4(CLIENT, NODE, 64)
+        .udp(40_000, PORT)
+        .write(&mut bytes, payload)
+        .unwrap();
+    bytes
+}
+
+/// A SYN whose IPv4 header has a word of no-operations.
+fn ip_options() -> Vec<u8> {
+    let mut frame = Sent::syn(41_008).bytes();
+    frame[14] = 0x46;
+    frame.splice(34..34, [1, 1, 1, 1]);
+    let total = u16::try_from(frame.len() - 14).unwrap();
+    frame[16..18].copy_from_slice(&total.to_be_bytes());
+    frame
+}
