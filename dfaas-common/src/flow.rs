@@ -16,6 +16,17 @@ pub enum Role {
     ToPeer = 1,
     /// A peer's packets, sent on to the client.
     ToClient = 2,
+    /// Packets that go up the local stack as they came: the request was in the SYN.
+    Passed = 3,
+}
+
+impl Role {
+    /// Whether the local stack is the server.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_served_here(self) -> bool {
+        matches!(self, Self::Local | Self::Passed)
+    }
 }
 
 /// The fields of a segment that differ between the two sides.

@@ -275,6 +275,7 @@ impl Flow {
         match self.role {
             1 => Role::ToPeer,
             2 => Role::ToClient,
+            3 => Role::Passed,
             _ => Role::Local,
         }
     }

@@ -22,9 +22,9 @@ const PORT_TRIES: u32 = 4;
 /// After so many SYNs with the request in them, one without is sent: something on the way may not like them.
 const ATTEMPTS_WITH_DATA: u32 = 2;
 
-/// After so many SYNs without an answer a request is decided again. The client's retransmissions drive this: they
-/// start at 0.2 s and double.
-const ATTEMPTS_A_SERVER: u32 = 2;
+/// After so many SYNs without an answer a request is decided again; once it was, after each. The client's
+/// retransmissions drive this: they start at 0.2 s and double.
+const ATTEMPTS_FIRST_SERVER: u32 = 2;
 /// A request that could not be decided again is given up after so many.
 const ATTEMPTS_MAX: u32 = 6;
 
@@ -195,7 +195,12 @@ pub(crate) fn waiting(
         return keep_more(packet, headers, key, flow, scratch).map(Waiting::Verdict);
     }
     let is_whole = u32::from(headers.payload_bytes()) == flow.first_bytes;
-    if flow.attempts >= ATTEMPTS_A_SERVER && is_whole {
+    let patience = if flow.failures == 0 {
+        ATTEMPTS_FIRST_SERVER
+    } else {
+        1
+    };
+    if flow.attempts >= patience && is_whole {
         take_back(key, flow)?;
         return Ok(Waiting::Undecided);
     }
@@ -526,7 +531,7 @@ fn acknowledge_client(
 fn refused(flow: &mut Flow) -> i32 {
     count::event(|events| &mut events.upstream_refused);
     if flow.spliced == 0 {
-        flow.attempts = flow.attempts.max(ATTEMPTS_A_SERVER);
+        flow.attempts = flow.attempts.max(ATTEMPTS_FIRST_SERVER);
     }
     swallow()
 }
@@ -534,7 +539,7 @@ fn refused(flow: &mut Flow) -> i32 {
 /// Forgets a flow, both entries of it.
 #[inline(always)]
 pub(crate) fn end(key: &FlowKey, flow: &Flow) {
-    let is_forwarded = flow.role() != Role::Local;
+    let is_forwarded = !flow.role().is_served_here();
     let other = flow.other;
     maps::remove_held(key);
     if is_forwarded {

@@ -119,7 +119,7 @@ fn outgoing(packet: &Packet) -> Result<i32, Fault> {
     let Some(flow) = maps::flow(&key) else {
         return Ok(TC_ACT_OK);
     };
-    if flow.role() != dfaas_common::flow::Role::Local {
+    if !flow.role().is_served_here() {
         return Ok(TC_ACT_OK);
     }
     let Some(scratch) = maps::scratch() else {

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How many servers may fail a request before its client is told.
-const FAILURES_MAX: u8 = 4;
+const FAILURES_MAX: u8 = 3;
 
 /// The tokens of this moment.
 struct Tokens {
@@ -367,6 +367,7 @@ pub(crate) fn accept_syn(
     let isn = headers.sequence.get();
     scratch.flow = Flow {
         decided_ns: now_ns,
+        role: Role::Passed as u8,
         spliced: 1,
         last_seen: config.tick,
         function: function.id,

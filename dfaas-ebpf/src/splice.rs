@@ -49,7 +49,7 @@ pub(crate) fn incoming(
             },
         );
     }
-    if role == Role::Local {
+    if role != Role::ToPeer {
         return to_local(packet, headers, key, flow).map(Outcome::Verdict);
     }
     to_peer(packet, headers, key, flow, scratch).map(Outcome::Verdict)
@@ -64,15 +64,17 @@ fn syn_again(headers: &Headers, key: &FlowKey, flow: &Flow) -> Outcome {
         return Outcome::Reopen;
     }
     // Only a connection whose SYN went up the stack as it came has the numbers that the stack expects.
-    let went_up = flow.role() == Role::Local && flow.our_isn == flow.server_isn;
-    Outcome::Verdict(if went_up { TC_ACT_OK } else { swallow() })
+    Outcome::Verdict(if flow.role() == Role::Passed {
+        TC_ACT_OK
+    } else {
+        swallow()
+    })
 }
 
 #[inline(always)]
 fn to_local(packet: &Packet, headers: &Headers, key: &FlowKey, flow: &mut Flow) -> Result<i32, Fault> {
-    let numbers = flow.to_server(numbers(headers));
-    if numbers.acknowledgment != headers.acknowledgment.get() && headers.flags & ACK != 0 {
-        renumber(packet, headers, numbers)?;
+    if flow.role() == Role::Local && headers.flags & ACK != 0 {
+        renumber(packet, headers, flow.to_server(numbers(headers)))?;
     }
     flow.closing.client(
         headers.flags,
@@ -94,16 +96,12 @@ pub(crate) fn outgoing(
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
     flow.last_seen = config.tick;
-    let went_up = flow.our_isn == flow.server_isn && flow.spliced != 0;
-    if !went_up && (flow.spliced == 0 || headers.flags & SYN != 0) {
-        return connect::local_answer(packet, headers, key, flow, scratch);
-    }
-    let translated = if went_up {
-        numbers(headers)
-    } else {
-        flow.to_client(numbers(headers))
-    };
-    if !went_up {
+    let mut translated = numbers(headers);
+    if flow.role() == Role::Local {
+        if flow.spliced == 0 || headers.flags & SYN != 0 {
+            return connect::local_answer(packet, headers, key, flow, scratch);
+        }
+        translated = flow.to_client(translated);
         renumber(packet, headers, translated)?;
     }
     if headers.payload_bytes() > 0 {

@@ -7,10 +7,7 @@ use aya::{
     Ebpf,
     maps::{Array, HashMap, MapData, MapError},
 };
-use dfaas_common::{
-    flow::Role,
-    maps::{Config, Flow, FlowKey},
-};
+use dfaas_common::maps::{Config, Flow, FlowKey};
 
 use super::take;
 
@@ -66,7 +63,7 @@ impl FlowMaps {
         self.live = live - over.len() as u64;
         for (key, flow) in over {
             self.remove(&key)?;
-            if flow.role() != Role::Local {
+            if !flow.role().is_served_here() {
                 self.remove(&flow.other)?;
             }
         }
@@ -77,7 +74,9 @@ impl FlowMaps {
         match self.flows.remove(key) {
             // It ended meanwhile.
             Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
-            Err(MapError::SyscallError(error)) if error.io_error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(MapError::SyscallError(error)) if error.io_error.kind() == std::io::ErrorKind::NotFound => {
+                Ok(())
+            }
             Err(error) => Err(error).context("removing from FLOWS"),
         }
     }
@@ -86,7 +85,11 @@ impl FlowMaps {
 fn is_over(flow: &Flow, tick: u32, idle_ticks: u32) -> bool {
     let idle = tick.wrapping_sub(flow.last_seen);
     let is_passing = flow.spliced == 0 || flow.closing.has_begun();
-    idle >= if is_passing { PASSING_TICKS.min(idle_ticks) } else { idle_ticks }
+    idle >= if is_passing {
+        PASSING_TICKS.min(idle_ticks)
+    } else {
+        idle_ticks
+    }
 }
 
 #[cfg(test)]
@@ -97,24 +100,39 @@ mod tests {
 
     #[test]
     fn live_flows_last_until_they_are_idle() {
-        let flow = Flow { spliced: 1, last_seen: 100, ..Flow::default() };
+        let flow = Flow {
+            spliced: 1,
+            last_seen: 100,
+            ..Flow::default()
+        };
         assert!(!is_over(&flow, 399, 300));
         assert!(is_over(&flow, 400, 300));
     }
 
     #[test]
     fn unanswered_and_closing_flows_go_sooner() {
-        let unanswered = Flow { last_seen: 100, ..Flow::default() };
+        let unanswered = Flow {
+            last_seen: 100,
+            ..Flow::default()
+        };
         assert!(!is_over(&unanswered, 159, 300));
         assert!(is_over(&unanswered, 160, 300));
-        let mut closing = Flow { spliced: 1, last_seen: 100, ..Flow::default() };
+        let mut closing = Flow {
+            spliced: 1,
+            last_seen: 100,
+            ..Flow::default()
+        };
         closing.closing.client(FIN, 1, 0);
         assert!(is_over(&closing, 160, 300));
     }
 
     #[test]
     fn the_clock_may_wrap() {
-        let flow = Flow { spliced: 1, last_seen: u32::MAX, ..Flow::default() };
+        let flow = Flow {
+            spliced: 1,
+            last_seen: u32::MAX,
+            ..Flow::default()
+        };
         assert!(!is_over(&flow, 1, 300));
     }
 }
