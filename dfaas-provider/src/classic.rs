@@ -75,6 +75,9 @@ pub(crate) async fn call(
         return method_not_allowed();
     }
     let content_type = answer_type(settings, &request);
+    let Some(_slot) = launch.slot().await else {
+        return busy();
+    };
     let arrived = clock::now();
     match within(settings.exec_timeout, run(launch, settings, log, request)).await {
         None => killed(),
@@ -257,6 +260,11 @@ fn killed() -> Response<Body> {
         text,
     );
     reply::internal(PART, response)
+}
+
+fn busy() -> Response<Body> {
+    let text = "this node runs as many processes as it may; try again later, or raise its --max-processes";
+    reply::internal(PART, reply::text(StatusCode::SERVICE_UNAVAILABLE, text))
 }
 
 fn method_not_allowed() -> Response<Body> {

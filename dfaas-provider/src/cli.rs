@@ -77,6 +77,9 @@ struct Serve {
     /// How long a request may be, if its function does not set max_request_bytes
     #[arg(long, value_name = "BYTES", env = "DFAAS_MAX_REQUEST_BYTES", default_value_t = 1 << 30)]
     max_request_bytes: u64,
+    /// How many calls may have a process at the same time; more wait up to 10 seconds
+    #[arg(long, value_name = "N", env = "DFAAS_MAX_PROCESSES", default_value_t = 256)]
+    max_processes: u16,
 }
 
 #[derive(clap::Args)]
@@ -146,6 +149,7 @@ fn start_runtime() -> anyhow::Result<Runtime> {
 }
 
 async fn serve(args: Serve) -> anyhow::Result<()> {
+    dfaas_provider::raise_file_limit();
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
     let provider = Provider::start(config(args)?).await?;
@@ -173,6 +177,7 @@ fn config(args: Serve) -> anyhow::Result<Config> {
         credentials: args.credentials.read()?,
         grace: Duration::from_secs(args.grace),
         request_bytes_max: args.max_request_bytes,
+        processes_max: args.max_processes.into(),
         this: std::env::current_exe().context("find the path of this program")?,
     })
 }

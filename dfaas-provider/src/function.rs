@@ -12,7 +12,7 @@ use crate::classic;
 use crate::clock;
 use crate::echo;
 use crate::function_log::FunctionLog;
-use crate::launch::Launch;
+use crate::launch::{Homes, Launch};
 use crate::name::FunctionName;
 use crate::program::{Program, ProgramError};
 use crate::settings::{Mode, SettingError, Settings};
@@ -51,24 +51,17 @@ impl Plan {
         })
     }
 
-    /// `home` is the function's directory, `secrets` that of its secrets, if it has any.
     fn runner(&self, deployment: &Deployment, homes: Homes, log: &Arc<FunctionLog>) -> Runner {
         let words = match &self.program {
             Program::Echo => return Runner::Echo,
             Program::Command(words) => words.clone(),
         };
-        let launch = Launch::new(words, &deployment.env_vars, homes.home, homes.secrets);
+        let launch = Launch::new(words, &deployment.env_vars, homes);
         match self.settings.mode {
             Mode::Fork => Runner::Classic(launch),
             Mode::Warm { upstream } => Runner::Warm(Warm::new(launch, upstream, Arc::clone(log))),
         }
     }
-}
-
-/// The directories of one function.
-pub(crate) struct Homes {
-    pub(crate) home: std::path::PathBuf,
-    pub(crate) secrets: Option<std::path::PathBuf>,
 }
 
 #[derive(Debug)]

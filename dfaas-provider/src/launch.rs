@@ -2,6 +2,11 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 
 use crate::wire::Pairs;
 
@@ -10,21 +15,40 @@ const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 /// The variable that names the directory of a function's secrets.
 const SECRETS_VARIABLE: &str = "secret_mount_path";
 
+/// How long a call waits for others to end; a call may wait for one that it made itself.
+const SLOT_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Bounds how many calls have a process at the same time, over all functions of the node.
+#[derive(Clone, Debug)]
+pub(crate) struct Slots(Arc<Semaphore>);
+
+impl Slots {
+    pub(crate) fn new(count: usize) -> Self {
+        Self(Arc::new(Semaphore::new(count)))
+    }
+}
+
+/// Where the process of a function lives and what it may use.
+#[derive(Debug)]
+pub(crate) struct Homes {
+    pub(crate) home: PathBuf,
+    /// The directory of its secrets, if it has any.
+    pub(crate) secrets: Option<PathBuf>,
+    pub(crate) slots: Slots,
+}
+
 #[derive(Debug)]
 pub(crate) struct Launch {
     words: Vec<String>,
     environment: Pairs,
     home: PathBuf,
+    slots: Slots,
 }
 
 impl Launch {
     /// Gives the process its own variables and the few every process needs, none of the platform's others.
-    pub(crate) fn new(
-        words: Vec<String>,
-        variables: &Pairs,
-        home: PathBuf,
-        secrets: Option<PathBuf>,
-    ) -> Self {
+    pub(crate) fn new(words: Vec<String>, variables: &Pairs, homes: Homes) -> Self {
+        let Homes { home, secrets, slots } = homes;
         let path = std::env::var("PATH").unwrap_or(PATH_DEFAULT.to_owned());
         let mut environment = Pairs::from([
             ("PATH".to_owned(), path),
@@ -39,11 +63,17 @@ impl Launch {
             words,
             environment,
             home,
+            slots,
         }
     }
 
     pub(crate) fn program(&self) -> &str {
         self.words.first().map_or("", String::as_str)
+    }
+
+    /// Waits for its turn to start a process for a call; there is none if the node stays too busy.
+    pub(crate) async fn slot(&self) -> Option<SemaphorePermit<'_>> {
+        timeout(SLOT_PATIENCE, self.slots.0.acquire()).await.ok()?.ok()
     }
 
     pub(crate) fn command(&self) -> Command {

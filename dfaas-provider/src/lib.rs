@@ -55,3 +55,24 @@ pub use wire::Deployment;
 pub fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
+
+/// Enough for every connection and process the provider allows.
+const FILES_MAX: u64 = 65_536;
+
+/// Asks the kernel for as many open files as it allows without privileges, up to what can be used.
+pub fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.map_or(FILES_MAX, |maximum| maximum.min(FILES_MAX));
+    if limit.current.is_some_and(|current| current < wanted)
+        && let Err(error) = setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: Some(wanted),
+                ..limit
+            },
+        )
+    {
+        tracing::warn!(%error, wanted, "Left the limit on open files low");
+    }
+}

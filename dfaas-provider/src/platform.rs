@@ -10,7 +10,8 @@ use tracing::{info, warn};
 
 use crate::clock;
 use crate::files::{self, FileError};
-use crate::function::{Function, History, Homes, Plan, PlanError};
+use crate::function::{Function, History, Plan, PlanError};
+use crate::launch::{Homes, Slots};
 use crate::name::{DEFAULT_NAMESPACE, FunctionName, NameError};
 use crate::namespaces::{NamespaceError, Namespaces};
 use crate::secrets::{SecretError, Secrets};
@@ -65,6 +66,7 @@ pub(crate) struct Node {
     /// The path of this binary, which is a function too.
     pub(crate) this: PathBuf,
     pub(crate) request_bytes_max: u64,
+    pub(crate) slots: Slots,
 }
 
 /// What a deployment did.
@@ -304,9 +306,11 @@ impl Platform {
             .join(&name.namespace)
             .join(&name.name);
         files::create_directory(&home)?;
+        let secrets = self.secrets.mount(name, secrets)?;
         Ok(Homes {
             home,
-            secrets: self.secrets.mount(name, secrets)?,
+            secrets,
+            slots: self.node.slots.clone(),
         })
     }
 

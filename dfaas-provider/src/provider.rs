@@ -16,6 +16,7 @@ use tracing::info;
 use crate::auth::Credentials;
 use crate::files::{self, FileError};
 use crate::gateway::{self, Gateway};
+use crate::launch::Slots;
 use crate::platform::{Applied, FunctionError, Node, Platform};
 use crate::queue;
 use crate::server::{self, BindError, Connections, Stage};
@@ -41,6 +42,8 @@ pub struct Config {
     /// How long calls in flight may go on after the stop.
     pub grace: Duration,
     pub request_bytes_max: u64,
+    /// How many calls may have a process at the same time; more wait.
+    pub processes_max: usize,
     /// The path of the `dfaas-provider` binary, which is the ocr function too.
     pub this: PathBuf,
 }
@@ -185,6 +188,7 @@ fn node(config: &Config) -> Result<Node, StartError> {
         state: config.state_dir.clone(),
         this: config.this.clone(),
         request_bytes_max: config.request_bytes_max,
+        slots: Slots::new(config.processes_max),
     })
 }
 

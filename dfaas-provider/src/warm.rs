@@ -4,7 +4,7 @@ mod supervisor;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hyper::header::HeaderName;
 use hyper::http::uri::{Authority, Scheme};
@@ -14,12 +14,10 @@ use tokio::task::AbortHandle;
 
 use crate::body::Body;
 use crate::client::{self, HttpClient};
-use crate::clock;
 use crate::function_log::FunctionLog;
 use crate::go_duration;
 use crate::launch::Launch;
 use crate::reply;
-use crate::stamp;
 
 const PART: &str = "of-watchdog";
 const TIMEOUT: HeaderName = HeaderName::from_static("x-timeout");
@@ -115,7 +113,6 @@ impl Warm {
 
     /// Passes a call on. A limit of zero is none, and a caller may ask for a lower one.
     pub(crate) async fn call(&self, limit: Duration, request: Request<Body>) -> Response<Body> {
-        let arrived = clock::now();
         let limit = asked_limit(limit, &request);
         let answer = match limit {
             Duration::ZERO => Ok(self.pass_on(request).await),
@@ -123,10 +120,10 @@ impl Warm {
         };
         match answer {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => failure(arrived, reply::text(error.status(), error)),
+            Ok(Err(error)) => reply::internal(PART, reply::text(error.status(), error)),
             Err(_) => {
                 let text = format!("the function gave no answer within {limit:?}");
-                failure(arrived, reply::text(StatusCode::GATEWAY_TIMEOUT, text))
+                reply::internal(PART, reply::text(StatusCode::GATEWAY_TIMEOUT, text))
             }
         }
     }
@@ -176,15 +173,6 @@ fn upstream_uri(address: SocketAddr, uri: &Uri) -> Result<Uri, hyper::http::Erro
     parts.scheme = Some(Scheme::HTTP);
     parts.authority = Some(Authority::try_from(address.to_string())?);
     Ok(Uri::from_parts(parts)?)
-}
-
-fn failure(arrived: Instant, response: Response<Body>) -> Response<Body> {
-    let mut response = reply::internal(PART, response);
-    let took = clock::now().saturating_duration_since(arrived);
-    response
-        .headers_mut()
-        .insert(stamp::DURATION, stamp::duration(took));
-    response
 }
 
 #[cfg(test)]

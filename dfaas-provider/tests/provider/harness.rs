@@ -138,6 +138,7 @@ pub(crate) fn config(directory: &Path) -> Config {
         credentials: None,
         grace: Duration::ZERO,
         request_bytes_max: 256 << 20,
+        processes_max: 16,
         this: BINARY.into(),
     }
 }

@@ -221,6 +221,32 @@ async fn more_calls_than_max_inflight_are_status_429() {
 }
 
 #[tokio::test]
+async fn calls_wait_for_a_process_of_their_own() {
+    let server = Server::start_with(|config| config.processes_max = 1).await;
+    let fifo = server.fifo("gate");
+    server
+        .deploy(json!({"service": "gate", "envProcess": format!("cat {}", fifo.display())}))
+        .await;
+    server
+        .deploy(json!({"service": "cat", "envProcess": "cat"}))
+        .await;
+    let ask = |name: &str| {
+        request(&format!("POST /function/{name}"))
+            .body(Full::from("x"))
+            .unwrap()
+    };
+    let first = tokio::spawn(send(server.functions(), ask("gate")));
+    let gate = patiently(blocking(|| File::create(fifo))).await.unwrap();
+    let second = tokio::spawn(send(server.functions(), ask("cat")));
+    let started = "invocation_started{function_name=\"cat.openfaas-fn\"} 1\n";
+    patiently(async { while !server.send("GET /metrics", "").await.text().contains(started) {} }).await;
+    assert!(!second.is_finished());
+    drop(gate);
+    first.await.unwrap().expect(200, "");
+    second.await.unwrap().expect(200, "x");
+}
+
+#[tokio::test]
 async fn home_is_the_functions_own_directory() {
     let server = Server::start().await;
     server.deploy_script("home", "pwd; echo $HOME", json!({})).await;
