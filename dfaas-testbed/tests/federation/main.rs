@@ -7,6 +7,7 @@
 )]
 
 mod answers;
+mod checksums;
 mod faults;
 mod kit;
 mod platform;
