@@ -1,0 +1,238 @@
+//! What the operator decides: taken as text from flags and environment, then checked as a whole.
+
+mod data_plane;
+mod host;
+mod mistakes;
+mod overlay;
+mod platform;
+
+use std::{
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    path::PathBuf,
+    time::Duration,
+};
+
+use dfaas_control::{NodeId, Settings, SettingsError, StrategyKind};
+use libp2p::Multiaddr;
+
+use self::{data_plane::DataPlaneOptions, overlay::OverlayOptions, platform::PlatformOptions};
+pub(crate) use self::{
+    data_plane::InterfaceOptions,
+    host::Host,
+    mistakes::{Kind, Mistakes},
+    overlay::KeyOptions,
+};
+use crate::{data_plane::DataPlaneConfig, go_duration, platform::PlatformConfig};
+
+/// Everything that `dfaas-agent run` is told, as text.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Log more
+    #[arg(long, env = "AGENT_DEBUG", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_value = "false", default_missing_value = "true")]
+    debug: String,
+    #[command(flatten)]
+    overlay: OverlayOptions,
+    /// How often peers are told about this node, as in 1m30s, 500ms or 30 (seconds)
+    #[arg(
+        long,
+        env = "AGENT_RECALC_PERIOD",
+        value_name = "DURATION",
+        default_value = "1s"
+    )]
+    recalc_period: String,
+    /// How the excess is distributed: water-filling or recalc
+    #[arg(
+        long,
+        env = "AGENT_STRATEGY",
+        value_name = "NAME",
+        default_value = "water-filling"
+    )]
+    strategy: String,
+    /// The capacity in requests per second of functions without a usable label dfaas.maxrate
+    #[arg(
+        long,
+        env = "AGENT_DEFAULT_MAXRATE",
+        value_name = "RATE",
+        default_value = "100"
+    )]
+    default_maxrate: String,
+    #[command(flatten)]
+    platform: PlatformOptions,
+    #[command(flatten)]
+    data_plane: DataPlaneOptions,
+    #[command(flatten)]
+    api: ApiOptions,
+}
+
+/// Where the agent tells about itself.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct ApiOptions {
+    /// Where the agent tells how it is: /healthz, /livez, /metrics, /status
+    #[arg(
+        long,
+        env = "AGENT_API_LISTEN",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:8070"
+    )]
+    api: String,
+}
+
+/// Everything that `dfaas-agent run` is told, checked.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) debug: bool,
+    pub(crate) listen: Vec<Multiaddr>,
+    pub(crate) key_file: PathBuf,
+    pub(crate) bootstrap: Vec<Multiaddr>,
+    pub(crate) mdns: bool,
+    pub(crate) topic: String,
+    pub(crate) platform: PlatformConfig,
+    pub(crate) api: SocketAddr,
+    pub(crate) strategy: StrategyKind,
+    pub(crate) interface: String,
+    pub(crate) service: SocketAddrV4,
+    pub(crate) functions_port: u16,
+    data_plane: data_plane::Rest,
+    period: Duration,
+    default_capacity_rps: f64,
+}
+
+/// What the core is told, as far as it could be read.
+struct CoreOptions {
+    period: Option<Duration>,
+    strategy: Option<StrategyKind>,
+    default_capacity_rps: Option<f64>,
+}
+
+impl Config {
+    /// Checks everything that can be known before anything is opened.
+    ///
+    /// # Errors
+    /// All mistakes at once.
+    pub(crate) fn check(options: &Options, host: &Host) -> Result<Self, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let debug = mistakes.take("--debug", boolean(&options.debug));
+        let overlay = options.overlay.check(&mut mistakes);
+        let data_plane = options.data_plane.check(host, &mut mistakes);
+        let core = options.check_core(data_plane.as_ref().map(|section| section.service), &mut mistakes);
+        let platform = options
+            .platform
+            .check(core.period.unwrap_or_default(), &mut mistakes);
+        let api = mistakes.take("--api", options.api.check());
+        let sections = (debug, overlay, data_plane, platform, api);
+        let core = (core.period, core.strategy, core.default_capacity_rps);
+        let (
+            (Some(debug), Some(overlay), Some(data_plane), Some(platform), Some(api)),
+            (Some(period), Some(strategy), Some(rate)),
+        ) = (sections, core)
+        else {
+            return Err(mistakes);
+        };
+        mistakes.none_or_else(Self {
+            debug,
+            listen: overlay.listen,
+            key_file: overlay.key_file,
+            bootstrap: overlay.bootstrap,
+            mdns: overlay.mdns,
+            topic: overlay.topic,
+            platform,
+            api,
+            strategy,
+            interface: data_plane.interface,
+            service: data_plane.service,
+            functions_port: data_plane.functions_port,
+            data_plane: data_plane.rest,
+            period,
+            default_capacity_rps: rate,
+        })
+    }
+
+    /// What the core has to know.
+    pub(crate) fn settings(&self, node: NodeId, incarnation: u64) -> Settings {
+        Settings {
+            node,
+            incarnation,
+            service: self.service,
+            period: self.period,
+            strategy: self.strategy,
+            default_capacity_rps: self.default_capacity_rps,
+        }
+    }
+
+    /// What the data plane has to know.
+    pub(crate) fn data_plane(&self, node: NodeId) -> DataPlaneConfig {
+        DataPlaneConfig {
+            interface: self.interface.clone(),
+            address: *self.service.ip(),
+            port: self.service.port(),
+            functions_port: self.functions_port,
+            node,
+            data_in_syn: self.data_plane.data_in_syn,
+            nat_ports: self.data_plane.nat_ports,
+            idle_timeout: self.data_plane.idle_timeout,
+        }
+    }
+}
+
+impl Options {
+    fn check_core(&self, service: Option<SocketAddrV4>, mistakes: &mut Mistakes) -> CoreOptions {
+        let core = CoreOptions {
+            period: mistakes.take("--recalc-period", go_duration::parse(&self.recalc_period)),
+            strategy: mistakes.take("--strategy", self.strategy.parse()),
+            default_capacity_rps: mistakes.take("--default-maxrate", rate(&self.default_maxrate)),
+        };
+        // What could not be read is told already, and must not hide what the core says about the rest.
+        let settings = Settings {
+            node: NodeId::new("self").expect("this is visible ASCII"),
+            incarnation: 0,
+            service: service.unwrap_or(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 80)),
+            period: core.period.unwrap_or(Duration::from_secs(1)),
+            strategy: core.strategy.unwrap_or(StrategyKind::WaterFilling),
+            default_capacity_rps: core.default_capacity_rps.unwrap_or_default(),
+        };
+        for error in settings.errors() {
+            let flag = match error {
+                SettingsError::Period(_) => "--recalc-period",
+                SettingsError::DefaultCapacity(_) => "--default-maxrate",
+                SettingsError::Service(_) => "--node-ip, --service-port",
+            };
+            mistakes.note(Kind::Usage, flag, error);
+        }
+        core
+    }
+}
+
+impl ApiOptions {
+    /// Reads the address.
+    ///
+    /// # Errors
+    /// A text that is no address.
+    pub(crate) fn check(&self) -> Result<SocketAddr, String> {
+        self.api
+            .parse()
+            .map_err(|_| format!("{:?} is not an address such as 127.0.0.1:8070", self.api))
+    }
+}
+
+fn boolean(text: &str) -> Result<bool, String> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" | "" => Ok(false),
+        _ => Err(format!("{text:?} is neither true nor false")),
+    }
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    text.trim()
+        .parse()
+        .map_err(|_| format!("{text:?} is not a number of requests per second"))
+}
+
+fn port(text: &str) -> Result<u16, String> {
+    match text.trim().parse() {
+        Ok(0) | Err(_) => Err(format!("{text:?} is not a port (1 to 65535)")),
+        Ok(port) => Ok(port),
+    }
+}
+

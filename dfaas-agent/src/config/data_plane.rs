@@ -1,0 +1,214 @@
+//! Where the agent meets users' traffic.
+
+use std::{
+    net::{Ipv4Addr, SocketAddrV4},
+    ops::RangeInclusive,
+    time::Duration,
+};
+
+use clap::ValueEnum;
+
+use super::{
+    Host,
+    mistakes::{Kind, Mistakes},
+    port,
+};
+use crate::{data_plane::DataInSyn, go_duration};
+
+/// The least time after which a silent connection may be forgotten; the kernel's clock for flows ticks in seconds.
+const IDLE_TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(30 * 24 * 3600);
+/// Ports below are for servers; reserving them would keep programs from starting.
+const NAT_PORT_MIN: u16 = 1024;
+
+/// The options that `run` and `check` share.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct InterfaceOptions {
+    /// The interface on which users and peers reach this node [default: that of the default route]
+    #[arg(
+        long,
+        env = "AGENT_INTERFACE",
+        value_name = "NAME",
+        default_value = "",
+        hide_default_value = true
+    )]
+    interface: String,
+    /// The local port on which the platform serves functions and nothing else
+    #[arg(
+        long,
+        env = "AGENT_FUNCTIONS_PORT",
+        value_name = "PORT",
+        default_value = "8090"
+    )]
+    functions_port: String,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct DataPlaneOptions {
+    #[command(flatten)]
+    interface: InterfaceOptions,
+    /// The address that peers are told [default: the interface's first IPv4 address]
+    #[arg(
+        long,
+        env = "AGENT_NODE_IP",
+        value_name = "ADDR",
+        default_value = "",
+        hide_default_value = true
+    )]
+    node_ip: String,
+    /// The port on which users and peers reach functions
+    #[arg(long, env = "AGENT_HAPROXY_PORT", value_name = "PORT", default_value = "80")]
+    service_port: String,
+    /// Where requests may travel in SYNs: never, peers or always
+    #[arg(
+        long,
+        env = "AGENT_DATA_IN_SYN",
+        value_name = "WHERE",
+        default_value = "peers"
+    )]
+    data_in_syn: String,
+    /// The source ports of forwarded connections; their number is a power of two
+    #[arg(
+        long,
+        env = "AGENT_NAT_PORTS",
+        value_name = "FIRST-LAST",
+        default_value = "40960-57343"
+    )]
+    nat_ports: String,
+    /// After how long a silent connection is forgotten
+    #[arg(
+        long,
+        env = "AGENT_IDLE_TIMEOUT",
+        value_name = "DURATION",
+        default_value = "300s"
+    )]
+    idle_timeout: String,
+}
+
+pub(super) struct Section {
+    pub(super) interface: String,
+    pub(super) service: SocketAddrV4,
+    pub(super) functions_port: u16,
+    pub(super) rest: Rest,
+}
+
+/// What only the data plane itself has to know.
+#[derive(Clone, Debug)]
+pub(super) struct Rest {
+    pub(super) data_in_syn: DataInSyn,
+    pub(super) nat_ports: (u16, u16),
+    pub(super) idle_timeout: Duration,
+}
+
+impl InterfaceOptions {
+    /// The interface and the functions port, checked for `dfaas-agent check`, which says itself what is missing.
+    ///
+    /// # Errors
+    /// All mistakes at once.
+    pub(crate) fn check(&self, host: &Host) -> Result<(Option<String>, u16), Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let functions_port = mistakes.take("--functions-port", port(&self.functions_port));
+        let named = Some(self.interface.clone()).filter(|name| !name.is_empty());
+        let interface = named.or_else(|| host.default_interface().map(str::to_owned));
+        mistakes.none_or_else((interface, functions_port.unwrap_or_default()))
+    }
+
+    fn existing(&self, host: &Host, mistakes: &mut Mistakes) -> Option<String> {
+        const FLAG: &str = "--interface";
+        let name = match self.interface.as_str() {
+            "" => host.default_interface(),
+            name => Some(name),
+        };
+        let Some(name) = name else {
+            let text = format!(
+                "there is no default route to choose by; choose one of {}",
+                host.names()
+            );
+            mistakes.note(Kind::Host, FLAG, text);
+            return None;
+        };
+        if !host.has(name) {
+            mistakes.note(
+                Kind::Host,
+                FLAG,
+                format!("there is no {name:?}; there are {}", host.names()),
+            );
+            return None;
+        }
+        Some(name.to_owned())
+    }
+}
+
+impl DataPlaneOptions {
+    pub(super) fn check(&self, host: &Host, mistakes: &mut Mistakes) -> Option<Section> {
+        let interface = self.interface.existing(host, mistakes);
+        let address = self.address(interface.as_deref(), host, mistakes);
+        let service_port = mistakes.take("--service-port", port(&self.service_port));
+        let functions_port = mistakes.take("--functions-port", port(&self.interface.functions_port));
+        let data_in_syn = mistakes.take("--data-in-syn", data_in_syn(&self.data_in_syn));
+        let nat_ports = mistakes.take("--nat-ports", nat_ports(&self.nat_ports));
+        let idle_timeout = mistakes.take("--idle-timeout", idle_timeout(&self.idle_timeout));
+        Some(Section {
+            interface: interface?,
+            service: SocketAddrV4::new(address?, service_port?),
+            functions_port: functions_port?,
+            rest: Rest {
+                data_in_syn: data_in_syn?,
+                nat_ports: nat_ports?,
+                idle_timeout: idle_timeout?,
+            },
+        })
+    }
+
+    fn address(&self, interface: Option<&str>, host: &Host, mistakes: &mut Mistakes) -> Option<Ipv4Addr> {
+        const FLAG: &str = "--node-ip";
+        if !self.node_ip.is_empty() {
+            let wrong = |_| format!("{:?} is not an IPv4 address", self.node_ip);
+            return mistakes.take(FLAG, self.node_ip.parse().map_err(wrong));
+        }
+        let interface = interface?;
+        let first = host.addresses(interface).first().copied();
+        if first.is_none() {
+            let text =
+                format!("{interface} has no IPv4 address: give it one, or name the address that peers reach");
+            mistakes.note(Kind::Host, FLAG, text);
+        }
+        first
+    }
+}
+
+fn data_in_syn(text: &str) -> Result<DataInSyn, String> {
+    DataInSyn::from_str(text.trim(), true).map_err(|_| format!("{text:?} is not one of never, peers, always"))
+}
+
+fn nat_ports(text: &str) -> Result<(u16, u16), String> {
+    let ports = text
+        .split_once('-')
+        .and_then(|(first, last)| Some((port(first).ok()?, port(last).ok()?)));
+    let Some((first, last)) = ports.filter(|(first, last)| first <= last) else {
+        return Err(format!("{text:?} is not a range of ports such as 40960-57343"));
+    };
+    let count = u32::from(last - first) + 1;
+    if !count.is_power_of_two() {
+        return Err(format!(
+            "{text} are {count} ports; their number must be a power of two, as in 40960-57343"
+        ));
+    }
+    if first < NAT_PORT_MIN {
+        return Err(format!(
+            "{text} starts below {NAT_PORT_MIN}, where servers listen"
+        ));
+    }
+    Ok((first, last))
+}
+
+fn idle_timeout(text: &str) -> Result<Duration, String> {
+    let timeout = go_duration::parse(text).map_err(|error| error.to_string())?;
+    if !IDLE_TIMEOUTS.contains(&timeout) {
+        return Err(format!(
+            "{text} is not between {:?} and {:?}",
+            IDLE_TIMEOUTS.start(),
+            IDLE_TIMEOUTS.end()
+        ));
+    }
+    Ok(timeout)
+}

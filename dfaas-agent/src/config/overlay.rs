@@ -1,0 +1,150 @@
+//! How the agent meets its peers.
+
+use std::{fmt::Display, fs, path::PathBuf};
+
+use libp2p::Multiaddr;
+
+use super::{
+    boolean,
+    mistakes::{Kind, Mistakes},
+};
+
+/// Where the identity of the node is kept.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct KeyOptions {
+    /// Where the agent keeps what has to last
+    #[arg(
+        long,
+        env = "AGENT_STATE_DIR",
+        value_name = "DIR",
+        default_value = "/var/lib/dfaas"
+    )]
+    state_dir: PathBuf,
+    /// The node's private key; made if it is missing [default: identity.pem in the state directory]
+    #[arg(long, env = "AGENT_PRIVATE_KEY_FILE", value_name = "FILE")]
+    private_key_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct OverlayOptions {
+    /// Where to listen for peers: multiaddresses, separated by commas
+    #[arg(
+        long,
+        env = "AGENT_LISTEN",
+        value_name = "ADDRS",
+        default_value = "/ip4/0.0.0.0/tcp/31600"
+    )]
+    listen: String,
+    #[command(flatten)]
+    key: KeyOptions,
+    /// Peers to dial: multiaddresses, separated by commas
+    #[arg(
+        long,
+        env = "AGENT_BOOTSTRAP_NODES_LIST",
+        value_name = "ADDRS",
+        default_value = ""
+    )]
+    bootstrap_nodes_list: String,
+    /// A file of peers to dial, a multiaddress a line
+    #[arg(long, env = "AGENT_BOOTSTRAP_NODES_FILE", value_name = "FILE")]
+    bootstrap_nodes_file: Option<PathBuf>,
+    /// Whether to find peers of this network by mDNS
+    #[arg(long, env = "AGENT_MDNS_ENABLED", value_name = "BOOL", default_value = "true")]
+    mdns_enabled: String,
+    /// The topic on which agents of a federation meet
+    #[arg(
+        long,
+        env = "AGENT_PUBSUB_TOPIC",
+        value_name = "NAME",
+        default_value = "/dfaasagent/1.0.0"
+    )]
+    pubsub_topic: String,
+}
+
+pub(super) struct Section {
+    pub(super) listen: Vec<Multiaddr>,
+    pub(super) key_file: PathBuf,
+    pub(super) bootstrap: Vec<Multiaddr>,
+    pub(super) mdns: bool,
+    pub(super) topic: String,
+}
+
+impl KeyOptions {
+    /// Where the key is.
+    pub(crate) fn file(&self) -> PathBuf {
+        match &self.private_key_file {
+            // An empty variable is one that was not set.
+            Some(file) if !file.as_os_str().is_empty() => file.clone(),
+            Some(_) | None => self.state_dir.join("identity.pem"),
+        }
+    }
+}
+
+impl OverlayOptions {
+    pub(super) fn check(&self, mistakes: &mut Mistakes) -> Option<Section> {
+        let listen = mistakes.take("--listen", multiaddrs(self.listen.split(',')).and_then(some));
+        let list = mistakes.take(
+            "--bootstrap-nodes-list",
+            multiaddrs(self.bootstrap_nodes_list.split(',')),
+        );
+        let file = self.bootstrap_file(mistakes);
+        let mdns = mistakes.take("--mdns-enabled", boolean(&self.mdns_enabled));
+        let topic = mistakes.take("--pubsub-topic", topic(&self.pubsub_topic));
+        let mut bootstrap = list?;
+        bootstrap.extend(file?);
+        Some(Section {
+            listen: listen?,
+            key_file: self.key.file(),
+            bootstrap,
+            mdns: mdns?,
+            topic: topic?,
+        })
+    }
+
+    fn bootstrap_file(&self, mistakes: &mut Mistakes) -> Option<Vec<Multiaddr>> {
+        const FLAG: &str = "--bootstrap-nodes-file";
+        let Some(path) = self
+            .bootstrap_nodes_file
+            .as_ref()
+            .filter(|path| !path.as_os_str().is_empty())
+        else {
+            return Some(Vec::new());
+        };
+        match fs::read_to_string(path) {
+            Ok(text) => mistakes.take(
+                FLAG,
+                multiaddrs(text.lines().filter(|line| !line.trim().starts_with('#'))),
+            ),
+            Err(error) => {
+                mistakes.note(Kind::Host, FLAG, format_args!("{}: {error}", path.display()));
+                None
+            }
+        }
+    }
+}
+
+fn multiaddrs<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Vec<Multiaddr>, String> {
+    let texts = texts.map(str::trim).filter(|text| !text.is_empty());
+    let wrong = |text: &str, error: &dyn Display| {
+        format!("{text:?} is not a multiaddress such as /ip4/192.0.2.1/tcp/31600: {error}")
+    };
+    texts
+        .map(|text| text.parse().map_err(|error| wrong(text, &error)))
+        .collect()
+}
+
+fn some(addresses: Vec<Multiaddr>) -> Result<Vec<Multiaddr>, String> {
+    if addresses.is_empty() {
+        Err("there is no address".to_owned())
+    } else {
+        Ok(addresses)
+    }
+}
+
+fn topic(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        Err("a topic has a name".to_owned())
+    } else {
+        Ok(text.to_owned())
+    }
+}
