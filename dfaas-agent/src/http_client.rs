@@ -1,0 +1,102 @@
+//! HTTP questions to servers nearby: the platform, and the agent itself.
+
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::{
+    Request, StatusCode,
+    body::Bytes,
+    header::{ACCEPT, AUTHORIZATION, HeaderValue},
+};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+
+/// A platform that has answered nothing for so long will not.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// A thousand functions with all their annotations take some two megabytes.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum GetError {
+    #[error("{url} is no address to ask: {source}")]
+    Url { url: String, source: hyper::http::Error },
+    #[error("no answer from {url}: {reason}")]
+    Connection { url: String, reason: String },
+    #[error("no answer from {url} within {TIMEOUT:?}")]
+    Timeout { url: String },
+    #[error("the answer of {url} broke off: {reason}")]
+    Body { url: String, reason: String },
+}
+
+/// A client with a pool of idle connections.
+#[derive(Clone, Debug)]
+pub(crate) struct HttpClient {
+    client: Client<HttpConnector, Empty<Bytes>>,
+}
+
+impl HttpClient {
+    pub(crate) fn new() -> Self {
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .build_http();
+        Self { client }
+    }
+
+    /// Asks for a URL, and returns status and body.
+    ///
+    /// # Errors
+    /// There is no whole answer in time.
+    pub(crate) async fn get(
+        &self,
+        url: &str,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<(StatusCode, Bytes), GetError> {
+        let mut request = Request::get(url).header(ACCEPT, "application/json");
+        if let Some(authorization) = authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        let request = request.body(Empty::new()).map_err(|source| GetError::Url {
+            url: url.to_owned(),
+            source,
+        })?;
+        tokio::time::timeout(TIMEOUT, self.exchange(url, request))
+            .await
+            .map_err(|_elapsed| GetError::Timeout { url: url.to_owned() })?
+    }
+
+    async fn exchange(
+        &self,
+        url: &str,
+        request: Request<Empty<Bytes>>,
+    ) -> Result<(StatusCode, Bytes), GetError> {
+        let answer = self
+            .client
+            .request(request)
+            .await
+            .map_err(|error| GetError::Connection {
+                url: url.to_owned(),
+                reason: innermost(&error),
+            })?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX)
+            .collect()
+            .await
+            .map_err(|error| GetError::Body {
+                url: url.to_owned(),
+                reason: innermost(&*error),
+            })?;
+        Ok((status, body.to_bytes()))
+    }
+}
+
+/// The cause of all causes: "connection refused" rather than "client error".
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}

@@ -1,0 +1,169 @@
+//! The function platform: its OpenFaaS gateway is asked what it runs.
+
+mod listing;
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use dfaas_control::{FunctionName, FunctionSpec, Settings};
+use hyper::{
+    StatusCode,
+    header::{HeaderValue, InvalidHeaderValue},
+};
+use tokio::{
+    sync::mpsc,
+    time::{MissedTickBehavior, interval},
+};
+use tracing::{info, warn};
+
+use self::listing::{Complaint, Entry};
+use crate::http_client::{GetError, HttpClient};
+
+/// A gateway has better things to do than to answer more often.
+const PERIOD_MIN: Duration = Duration::from_millis(200);
+/// Lists wait while the loop is busy; a newer one says it all.
+const EVENTS_MAX: usize = 4;
+
+/// What the agent has to know to ask the platform.
+#[derive(Clone, Debug)]
+pub(crate) struct PlatformConfig {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) credentials: Option<Credentials>,
+    pub(crate) period: Duration,
+}
+
+/// What the gateway asks for.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Credentials {
+    pub(crate) user: String,
+    pub(crate) password: String,
+}
+
+/// What the platform said.
+#[derive(Debug)]
+pub(crate) enum PlatformEvent {
+    /// These functions are ready, and no others.
+    Listed(BTreeMap<FunctionName, FunctionSpec>),
+    /// It did not say.
+    Unreachable(PlatformError),
+}
+
+/// Why there is no list of functions.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PlatformError {
+    #[error(transparent)]
+    Get(#[from] GetError),
+    #[error(
+        "the platform refuses the credentials ({0}): set --openfaas-user and --openfaas-pass, or --openfaas-user-file and --openfaas-pass-file"
+    )]
+    Unauthorized(StatusCode),
+    #[error("the platform answers {0}: is this an OpenFaaS gateway? see --openfaas-host and --openfaas-port")]
+    Status(StatusCode),
+    #[error("the platform's list of functions is not JSON as of OpenFaaS: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+/// Asks the gateway again and again.
+pub(crate) struct Platform {
+    client: HttpClient,
+    url: String,
+    authorization: Option<HeaderValue>,
+    period: Duration,
+    settings: Settings,
+    complaints: BTreeMap<String, Complaint>,
+    was_reachable: Option<bool>,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials")
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Credentials {
+    fn header(&self) -> Result<HeaderValue, InvalidHeaderValue> {
+        let text = STANDARD.encode(format!("{}:{}", self.user, self.password));
+        let mut header = HeaderValue::from_str(&format!("Basic {text}"))?;
+        header.set_sensitive(true);
+        Ok(header)
+    }
+}
+
+impl Platform {
+    pub(crate) fn new(config: &PlatformConfig, settings: Settings) -> Self {
+        let header = |credentials: &Credentials| credentials.header().expect("base 64 is visible ASCII");
+        Self {
+            client: HttpClient::new(),
+            url: format!("http://{}:{}/system/functions", config.host, config.port),
+            authorization: config.credentials.as_ref().map(header),
+            period: config.period.max(PERIOD_MIN),
+            settings,
+            complaints: BTreeMap::new(),
+            was_reachable: None,
+        }
+    }
+
+    /// Asks in the background until nobody wants to know any more.
+    pub(crate) fn start(mut self) -> mpsc::Receiver<PlatformEvent> {
+        let (events, receiver) = mpsc::channel(EVENTS_MAX);
+        tokio::spawn(async move {
+            let mut ticks = interval(self.period);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                ticks.tick().await;
+                if events.send(self.poll().await).await.is_err() {
+                    return;
+                }
+            }
+        });
+        receiver
+    }
+
+    /// Asks once, and logs what is new about the answer.
+    async fn poll(&mut self) -> PlatformEvent {
+        let answer = self.ask().await;
+        let is_news = self.was_reachable.replace(answer.is_ok()) != Some(answer.is_ok());
+        match answer {
+            Ok(entries) => {
+                if is_news {
+                    info!(url = self.url, "The platform answers");
+                }
+                PlatformEvent::Listed(self.specs(&entries))
+            }
+            Err(error) => {
+                if is_news {
+                    warn!(%error, "Cannot ask the platform; keeping what it said last, and asking again");
+                }
+                PlatformEvent::Unreachable(error)
+            }
+        }
+    }
+
+    async fn ask(&self) -> Result<Vec<Entry>, PlatformError> {
+        let (status, body) = self.client.get(&self.url, self.authorization.as_ref()).await?;
+        match status {
+            StatusCode::OK => Ok(listing::read(&body)?),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(PlatformError::Unauthorized(status)),
+            status => Err(PlatformError::Status(status)),
+        }
+    }
+
+    fn specs(&mut self, entries: &[Entry]) -> BTreeMap<FunctionName, FunctionSpec> {
+        let (specs, complaints) = listing::specs(entries, &self.settings);
+        for (function, complaint) in &complaints {
+            if self.complaints.get(function) != Some(complaint) {
+                warn!(
+                    function,
+                    default_rps = self.settings.default_capacity_rps,
+                    "{complaint}"
+                );
+            }
+        }
+        self.complaints = complaints;
+        specs
+    }
+}
+
