@@ -104,7 +104,11 @@ async fn run(
     request: Request<Body>,
 ) -> Result<Finished, CallError> {
     let (head, body) = request.into_parts();
-    let mut command = launch.command();
+    let refused = |source| CallError::Start {
+        program: launch.program().to_owned(),
+        source,
+    };
+    let mut command = launch.command().map_err(refused)?;
     command.envs(environment::variables(&head, body.size_hint().exact()));
     let stdin = if body.is_end_stream() {
         Stdio::null()
@@ -112,16 +116,13 @@ async fn run(
         Stdio::piped()
     };
     command.stdin(stdin);
-    let started = start(command, settings.combine_output);
+    let started = start(launch, command, settings.combine_output).map_err(refused)?;
     let Started {
         mut process,
         input,
         output,
         errors,
-    } = started.map_err(|source| CallError::Start {
-        program: launch.program().to_owned(),
-        source,
-    })?;
+    } = started;
     let pid = process.id();
     let ((), output, (), status) = tokio::try_join!(
         feed(input, body),
@@ -136,7 +137,7 @@ async fn run(
     })
 }
 
-fn start(mut command: Command, combined: bool) -> io::Result<Started> {
+fn start(launch: &Launch, mut command: Command, combined: bool) -> io::Result<Started> {
     let (output, writer) = io::pipe()?;
     let errors = match combined {
         true => {
@@ -150,7 +151,7 @@ fn start(mut command: Command, combined: bool) -> io::Result<Started> {
         }
     };
     command.stdout(writer);
-    let mut process = Process::spawn(&mut command)?;
+    let mut process = launch.start(&mut command)?;
     let input = process.take_input();
     Ok(Started {
         process,

@@ -29,6 +29,9 @@ enum Command {
     /// Recognise the text of the image on the standard input
     #[command(hide = true)]
     Ocr,
+    /// Kill the process groups that a killed provider leaves behind
+    #[command(hide = true)]
+    Guard,
     /// Serve as a warm function
     #[command(hide = true)]
     WarmEcho {
@@ -140,6 +143,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
             std::io::stdin().lock(),
             std::io::stdout().lock(),
         )?),
+        Some(Command::Guard) => Ok(dfaas_provider::guard(std::io::stdin().lock())?),
         Some(Command::WarmEcho { port }) => Ok(start_runtime()?.block_on(dfaas_provider::warm_echo(port))?),
     }
 }

@@ -1,6 +1,10 @@
 //! How the process of a function is started: its command, its environment and its home.
 
-use std::path::PathBuf;
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +12,8 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
+use crate::guard::Guard;
+use crate::process::Process;
 use crate::wire::Pairs;
 
 const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -18,13 +24,20 @@ const SECRETS_VARIABLE: &str = "secret_mount_path";
 /// How long a call waits for others to end; a call may wait for one that it made itself.
 const SLOT_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Bounds how many calls have a process at the same time, over all functions of the node.
-#[derive(Clone, Debug)]
-pub(crate) struct Slots(Arc<Semaphore>);
+/// What the processes of all functions of a node share.
+#[derive(Debug)]
+pub(crate) struct Host {
+    /// Bounds how many calls have a process at the same time.
+    slots: Semaphore,
+    guard: Arc<Guard>,
+}
 
-impl Slots {
-    pub(crate) fn new(count: usize) -> Self {
-        Self(Arc::new(Semaphore::new(count)))
+impl Host {
+    pub(crate) fn new(slots: usize, guard: Guard) -> Self {
+        Self {
+            slots: Semaphore::new(slots),
+            guard: Arc::new(guard),
+        }
     }
 }
 
@@ -34,7 +47,7 @@ pub(crate) struct Homes {
     pub(crate) home: PathBuf,
     /// The directory of its secrets, if it has any.
     pub(crate) secrets: Option<PathBuf>,
-    pub(crate) slots: Slots,
+    pub(crate) host: Arc<Host>,
 }
 
 #[derive(Debug)]
@@ -42,13 +55,13 @@ pub(crate) struct Launch {
     words: Vec<String>,
     environment: Pairs,
     home: PathBuf,
-    slots: Slots,
+    host: Arc<Host>,
 }
 
 impl Launch {
     /// Gives the process its own variables and the few every process needs, none of the platform's others.
     pub(crate) fn new(words: Vec<String>, variables: &Pairs, homes: Homes) -> Self {
-        let Homes { home, secrets, slots } = homes;
+        let Homes { home, secrets, host } = homes;
         let path = std::env::var("PATH").unwrap_or(PATH_DEFAULT.to_owned());
         let mut environment = Pairs::from([
             ("PATH".to_owned(), path),
@@ -63,7 +76,7 @@ impl Launch {
             words,
             environment,
             home,
-            slots,
+            host,
         }
     }
 
@@ -73,16 +86,39 @@ impl Launch {
 
     /// Waits for its turn to start a process for a call; there is none if the node stays too busy.
     pub(crate) async fn slot(&self) -> Option<SemaphorePermit<'_>> {
-        timeout(SLOT_PATIENCE, self.slots.0.acquire()).await.ok()?.ok()
+        timeout(SLOT_PATIENCE, self.host.slots.acquire()).await.ok()?.ok()
     }
 
-    pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new(self.program());
+    /// The function's command, to be completed and started by [`Launch::start`].
+    pub(crate) fn command(&self) -> io::Result<Command> {
+        let mut command = Command::new(self.find()?);
+        command.arg0(self.program()).args(self.words.iter().skip(1));
         command
-            .args(self.words.iter().skip(1))
             .env_clear()
             .envs(&self.environment)
             .current_dir(&self.home);
-        command
+        Ok(command)
     }
+
+    pub(crate) fn start(&self, command: &mut Command) -> io::Result<Process> {
+        Process::spawn(command, &self.host.guard)
+    }
+
+    /// Looks for the program in the function's `PATH`. Left to std, a `PATH` that is not the platform's own
+    /// would cost a fork.
+    fn find(&self) -> io::Result<PathBuf> {
+        let program = Path::new(self.program());
+        if program.components().count() > 1 {
+            return Ok(program.to_owned());
+        }
+        let path = self.environment.get("PATH").map_or("", String::as_str);
+        let mut candidates = std::env::split_paths(path).map(|directory| directory.join(program));
+        candidates
+            .find(|path| is_executable(path))
+            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("it is not in the PATH {path}")))
+    }
+}
+
+fn is_executable(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
 }

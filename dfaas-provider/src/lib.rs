@@ -19,6 +19,7 @@ mod function;
 mod function_log;
 mod gateway;
 mod go_duration;
+mod guard;
 mod invoke;
 mod launch;
 mod metrics;
@@ -44,6 +45,7 @@ mod wire;
 
 pub use auth::{Credentials, CredentialsError};
 pub use deploy::{DeployError, Gateway, Outcome};
+pub use guard::run as guard;
 pub use ocr::{OcrError, run as ocr};
 pub use provider::{Config, Provider, StartError};
 pub use stack::{StackError, read as read_stack};

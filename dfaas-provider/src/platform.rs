@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use crate::clock;
 use crate::files::{self, FileError};
 use crate::function::{Function, History, Plan, PlanError};
-use crate::launch::{Homes, Slots};
+use crate::launch::{Homes, Host};
 use crate::name::{DEFAULT_NAMESPACE, FunctionName, NameError};
 use crate::namespaces::{NamespaceError, Namespaces};
 use crate::secrets::{SecretError, Secrets};
@@ -66,7 +66,7 @@ pub(crate) struct Node {
     /// The path of this binary, which is a function too.
     pub(crate) this: PathBuf,
     pub(crate) request_bytes_max: u64,
-    pub(crate) slots: Slots,
+    pub(crate) host: Arc<Host>,
 }
 
 /// What a deployment did.
@@ -310,7 +310,7 @@ impl Platform {
         Ok(Homes {
             home,
             secrets,
-            slots: self.node.slots.clone(),
+            host: Arc::clone(&self.node.host),
         })
     }
 

@@ -6,9 +6,12 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, ExitStatus};
+use std::sync::Arc;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::unix::AsyncFd;
+
+use crate::guard::Guard;
 
 /// The leader of a process group. Dropping it kills the group.
 #[derive(Debug)]
@@ -21,26 +24,38 @@ pub(crate) struct Process {
 struct Running {
     child: Child,
     exit: AsyncFd<OwnedFd>,
+    guard: Arc<Guard>,
+}
+
+impl Running {
+    /// Collects a leader that has ended.
+    fn reap(&mut self) -> io::Result<ExitStatus> {
+        let group = Pid::from_child(&self.child);
+        let status = self.child.wait()?;
+        self.guard.release(group);
+        Ok(status)
+    }
 }
 
 impl Process {
-    /// Starts the command in a group of its own.
-    ///
-    /// Must be called on a thread of the runtime: the kernel kills the child when the thread that started it
-    /// ends, and those threads live as long as the runtime, unlike threads for blocking work.
-    pub(crate) fn spawn(command: &mut Command) -> io::Result<Self> {
-        command.process_group(0);
-        system::die_with_parent(command);
-        let mut child = command.spawn()?;
+    /// Starts the command in a group of its own, which the guard kills should the platform be killed.
+    pub(crate) fn spawn(command: &mut Command, guard: &Arc<Guard>) -> io::Result<Self> {
+        let mut child = command.process_group(0).spawn()?;
         let group = Pid::from_child(&child);
+        guard.watch(group);
         match system::exit_of(group) {
             Ok(exit) => Ok(Self {
-                running: Some(Running { child, exit }),
+                running: Some(Running {
+                    child,
+                    exit,
+                    guard: Arc::clone(guard),
+                }),
                 group,
             }),
             Err(error) => {
                 kill(group);
                 child.wait()?;
+                guard.release(group);
                 Err(error)
             }
         }
@@ -60,7 +75,7 @@ impl Process {
         running.exit.readable().await?.retain_ready();
         // Until it is waited for, the leader holds the group's number.
         kill(self.group);
-        let status = running.child.wait()?;
+        let status = running.reap()?;
         self.running = None;
         Ok(status)
     }
@@ -74,14 +89,14 @@ impl Drop for Process {
         kill(self.group);
         // Without a runtime the platform itself is ending, and init waits for the child.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(reap(running));
+            runtime.spawn(reap_later(running));
         }
     }
 }
 
-async fn reap(mut running: Running) {
+async fn reap_later(mut running: Running) {
     let waited = match running.exit.readable().await {
-        Ok(_) => running.child.wait().map(drop),
+        Ok(_) => running.reap().map(drop),
         Err(error) => Err(error),
     };
     if let Err(error) = waited {

@@ -1,6 +1,7 @@
 //! The platform with its listeners: started, running, stopped.
 
 use std::fs::{File, TryLockError};
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +17,8 @@ use tracing::info;
 use crate::auth::Credentials;
 use crate::files::{self, FileError};
 use crate::gateway::{self, Gateway};
-use crate::launch::Slots;
+use crate::guard::Guard;
+use crate::launch::Host;
 use crate::platform::{Applied, FunctionError, Node, Platform};
 use crate::queue;
 use crate::server::{self, BindError, Connections, Stage};
@@ -56,6 +58,8 @@ pub enum StartError {
     State(#[from] FileError),
     #[error("the state directory {path} is in use by another dfaas-provider; stop it, or choose another with --state-dir", path = path.display())]
     StateInUse { path: PathBuf },
+    #[error("start {this} again as the guard of functions: {source}", this = this.display())]
+    Guard { this: PathBuf, source: io::Error },
     #[error(transparent)]
     Bind(#[from] BindError),
     #[error("deploy the stack: {0}")]
@@ -182,13 +186,17 @@ fn listen(address: SocketAddr, flag: &'static str) -> Result<(TcpListener, Socke
 }
 
 fn node(config: &Config) -> Result<Node, StartError> {
+    let guard = Guard::start(&config.this).map_err(|source| StartError::Guard {
+        this: config.this.clone(),
+        source,
+    })?;
     let name = HeaderValue::from_str(&config.node_name);
     Ok(Node {
         name: name.map_err(|_| StartError::NodeName(config.node_name.clone()))?,
         state: config.state_dir.clone(),
         this: config.this.clone(),
         request_bytes_max: config.request_bytes_max,
-        slots: Slots::new(config.processes_max),
+        host: Arc::new(Host::new(config.processes_max, guard)),
     })
 }
 

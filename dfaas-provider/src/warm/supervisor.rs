@@ -81,13 +81,13 @@ async fn run_once(
 fn start(launch: &Launch, address: SocketAddr) -> io::Result<(Process, pipe::Receiver)> {
     let (output, writer) = io::pipe()?;
     let port = address.port().to_string();
-    let mut command = launch.command();
+    let mut command = launch.command()?;
     command.env("PORT", &port).env("port", &port);
     command
         .stdin(Stdio::null())
         .stderr(writer.try_clone()?)
         .stdout(writer);
-    let process = Process::spawn(&mut command)?;
+    let process = launch.start(&mut command)?;
     Ok((process, pipe::Receiver::from_owned_fd(OwnedFd::from(output))?))
 }
 

@@ -49,7 +49,7 @@ async fn a_missing_program_is_status_500_and_says_which() {
     server
         .call("none", "")
         .await
-        .expect_refusal(500, "start \"no-such-program\": No such file");
+        .expect_refusal(500, "start \"no-such-program\": it is not in the PATH /");
 }
 
 #[tokio::test]
