@@ -1,0 +1,190 @@
+//! The overlay between nodes: a gossip topic over libp2p, and who is connected to us.
+
+use std::net::{IpAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use dfaas_control::{MESSAGE_BYTES_MAX, NodeId};
+use libp2p::Multiaddr;
+use libp2p::identity::Keypair;
+use libp2p::multiaddr::Protocol;
+use serde::Serialize;
+use tokio::sync::{Notify, mpsc};
+
+mod dialer;
+mod peers;
+mod swarm;
+mod task;
+
+use task::Task;
+
+/// Bodies waiting to be published. The mind makes one a second, so a full queue means that the task hangs.
+const PUBLISH_QUEUE: usize = 64;
+/// Events waiting for the mind: some seconds' worth of messages from a hundred nodes.
+const EVENT_QUEUE: usize = 1024;
+/// How long a listener may take to say that it listens. It has bound its port before that.
+const LISTEN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Where the overlay listens, who it is and whom it looks for.
+pub(crate) struct OverlayConfig {
+    /// Addresses to listen on; none makes a node that only dials.
+    pub(crate) listen: Vec<Multiaddr>,
+    /// The key that signs messages and whose public half is the node's identity.
+    pub(crate) keypair: Keypair,
+    /// Addresses dialled until they answer, with or without `/p2p/ID` at their end.
+    pub(crate) bootstrap: Vec<Multiaddr>,
+    /// Whether nodes on the same network segment are found by multicast DNS.
+    pub(crate) mdns: bool,
+    /// The gossip topic; nodes hear each other only on the same one.
+    pub(crate) topic: String,
+}
+
+/// What the overlay tells.
+#[derive(Debug)]
+pub(crate) enum OverlayEvent {
+    /// It listens on this address.
+    Listening(Multiaddr),
+    /// A node is connected, or its round-trip time became known or different.
+    PeerUp {
+        /// The node.
+        id: NodeId,
+        /// The smoothed round-trip time, once one was measured.
+        rtt: Option<Duration>,
+    },
+    /// The last connection to a node is closed, or it stopped answering.
+    PeerDown {
+        /// The node.
+        id: NodeId,
+    },
+    /// A node published a body.
+    Message {
+        /// Who signed it, which need not be who passed it on.
+        from: NodeId,
+        /// What it published.
+        body: Vec<u8>,
+    },
+}
+
+/// What the overlay did since it started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct OverlayCounts {
+    /// Bodies given to at least one peer.
+    pub(crate) published: u64,
+    /// Messages passed to the mind.
+    pub(crate) received: u64,
+    /// Messages refused because of their size or topic.
+    pub(crate) rejected: u64,
+    /// Bodies and messages lost because they were too large or a queue was full.
+    pub(crate) dropped: u64,
+}
+
+/// The side of the overlay that the rest of the agent holds. The overlay ends with its last handle.
+#[derive(Clone)]
+pub(crate) struct OverlayHandle {
+    publishes: mpsc::Sender<Vec<u8>>,
+    shared: Arc<Shared>,
+}
+
+impl OverlayHandle {
+    /// Publishes `body` to all connected nodes, soon. Never blocks; what does not fit is counted and dropped.
+    pub(crate) fn publish(&self, body: Vec<u8>) {
+        if body.len() > MESSAGE_BYTES_MAX || self.publishes.try_send(body).is_err() {
+            self.shared.dropped.increment();
+        }
+    }
+
+    /// What the overlay did so far.
+    pub(crate) fn counts(&self) -> OverlayCounts {
+        OverlayCounts {
+            published: self.shared.published.load(),
+            received: self.shared.received.load(),
+            rejected: self.shared.rejected.load(),
+            dropped: self.shared.dropped.load(),
+        }
+    }
+
+    /// How many nodes are connected.
+    pub(crate) fn connected(&self) -> usize {
+        self.shared.connected.load(Ordering::Relaxed)
+    }
+
+    /// Closes all connections and ends the overlay.
+    pub(crate) fn stop(&self) {
+        self.shared.stop.notify_one();
+    }
+}
+
+/// What the task and its handles both see.
+#[derive(Default)]
+struct Shared {
+    published: Counter,
+    received: Counter,
+    rejected: Counter,
+    dropped: Counter,
+    connected: AtomicUsize,
+    stop: Notify,
+}
+
+#[derive(Default)]
+struct Counter(AtomicU64);
+
+impl Counter {
+    fn increment(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn load(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Starts the overlay in a task of the running tokio runtime, once every address is listened on.
+///
+/// # Errors
+///
+/// Fails if an address cannot be listened on, or multicast DNS cannot watch the network interfaces.
+pub(crate) async fn start(config: OverlayConfig) -> Result<(OverlayHandle, mpsc::Receiver<OverlayEvent>)> {
+    for address in &config.listen {
+        check_free(address).with_context(|| format!("listen on {address}"))?;
+    }
+    let (publishes, publish_queue) = mpsc::channel(PUBLISH_QUEUE);
+    let (event_queue, events) = mpsc::channel(EVENT_QUEUE);
+    let shared = Arc::new(Shared::default());
+    let mut task = Task::new(&config, publish_queue, event_queue, Arc::clone(&shared))?;
+    task.listen(&config.listen).await?;
+    tokio::spawn(task.run());
+    Ok((OverlayHandle { publishes, shared }, events))
+}
+
+/// Fails if somebody listens on `address`. libp2p sets `SO_REUSEPORT`, so a second agent of the same user would start
+/// and quietly take half of the connections.
+fn check_free(address: &Multiaddr) -> Result<()> {
+    let mut ip = None;
+    for protocol in address {
+        if let Protocol::Ip4(v4) = protocol {
+            ip = Some(IpAddr::from(v4));
+        } else if let Protocol::Ip6(v6) = protocol {
+            ip = Some(IpAddr::from(v6));
+        } else if let (Some(ip), Protocol::Tcp(port)) = (ip, protocol) {
+            // The standard library binds `::` for both families, libp2p for one; they would be in each other's way.
+            let both_families = ip.is_ipv6() && ip.is_unspecified();
+            if port != 0 && !both_families {
+                TcpListener::bind((ip, port))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the overlay is a shell; its parts are handed `now`"
+)]
+fn now() -> Instant {
+    Instant::now()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,164 @@
+//! Which peers are connected, whether they still answer, and what the mind was told about them.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use libp2p::PeerId;
+use libp2p::swarm::ConnectionId;
+
+use super::OverlayEvent;
+use crate::identity;
+
+/// A connection without an answer for so long is given up. With a ping every 0.5 s that waits 1 s for its answer, one
+/// lost ping is answered anew after 2 s; the limit is reached only if that one is lost too.
+const SILENCE_MAX: Duration = Duration::from_secs(3);
+
+/// The connected peers, and those whose loss is yet to be told.
+#[derive(Default)]
+pub(super) struct Peers {
+    peers: BTreeMap<PeerId, Peer>,
+}
+
+#[derive(Default)]
+struct Peer {
+    /// When each connection last answered; `None` for one that cannot answer.
+    connections: BTreeMap<ConnectionId, Option<Instant>>,
+    rtt: Option<Duration>,
+    told: Told,
+}
+
+/// What the mind believes about a peer.
+#[derive(Default, Clone, Copy)]
+enum Told {
+    #[default]
+    Down,
+    Up(Option<Duration>),
+}
+
+impl Peers {
+    /// How many peers are connected.
+    pub(super) fn connected(&self) -> usize {
+        self.peers
+            .values()
+            .filter(|peer| !peer.connections.is_empty())
+            .count()
+    }
+
+    /// Whether `id` is connected.
+    pub(super) fn is_connected(&self, id: &PeerId) -> bool {
+        self.peers
+            .get(id)
+            .is_some_and(|peer| !peer.connections.is_empty())
+    }
+
+    /// Notes a new connection.
+    pub(super) fn opened(&mut self, now: Instant, id: PeerId, connection: ConnectionId) {
+        let peer = self.peers.entry(id).or_default();
+        peer.connections.insert(connection, Some(now));
+    }
+
+    /// Notes the end of a connection and says whether it was the last one to that peer.
+    pub(super) fn closed(&mut self, id: &PeerId, connection: ConnectionId) -> bool {
+        let Some(peer) = self.peers.get_mut(id) else {
+            return false;
+        };
+        let known = peer.connections.remove(&connection).is_some();
+        let last = known && peer.connections.is_empty();
+        if last {
+            peer.rtt = None;
+        }
+        last
+    }
+
+    /// Notes that a connection answered after `rtt`.
+    pub(super) fn answered(&mut self, now: Instant, id: &PeerId, connection: ConnectionId, rtt: Duration) {
+        let Some(peer) = self.peers.get_mut(id) else {
+            return;
+        };
+        if let Some(heard) = peer.connections.get_mut(&connection) {
+            *heard = Some(now);
+            peer.rtt = Some(peer.rtt.map_or(rtt, |old| smoothed(old, rtt)));
+        }
+    }
+
+    /// Notes that a connection cannot be pinged, and so must not be missed.
+    pub(super) fn mute(&mut self, id: &PeerId, connection: ConnectionId) {
+        let heard = self
+            .peers
+            .get_mut(id)
+            .and_then(|peer| peer.connections.get_mut(&connection));
+        if let Some(heard) = heard {
+            *heard = None;
+        }
+    }
+
+    /// Counts the silence of all connections from `now`, because we ourselves did not listen.
+    pub(super) fn forgive(&mut self, now: Instant) {
+        for peer in self.peers.values_mut() {
+            for heard in peer.connections.values_mut().flatten() {
+                *heard = now;
+            }
+        }
+    }
+
+    /// The connections that have been silent for too long.
+    pub(super) fn silent(&self, now: Instant) -> Vec<(PeerId, ConnectionId)> {
+        let mut silent = Vec::new();
+        for (id, peer) in &self.peers {
+            for (connection, heard) in &peer.connections {
+                if heard.is_some_and(|heard| now.saturating_duration_since(heard) >= SILENCE_MAX) {
+                    silent.push((*id, *connection));
+                }
+            }
+        }
+        silent
+    }
+
+    /// Tells all that changed since the last time, as long as `tell` takes it; the rest is told another time.
+    pub(super) fn report(&mut self, mut tell: impl FnMut(OverlayEvent) -> bool) {
+        for (id, peer) in &mut self.peers {
+            let Some(now) = peer.change() else {
+                continue;
+            };
+            let id = identity::peer_name(*id);
+            let event = match now {
+                Told::Down => OverlayEvent::PeerDown { id },
+                Told::Up(rtt) => OverlayEvent::PeerUp { id, rtt },
+            };
+            if !tell(event) {
+                return;
+            }
+            peer.told = now;
+        }
+        self.peers
+            .retain(|_, peer| !peer.connections.is_empty() || matches!(peer.told, Told::Up(_)));
+    }
+}
+
+impl Peer {
+    fn change(&self) -> Option<Told> {
+        match (self.connections.is_empty(), self.told) {
+            (true, Told::Down) => None,
+            (true, Told::Up(_)) => Some(Told::Down),
+            (false, Told::Down) => Some(Told::Up(self.rtt)),
+            (false, Told::Up(told)) => differs(told, self.rtt).then_some(Told::Up(self.rtt)),
+        }
+    }
+}
+
+/// Single answers wait for the scheduler now and then; a quarter of each new one follows a real change within seconds.
+fn smoothed(old: Duration, new: Duration) -> Duration {
+    (old * 3 + new) / 4
+}
+
+/// Whether a round-trip time is news: the first one, or one that is more than a fifth off.
+fn differs(told: Option<Duration>, rtt: Option<Duration>) -> bool {
+    match (told, rtt) {
+        (Some(told), Some(rtt)) => told.abs_diff(rtt) * 5 > told,
+        (None, Some(_)) => true,
+        (Some(_) | None, None) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

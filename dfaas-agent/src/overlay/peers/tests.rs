@@ -1,0 +1,82 @@
+use super::*;
+use crate::overlay::now;
+
+const MS: Duration = Duration::from_millis(1);
+
+#[test]
+fn the_first_round_trip_and_changes_over_a_fifth_are_told() {
+    let (start, id, connection) = (now(), PeerId::random(), ConnectionId::new_unchecked(1));
+    let mut peers = Peers::default();
+    peers.opened(start, id, connection);
+    assert_eq!(told(&mut peers), ["up None"]);
+    assert_eq!(told(&mut peers), [""; 0]);
+    peers.answered(start, &id, connection, 10 * MS);
+    assert_eq!(told(&mut peers), ["up Some(10ms)"]);
+    peers.answered(start, &id, connection, 18 * MS); // smoothed: 12 ms
+    assert_eq!(told(&mut peers), [""; 0]);
+    peers.answered(start, &id, connection, 14 * MS); // smoothed: 12.5 ms
+    assert_eq!(told(&mut peers), ["up Some(12.5ms)"]);
+    assert!(peers.closed(&id, connection));
+    assert_eq!(told(&mut peers), ["down"]);
+    assert_eq!(told(&mut peers), [""; 0]);
+}
+
+#[test]
+fn only_the_last_connection_takes_a_peer_down() {
+    let (start, id) = (now(), PeerId::random());
+    let [first, second] = [1, 2].map(ConnectionId::new_unchecked);
+    let mut peers = Peers::default();
+    peers.opened(start, id, first);
+    peers.opened(start, id, second);
+    assert_eq!((told(&mut peers).len(), peers.connected()), (1, 1));
+    assert!(!peers.closed(&id, first));
+    assert!(!peers.closed(&id, first));
+    assert_eq!(told(&mut peers), [""; 0]);
+    assert!(peers.closed(&id, second));
+    assert_eq!(
+        (told(&mut peers), peers.connected()),
+        (vec!["down".to_owned()], 0)
+    );
+}
+
+#[test]
+fn silence_is_counted_from_the_last_answer() {
+    let (start, id, connection) = (now(), PeerId::random(), ConnectionId::new_unchecked(1));
+    let mut peers = Peers::default();
+    peers.opened(start, id, connection);
+    peers.answered(start + 500 * MS, &id, connection, MS);
+    assert_eq!(peers.silent(start + 3499 * MS), []);
+    assert_eq!(peers.silent(start + 3500 * MS), [(id, connection)]);
+    peers.forgive(start + 3500 * MS);
+    assert_eq!(peers.silent(start + 6499 * MS), []);
+    peers.mute(&id, connection);
+    assert_eq!(peers.silent(start + 99_999 * MS), []);
+}
+
+#[test]
+fn what_a_full_queue_refused_is_told_later() {
+    let (start, connection) = (now(), ConnectionId::new_unchecked(1));
+    let mut peers = Peers::default();
+    for _ in 0..3 {
+        peers.opened(start, PeerId::random(), connection);
+    }
+    let mut room = 2;
+    peers.report(|_| {
+        room -= 1;
+        room >= 0
+    });
+    assert_eq!(told(&mut peers), ["up None"]);
+}
+
+fn told(peers: &mut Peers) -> Vec<String> {
+    let mut told = Vec::new();
+    peers.report(|event| {
+        told.push(match event {
+            OverlayEvent::PeerUp { rtt, .. } => format!("up {rtt:?}"),
+            OverlayEvent::PeerDown { .. } => "down".to_owned(),
+            OverlayEvent::Listening(_) | OverlayEvent::Message { .. } => panic!("not about a peer"),
+        });
+        true
+    });
+    told
+}

@@ -1,0 +1,286 @@
+//! The task that owns the swarm: wait for one thing, hand it to the part that knows, act on what it says.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use futures_util::StreamExt;
+use libp2p::core::transport::ListenerId;
+use libp2p::gossipsub::{self, IdentTopic, PublishError};
+use libp2p::multiaddr::Protocol;
+use libp2p::swarm::{ConnectionId, DialError, Swarm, SwarmEvent};
+use libp2p::{Multiaddr, PeerId, identify, mdns, ping};
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+use tracing::{debug, info, warn};
+
+use super::dialer::Dialer;
+use super::peers::Peers;
+use super::swarm::{self, Behaviour, BehaviourEvent};
+use super::{LISTEN_TIMEOUT, OverlayConfig, OverlayEvent, Shared, now};
+use crate::identity;
+
+/// How often silence and due dials are looked for.
+const TICK: Duration = Duration::from_millis(100);
+/// A tick that comes this late means that the machine slept or starved us, so silence proves nothing.
+const TICK_LATE: Duration = Duration::from_secs(1);
+/// Places in the event queue that messages leave to news of peers.
+const RESERVED_FOR_PEERS: usize = 128;
+
+pub(super) struct Task {
+    swarm: Swarm<Behaviour>,
+    topic: IdentTopic,
+    publishes: mpsc::Receiver<Vec<u8>>,
+    events: mpsc::Sender<OverlayEvent>,
+    shared: Arc<Shared>,
+    dialer: Dialer,
+    peers: Peers,
+    ticked: Instant,
+}
+
+impl Task {
+    pub(super) fn new(
+        config: &OverlayConfig,
+        publishes: mpsc::Receiver<Vec<u8>>,
+        events: mpsc::Sender<OverlayEvent>,
+        shared: Arc<Shared>,
+    ) -> Result<Self> {
+        let now = now();
+        let topic = IdentTopic::new(config.topic.as_str());
+        Ok(Self {
+            swarm: swarm::build(&config.keypair, &topic, config.mdns)?,
+            topic,
+            publishes,
+            events,
+            shared,
+            dialer: Dialer::new(now, &config.bootstrap),
+            peers: Peers::default(),
+            ticked: now,
+        })
+    }
+
+    /// Listens on all `addresses` and waits until each says so.
+    pub(super) async fn listen(&mut self, addresses: &[Multiaddr]) -> Result<()> {
+        let mut waiting = HashSet::new();
+        for address in addresses {
+            let listener = self.swarm.listen_on(address.clone());
+            waiting.insert(listener.with_context(|| format!("listen on {address}"))?);
+        }
+        tokio::time::timeout(LISTEN_TIMEOUT, self.await_listeners(waiting))
+            .await
+            .with_context(|| format!("wait {LISTEN_TIMEOUT:?} for the overlay to listen"))?
+    }
+
+    async fn await_listeners(&mut self, mut waiting: HashSet<ListenerId>) -> Result<()> {
+        while !waiting.is_empty() {
+            let event = self.swarm.select_next_some().await;
+            if let SwarmEvent::NewListenAddr { listener_id, .. } = &event {
+                waiting.remove(listener_id);
+            }
+            if let SwarmEvent::ListenerClosed {
+                addresses, reason, ..
+            } = event
+            {
+                reason.with_context(|| format!("listen on {addresses:?}"))?;
+                bail!("listener on {addresses:?} closed");
+            }
+            self.handle_event(now(), event);
+        }
+        Ok(())
+    }
+
+    /// Runs until it is told to stop or nobody holds a handle.
+    pub(super) async fn run(mut self) {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.ticked = now();
+        loop {
+            tokio::select! {
+                () = self.shared.stop.notified() => break,
+                body = self.publishes.recv() => match body {
+                    Some(body) => self.publish(body),
+                    None => break,
+                },
+                _ = ticks.tick() => self.handle_tick(now()),
+                event = self.swarm.select_next_some() => self.handle_event(now(), event),
+            }
+        }
+        debug!("Overlay ended");
+    }
+
+    fn publish(&mut self, body: Vec<u8>) {
+        match self.swarm.behaviour_mut().gossip.publish(self.topic.hash(), body) {
+            Ok(_) => self.shared.published.increment(),
+            Err(PublishError::NoPeersSubscribedToTopic | PublishError::Duplicate) => {}
+            Err(error) => {
+                warn!(%error, "Dropped a message to publish");
+                self.shared.dropped.increment();
+            }
+        }
+    }
+
+    fn handle_tick(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.ticked) >= TICK_LATE {
+            self.peers.forgive(now);
+        }
+        self.ticked = now;
+        for (peer, connection) in self.peers.silent(now) {
+            info!(%peer, "Gave up a silent connection");
+            self.swarm.close_connection(connection);
+            // Closing waits for the kernel to take the last bytes, which it may not do on a cut link.
+            self.handle_closed(now, peer, connection);
+        }
+        for dial in self.dialer.due(now, |peer| self.peers.is_connected(peer)) {
+            let connection = dial.connection_id();
+            if let Err(error) = self.swarm.dial(dial) {
+                self.handle_dial_error(now, connection, &error);
+            }
+        }
+        self.report();
+    }
+
+    fn handle_event(&mut self, now: Instant, event: SwarmEvent<BehaviourEvent>) {
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "libp2p's enum grows; the rest needs no answer"
+        )]
+        match event {
+            SwarmEvent::Behaviour(event) => self.handle_behaviour(now, event),
+            SwarmEvent::NewListenAddr { address, .. } => {
+                info!(%address, "Overlay listens");
+                self.tell(OverlayEvent::Listening(address));
+            }
+            SwarmEvent::ConnectionEstablished {
+                peer_id,
+                connection_id,
+                ..
+            } => {
+                self.peers.opened(now, peer_id, connection_id);
+                self.dialer.opened(now, peer_id, connection_id);
+                self.report();
+            }
+            SwarmEvent::ConnectionClosed {
+                peer_id,
+                connection_id,
+                ..
+            } => self.handle_closed(now, peer_id, connection_id),
+            SwarmEvent::OutgoingConnectionError {
+                connection_id, error, ..
+            } => self.handle_dial_error(now, connection_id, &error),
+            SwarmEvent::ListenerClosed {
+                addresses, reason, ..
+            } => {
+                warn!(?addresses, ?reason, "Overlay stopped listening");
+            }
+            SwarmEvent::ListenerError { error, .. } => debug!(%error, "Could not accept a connection"),
+            SwarmEvent::IncomingConnectionError { error, .. } => debug!(%error, "Incoming connection failed"),
+            _ => {}
+        }
+    }
+
+    fn handle_behaviour(&mut self, now: Instant, event: BehaviourEvent) {
+        match event {
+            BehaviourEvent::Gossip(gossipsub::Event::Message { message, .. }) => self.handle_message(message),
+            BehaviourEvent::Ping(ping::Event {
+                peer,
+                connection,
+                result,
+            }) => self.handle_ping(now, &peer, connection, result),
+            BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
+                self.dialer.learn(
+                    now,
+                    peer_id,
+                    info.listen_addrs.into_iter().filter(|a| !is_loopback(a)),
+                );
+            }
+            BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => {
+                for (peer, address) in found {
+                    debug!(%peer, %address, "Discovered a node");
+                    self.dialer.learn(now, peer, [address]);
+                }
+            }
+            BehaviourEvent::Gossip(_) | BehaviourEvent::Identify(_) | BehaviourEvent::Mdns(_) => {}
+        }
+    }
+
+    fn handle_message(&self, message: gossipsub::Message) {
+        let body = message.data;
+        // Strict validation lets no unsigned message through; the signer is its source.
+        let Some(source) = message
+            .source
+            .filter(|_| message.topic == self.topic.hash() && body.len() <= dfaas_control::MESSAGE_BYTES_MAX)
+        else {
+            self.shared.rejected.increment();
+            return;
+        };
+        let from = identity::peer_name(source);
+        let has_room = self.events.capacity() > RESERVED_FOR_PEERS;
+        if has_room && self.tell(OverlayEvent::Message { from, body }) {
+            self.shared.received.increment();
+        } else {
+            self.shared.dropped.increment();
+        }
+    }
+
+    fn handle_ping(
+        &mut self,
+        now: Instant,
+        peer: &PeerId,
+        connection: ConnectionId,
+        result: Result<Duration, ping::Failure>,
+    ) {
+        match result {
+            Ok(rtt) => {
+                self.peers.answered(now, peer, connection, rtt);
+                self.report();
+            }
+            Err(ping::Failure::Unsupported) => self.peers.mute(peer, connection),
+            Err(error @ (ping::Failure::Timeout | ping::Failure::Other { .. })) => {
+                debug!(%peer, %error, "Ping failed");
+            }
+        }
+    }
+
+    fn handle_closed(&mut self, now: Instant, peer: PeerId, connection: ConnectionId) {
+        if self.peers.closed(&peer, connection) {
+            self.dialer.lost(now, peer);
+            self.report();
+        }
+    }
+
+    fn handle_dial_error(&mut self, now: Instant, connection: ConnectionId, error: &DialError) {
+        if let DialError::LocalPeerId { address } = error {
+            debug!(%address, "An address is our own");
+            self.dialer.forget(connection);
+            return;
+        }
+        match self.dialer.failed(now, connection) {
+            Some(addresses) => warn!(?addresses, %error, "Could not reach a bootstrap node, trying on"),
+            None => debug!(%error, "Could not reach a node"),
+        }
+    }
+
+    fn report(&mut self) {
+        let events = &self.events;
+        self.peers.report(|event| events.try_send(event).is_ok());
+        self.shared
+            .connected
+            .store(self.peers.connected(), Ordering::Relaxed);
+    }
+
+    fn tell(&self, event: OverlayEvent) -> bool {
+        self.events.try_send(event).is_ok()
+    }
+}
+
+/// Whether an address means another host to everybody who reads it.
+fn is_loopback(address: &Multiaddr) -> bool {
+    address.iter().any(|protocol| match protocol {
+        Protocol::Ip4(ip) => ip.is_loopback(),
+        Protocol::Ip6(ip) => ip.is_loopback(),
+        #[expect(clippy::wildcard_enum_match_arm, reason = "libp2p knows some forty protocols")]
+        _ => false,
+    })
+}

@@ -1,0 +1,191 @@
+use super::*;
+
+use tokio::sync::mpsc::Receiver;
+use tokio::time::{interval, timeout};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn three_nodes_meet_and_hear_each_other() {
+    let mut nodes = three().await;
+    for node in &mut nodes {
+        node.until_met(2).await;
+    }
+    for index in 0..3 {
+        let body = format!("from {index}").into_bytes();
+        let from = nodes[index].id.clone();
+        for listener in [(index + 1) % 3, (index + 2) % 3] {
+            let speaker = nodes[index].handle.clone();
+            nodes[listener].until_heard(&speaker, &from, &body).await;
+        }
+    }
+    let counts = nodes[0].handle.counts();
+    assert!(counts.published >= 1 && counts.received >= 2, "{counts:?}");
+    assert_eq!((counts.rejected, counts.dropped), (0, 0));
+    assert_eq!(nodes[0].handle.connected(), 2);
+}
+
+#[tokio::test]
+async fn the_largest_body_passes_and_a_larger_one_is_counted() {
+    let [mut first, second, _third] = three().await;
+    first.until_met(1).await;
+    second.handle.publish(vec![b'x'; MESSAGE_BYTES_MAX + 1]);
+    assert_eq!(second.handle.counts().dropped, 1);
+    let from = second.id.clone();
+    let body = vec![b'x'; MESSAGE_BYTES_MAX];
+    first.until_heard(&second.handle, &from, &body).await;
+    assert_eq!(second.handle.counts().dropped, 1);
+}
+
+#[tokio::test]
+async fn a_stopped_node_is_missed() {
+    let [mut first, mut second, third] = three().await;
+    first.until_met(2).await;
+    second.until_met(2).await;
+    third.handle.stop();
+    first.until_down(&third.id).await;
+    assert_eq!(first.handle.connected(), 1);
+    drop(second.handle);
+    first.until_down(&second.id).await;
+    assert_eq!(first.handle.connected(), 0);
+}
+
+#[tokio::test]
+async fn a_bootstrap_node_that_comes_back_is_met_again() {
+    let first = Node::start(any(), vec![]).await;
+    let mut second = Node::start(any(), vec![first.address.clone()]).await;
+    second.until_met(1).await;
+    let address = first.stop().await;
+    let back = Node::start(address, vec![]).await;
+    second
+        .until(|event| matches!(event, OverlayEvent::PeerUp { id, .. } if *id == back.id))
+        .await;
+}
+
+#[tokio::test]
+async fn an_unreachable_bootstrap_node_does_not_hinder_the_start() {
+    let unreachable = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
+    let node = Node::start(any(), vec![unreachable]).await;
+    assert_eq!(node.handle.connected(), 0);
+    node.handle.publish(b"to nobody".to_vec());
+}
+
+#[tokio::test]
+async fn nodes_find_themselves_in_the_bootstrap_list_and_go_on() {
+    let address = Node::start(any(), vec![]).await.stop().await;
+    let other = Node::start(any(), vec![]).await;
+    let mut own = Node::start(address.clone(), vec![address, other.address.clone()]).await;
+    own.until_met(1).await;
+    assert_eq!(own.met, std::slice::from_ref(&other.id));
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_an_error() {
+    let node = Node::start(any(), vec![]).await;
+    let error = start(config(node.address.clone(), vec![]))
+        .await
+        .map(drop)
+        .expect_err("is taken");
+    let text = format!("{error:#}");
+    assert!(
+        text.contains(&format!("listen on {}", node.address)) && text.contains("in use"),
+        "{text}"
+    );
+}
+
+struct Node {
+    id: NodeId,
+    address: Multiaddr,
+    handle: OverlayHandle,
+    events: Receiver<OverlayEvent>,
+    met: Vec<NodeId>,
+}
+
+impl Node {
+    async fn start(listen: Multiaddr, bootstrap: Vec<Multiaddr>) -> Self {
+        let config = config(listen, bootstrap);
+        let id = crate::identity::node_id(&config.keypair);
+        let (handle, mut events) = start(config).await.unwrap();
+        let Some(OverlayEvent::Listening(address)) = events.recv().await else {
+            panic!("the first event is about listening");
+        };
+        Self {
+            id,
+            address,
+            handle,
+            events,
+            met: vec![],
+        }
+    }
+
+    /// Ends the node and says where it listened.
+    async fn stop(mut self) -> Multiaddr {
+        self.handle.stop();
+        while self.events.recv().await.is_some() {}
+        self.address
+    }
+
+    async fn until(&mut self, mut is_wanted: impl FnMut(&OverlayEvent) -> bool) {
+        let wait = async { while !is_wanted(&self.events.recv().await.expect("the overlay runs")) {} };
+        timeout(PATIENCE, wait).await.expect("the event comes in time");
+    }
+
+    /// Waits until `count` nodes are up and their round-trip times known.
+    async fn until_met(&mut self, count: usize) {
+        let mut met = std::mem::take(&mut self.met);
+        self.until(|event| {
+            if let OverlayEvent::PeerUp { id, rtt: Some(_) } = event
+                && !met.contains(id)
+            {
+                met.push(id.clone());
+            }
+            met.len() >= count
+        })
+        .await;
+        self.met = met;
+    }
+
+    async fn until_down(&mut self, who: &NodeId) {
+        self.until(|event| matches!(event, OverlayEvent::PeerDown { id } if id == who))
+            .await;
+    }
+
+    /// Lets `speaker` say `body` again and again, as the mind does, until it is heard.
+    async fn until_heard(&mut self, speaker: &OverlayHandle, speaker_id: &NodeId, body: &[u8]) {
+        let mut repeat = interval(Duration::from_millis(100));
+        let wait = async {
+            loop {
+                tokio::select! {
+                    _ = repeat.tick() => speaker.publish(body.to_vec()),
+                    event = self.events.recv() => match event.expect("the overlay runs") {
+                        OverlayEvent::Message { from, body: heard } if from == *speaker_id && heard == body => break,
+                        _ => {}
+                    }
+                }
+            }
+        };
+        timeout(PATIENCE, wait).await.expect("the message comes in time");
+    }
+}
+
+/// Three nodes, of which each knows those before it.
+async fn three() -> [Node; 3] {
+    let first = Node::start(any(), vec![]).await;
+    let second = Node::start(any(), vec![first.address.clone()]).await;
+    let third = Node::start(any(), vec![first.address.clone(), second.address.clone()]).await;
+    [first, second, third]
+}
+
+fn config(listen: Multiaddr, bootstrap: Vec<Multiaddr>) -> OverlayConfig {
+    OverlayConfig {
+        listen: vec![listen],
+        keypair: Keypair::generate_ed25519(),
+        bootstrap,
+        mdns: false,
+        topic: "dfaas-test".to_owned(),
+    }
+}
+
+fn any() -> Multiaddr {
+    "/ip4/127.0.0.1/tcp/0".parse().unwrap()
+}
