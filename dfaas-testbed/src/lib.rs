@@ -27,6 +27,6 @@ pub use network::Network;
 pub use node::Node;
 pub use process::{Process, binary};
 pub use relay::Relay;
-pub use stack::{Function, figlet};
+pub use stack::{Function, figlet, shasum};
 pub use status::{Status, Totals};
 pub use tally::{Second, Tally};

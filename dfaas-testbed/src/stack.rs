@@ -25,6 +25,16 @@ pub fn figlet(rate_rps: u32) -> Function {
     }
 }
 
+/// The function that computes checksums.
+pub fn shasum() -> Function {
+    Function {
+        name: "shasum".to_owned(),
+        image: "ghcr.io/openfaas/alpine:latest".to_owned(),
+        process: Some("shasum".to_owned()),
+        rate_rps: 100,
+    }
+}
+
 impl Function {
     /// A function that answers with what it was sent, or with as many bytes as `?size=` says.
     pub fn echo(rate_rps: u32) -> Self {

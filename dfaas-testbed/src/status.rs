@@ -46,21 +46,16 @@ impl Status {
         sum(&self.0["totals"]["functions"][function]["forwarded"][peer])
     }
 
-    /// How many connections were handed to a proxy in user space.
-    pub fn proxied(&self) -> u64 {
-        sum(&self.0["totals"]["proxied"])
-    }
-
     /// The peers that this node knows functions of.
     pub fn peers_with_functions(&self) -> usize {
-        let peers = self.0["peers"].as_object();
+        let peers = self.0["control"]["peers"].as_object();
         let has_functions = |peer: &&Value| peer["functions"].as_object().is_some_and(|all| !all.is_empty());
         peers.map_or(0, |peers| peers.values().filter(has_functions).count())
     }
 
     /// How the excess of a function is shared out: peers and weights.
     pub fn weights(&self, function: &str) -> BTreeMap<String, f64> {
-        let routes = self.0["functions"][function]["routes"].as_object();
+        let routes = self.0["control"]["functions"][function]["routes"].as_object();
         let weight = |route: &Value| route.as_f64().or_else(|| route["weight"].as_f64());
         let pairs = routes.into_iter().flatten();
         pairs

@@ -13,7 +13,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use dfaas_testbed::{Federation, Load, NodeSpec, Relay, Running, Tally, figlet, now};
+use dfaas_testbed::{Federation, Load, NodeSpec, Relay, Running, Tally, figlet, now, shasum};
 
 use crate::{
     demo::{counts::Counts, table::Table},
@@ -100,7 +100,7 @@ pub(crate) fn build_programs() -> Result<()> {
 pub(crate) fn start(strategy: &str) -> Result<Federation> {
     let specs = CAPACITIES.map(|rate| NodeSpec {
         strategy: strategy.to_owned(),
-        ..NodeSpec::new(vec![figlet(rate)])
+        ..NodeSpec::new(vec![figlet(rate), shasum()])
     });
     Federation::start(&specs)
 }

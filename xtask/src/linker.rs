@@ -31,7 +31,11 @@ impl Linker {
 
     fn at(path: PathBuf) -> Option<Self> {
         let libraries = shell::output(Command::new("ldd").arg(&path)).ok()?;
-        let (_, rest) = libraries.split_once("libLLVM")?;
+        // A library that was removed is listed too, as not found.
+        let line = libraries
+            .lines()
+            .find(|line| line.contains("libLLVM") && !line.ends_with("not found"))?;
+        let (_, rest) = line.split_once("libLLVM")?;
         let digits = rest.trim_start_matches(|c: char| !c.is_ascii_digit());
         let llvm = digits.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()?;
         Some(Self { path, llvm })

@@ -12,7 +12,6 @@ use super::FUNCTION;
 pub(crate) struct Counts {
     pub(crate) node: String,
     pub(crate) totals: Totals,
-    pub(crate) proxied: u64,
     /// Names of nodes, and their shares of what is too much here.
     pub(crate) weights: BTreeMap<String, f64>,
 }
@@ -42,7 +41,6 @@ impl Counts {
         let counted = federation.nodes.iter().zip(&statuses).map(|(node, status)| Self {
             node: node.name().to_owned(),
             totals: status.totals(FUNCTION),
-            proxied: status.proxied(),
             weights: status
                 .weights(FUNCTION)
                 .into_iter()

@@ -13,7 +13,6 @@ const SETTLED: Duration = Duration::from_secs(2);
 /// What happened to the load of the demo.
 pub(crate) struct Report {
     nodes: BTreeMap<String, Totals>,
-    proxied: u64,
     tally: Tally,
 }
 
@@ -23,19 +22,20 @@ impl Report {
             .iter()
             .zip(first)
             .map(|(now, before)| (now.node.clone(), now.totals.since(&before.totals)));
-        let proxied = last
-            .iter()
-            .zip(first)
-            .map(|(now, before)| now.proxied.saturating_sub(before.proxied));
         Self {
             nodes: nodes.collect(),
-            proxied: proxied.sum(),
             tally,
         }
     }
 
     fn sum(&self, count: impl Fn(&Totals) -> u64) -> u64 {
         self.nodes.values().map(count).sum()
+    }
+
+    /// Answers of platforms that no kernel steered there.
+    fn proxied(&self) -> u64 {
+        let served: u64 = self.tally.served_by.values().sum();
+        served.saturating_sub(self.sum(|totals| totals.local + totals.admitted))
     }
 
     fn ms(&self, hundredths: usize) -> Option<f64> {
@@ -57,7 +57,7 @@ impl Report {
              {} served where they came in, {} forwarded, {} through user space",
             self.sum(|totals| totals.local),
             self.sum(|totals| totals.forwarded),
-            self.proxied
+            self.proxied()
         )
     }
 
@@ -91,7 +91,7 @@ impl Report {
             "lost": tally.lost(),
             "lost_by_reason": tally.lost,
             "failed_after_2s": tally.failed_after(SETTLED),
-            "proxied_in_user_space": self.proxied,
+            "proxied_in_user_space": self.proxied(),
             "p50_ms": self.ms(50),
             "p99_ms": self.ms(99),
             "reaction_ms": tally.first_elsewhere.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),

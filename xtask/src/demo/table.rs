@@ -72,7 +72,7 @@ fn row(now: &Counts, before: &Counts, capacity: u32) -> String {
     format!(
         "{:>6}  {capacity:>8} {:>8} {:>8} {:>9} {:>8} {:>8}  {}",
         now.node,
-        new.user + new.admitted,
+        new.user,
         new.local,
         new.forwarded,
         new.admitted,
@@ -85,12 +85,7 @@ fn brief(now: &Counts, before: &Counts) -> String {
     let new = now.totals.since(&before.totals);
     format!(
         "{} in {} local {} forwarded {} admitted {} refused {}",
-        now.node,
-        new.user + new.admitted,
-        new.local,
-        new.forwarded,
-        new.admitted,
-        new.refused
+        now.node, new.user, new.local, new.forwarded, new.admitted, new.refused
     )
 }
 
@@ -102,8 +97,8 @@ fn client(tally: &Tally) -> String {
             .map_or(0.0, |latency| latency.as_secs_f64() * 1e3)
     };
     let reacted = tally.first_elsewhere.map_or_else(
-        || "no answer of a peer yet".to_owned(),
-        |after| format!("a peer answered {} ms after the start", after.as_millis()),
+        || "not reacted yet".to_owned(),
+        |after| format!("reacted in {} ms", after.as_millis()),
     );
     format!(
         "client: {} sent, {} ok, {} lost, p50 {:.1} ms, p99 {:.1} ms; {reacted}",
@@ -149,7 +144,6 @@ mod tests {
                 local,
                 ..Totals::default()
             },
-            proxied: 0,
             weights: BTreeMap::from([("node2".to_owned(), 0.4)]),
         }
     }
