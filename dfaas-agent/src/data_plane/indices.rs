@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 #[derive(Debug)]
 pub(super) struct Indices<K> {
     by_key: BTreeMap<K, u32>,
+    by_index: BTreeMap<u32, K>,
     free: VecDeque<u32>,
     next: u32,
     end: u32,
@@ -14,7 +15,13 @@ pub(super) struct Indices<K> {
 impl<K: Ord + Clone> Indices<K> {
     /// Numbers from `first` up to, not including, `end`.
     pub(super) fn new(first: u32, end: u32) -> Self {
-        Self { by_key: BTreeMap::new(), free: VecDeque::new(), next: first, end }
+        Self {
+            by_key: BTreeMap::new(),
+            by_index: BTreeMap::new(),
+            free: VecDeque::new(),
+            next: first,
+            end,
+        }
     }
 
     /// The number of a key; a new one if it has none. `None` if all are taken.
@@ -29,6 +36,7 @@ impl<K: Ord + Clone> Indices<K> {
             self.free.pop_front()?
         };
         self.by_key.insert(key.clone(), index);
+        self.by_index.insert(index, key.clone());
         Some(index)
     }
 
@@ -38,12 +46,13 @@ impl<K: Ord + Clone> Indices<K> {
 
     /// The key that has a number.
     pub(super) fn key(&self, index: u32) -> Option<&K> {
-        self.by_key.iter().find(|&(_, &number)| number == index).map(|(key, _)| key)
+        self.by_index.get(&index)
     }
 
     /// Takes a key's number back.
     pub(super) fn release(&mut self, key: &K) -> Option<u32> {
         let index = self.by_key.remove(key)?;
+        self.by_index.remove(&index);
         self.free.push_back(index);
         Some(index)
     }
