@@ -3,7 +3,8 @@
 //! Requests come in by two listeners. The gateway listener speaks the whole OpenFaaS surface; the functions
 //! listener only invokes, and is the one the kernel data plane steers connections to. Both end in
 //! `invoke::invoke`, which finds the function in the `Platform` and calls its runner: an in-process echo, a
-//! process for each request, or a warm process behind a local port.
+//! process for each request, or a warm process behind a local port. A guard process kills what a killed
+//! platform leaves behind.
 
 #![deny(unsafe_code)]
 

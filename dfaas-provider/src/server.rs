@@ -27,6 +27,10 @@ const CONNECTIONS_MAX: u32 = 16_384;
 /// Without file descriptors there is nothing to do but wait for a connection to end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// How long a connection may be idle or take to send a request's head. Longer than the 90 seconds after which
+/// common clients drop idle connections, so that they do not send into one that is just being closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
+
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     #[error(
@@ -152,6 +156,7 @@ async fn converse(
     let service = service_fn(async |request| Ok::<_, Infallible>(answers.answer(request, peer).await));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
+        .header_read_timeout(IDLE_TIMEOUT)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     let stopping = async { drop(stage.wait_for(|stage| *stage > Stage::Serving).await) };

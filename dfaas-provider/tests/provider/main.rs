@@ -7,5 +7,6 @@ mod asynchronous;
 mod calls;
 mod command_line;
 mod harness;
+mod persistence;
 mod processes;
 mod warm;
