@@ -4,7 +4,7 @@ mod answer;
 
 use std::{convert::Infallible, io::ErrorKind, net::SocketAddr, sync::Arc, time::Duration};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Error, Result, anyhow};
 use http_body_util::Full;
 use hyper::{Method, Request, Response, body::Bytes, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -126,11 +126,17 @@ async fn ask<T>(
         questions
             .send(question(sender))
             .await
-            .context("the agent is stopping")?;
-        receiver.await.context("the agent is stopping")
+            .map_err(|_closed| stopping())?;
+        receiver.await.map_err(|_closed| stopping())
     };
     timeout(ANSWER_TIMEOUT, exchange)
         .await
         .with_context(|| format!("the agent's loop has not answered for {ANSWER_TIMEOUT:?}"))?
 }
 
+fn stopping() -> Error {
+    anyhow!("the agent is stopping")
+}
+
+#[cfg(test)]
+mod tests;

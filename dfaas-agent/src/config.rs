@@ -119,7 +119,7 @@ impl Config {
         let platform = options
             .platform
             .check(core.period.unwrap_or_default(), &mut mistakes);
-        let api = mistakes.take("--api", options.api.check());
+        let api = options.api.take(&mut mistakes);
         let sections = (debug, overlay, data_plane, platform, api);
         let core = (core.period, core.strategy, core.default_capacity_rps);
         let (
@@ -204,14 +204,19 @@ impl Options {
 }
 
 impl ApiOptions {
-    /// Reads the address.
+    /// The address, for whoever needs nothing else.
     ///
     /// # Errors
     /// A text that is no address.
-    pub(crate) fn check(&self) -> Result<SocketAddr, String> {
-        self.api
-            .parse()
-            .map_err(|_| format!("{:?} is not an address such as 127.0.0.1:8070", self.api))
+    pub(crate) fn check(&self) -> Result<SocketAddr, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let address = self.take(&mut mistakes);
+        address.ok_or(mistakes)
+    }
+
+    fn take(&self, mistakes: &mut Mistakes) -> Option<SocketAddr> {
+        let wrong = |_| format!("{:?} is not an address such as 127.0.0.1:8070", self.api);
+        mistakes.take("--api", self.api.parse().map_err(wrong))
     }
 }
 
@@ -236,3 +241,5 @@ fn port(text: &str) -> Result<u16, String> {
     }
 }
 
+#[cfg(test)]
+mod tests;

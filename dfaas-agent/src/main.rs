@@ -1,1 +1,31 @@
-fn main() {}
+//! `dfaas-agent`: the body of a node. It attaches the data plane, talks to peers and the platform, and tells how it is.
+
+#![deny(unsafe_code)]
+
+mod agent;
+mod api;
+mod cli;
+mod clock;
+mod config;
+mod data_plane;
+mod go_duration;
+mod http_client;
+mod identity;
+mod metrics;
+mod offer;
+mod overlay;
+mod platform;
+mod report;
+mod run;
+mod status_table;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    match cli::Args::try_parse() {
+        Ok(args) => cli::run(args),
+        Err(answer) => cli::answer_usage(&answer),
+    }
+}

@@ -255,3 +255,5 @@ fn overlay(text: &mut Exposition, report: &Report) {
     }
 }
 
+#[cfg(test)]
+mod tests;

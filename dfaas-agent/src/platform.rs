@@ -167,3 +167,5 @@ impl Platform {
     }
 }
 
+#[cfg(test)]
+mod tests;

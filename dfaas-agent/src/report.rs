@@ -86,3 +86,106 @@ fn text(result: &Result<String, String>) -> &str {
         Ok(text) | Err(text) => text,
     }
 }
+
+#[cfg(test)]
+pub(crate) mod fixtures {
+    //! A report for the tests of what is made of it.
+
+    use std::collections::BTreeMap;
+
+    use dfaas_control::{FunctionStatus, Route};
+
+    use super::*;
+    use crate::data_plane::{FunctionTotals, Histogram};
+
+    /// A node that sends half of what it is asked to a peer.
+    pub(crate) fn report() -> Report {
+        let peer = node("n2");
+        let function = FunctionStatus {
+            hosted: true,
+            capacity_rps: 10.0,
+            demand_rps: 20.0,
+            local_rps: 10.0,
+            routes: BTreeMap::from([(
+                peer.clone(),
+                Route {
+                    weight: 1.0,
+                    cap_rps: f64::INFINITY,
+                },
+            )]),
+            admit: BTreeMap::from([(peer.clone(), 2.5)]),
+        };
+        let totals = FunctionTotals {
+            user: 8,
+            local: 3,
+            forwarded: BTreeMap::from([(peer.clone(), 5)]),
+            admitted: BTreeMap::from([(peer, 4)]),
+            refused: BTreeMap::from([(429, 1)]),
+            first_byte_local: Histogram {
+                bins: vec![(0.001, 3), (f64::INFINITY, 0)],
+                sum_seconds: 0.002,
+            },
+            first_byte_forwarded: Histogram::default(),
+        };
+        let figlet = || dfaas_control::FunctionName::new("figlet").unwrap();
+        Report {
+            version: "1.2.3",
+            node: node("n1"),
+            address: Ipv4Addr::new(10, 0, 0, 1),
+            port: 80,
+            interface: "eth0".to_owned(),
+            strategy: StrategyKind::WaterFilling,
+            uptime_s: 1.5,
+            ready: true,
+            problems: Vec::new(),
+            listener: Listener::Present,
+            overlay: OverlayReport {
+                connected: 1,
+                ..OverlayReport::default()
+            },
+            control: Status {
+                node: node("n1"),
+                incarnation: 1,
+                service: "10.0.0.1:80".parse().unwrap(),
+                strategy: StrategyKind::WaterFilling,
+                period_s: 1.0,
+                functions: BTreeMap::from([(figlet(), function)]),
+                peers: BTreeMap::new(),
+                accepted: 6,
+                rejected: BTreeMap::new(),
+            },
+            totals: Totals {
+                functions: BTreeMap::from([(figlet(), totals)]),
+                refused: BTreeMap::from([(404, 9)]),
+                events: BTreeMap::from([("opened", 17)]),
+                flows: 2,
+            },
+        }
+    }
+
+    /// All is well, but for the listener if it is absent.
+    pub(crate) fn health(listener: &Listener) -> Health {
+        let result = match listener {
+            Listener::Present => Ok("port 8090".to_owned()),
+            Listener::Absent => Err("nobody listens".to_owned()),
+        };
+        let data_plane = Check {
+            subject: "data plane",
+            result: Ok("attached to eth0".to_owned()),
+        };
+        Health {
+            checks: vec![
+                data_plane,
+                Check {
+                    subject: "listener",
+                    result,
+                },
+            ],
+            peers: 0,
+        }
+    }
+
+    fn node(text: &str) -> NodeId {
+        NodeId::new(text).unwrap()
+    }
+}

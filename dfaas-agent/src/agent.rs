@@ -1,0 +1,286 @@
+//! The loop of a node: waits for something, tells the core, and does what the core says.
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    future::pending,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use dfaas_control::{Control, Input, NodeId, Output, Policy};
+use libp2p::Multiaddr;
+use tokio::{
+    signal::unix::Signal,
+    sync::mpsc::Receiver,
+    time::{MissedTickBehavior, interval, sleep_until},
+};
+use tracing::{info, warn};
+
+use crate::{
+    api::Question,
+    clock,
+    config::Config,
+    data_plane::{DataPlane, Listener, SWEEP_INTERVAL},
+    offer::{Functions, Offer},
+    overlay::{OverlayEvent, OverlayHandle},
+    platform::PlatformEvent,
+    report::{Check, Health, OverlayReport, Report},
+};
+
+/// How often to look for the platform's listener: a platform that restarts is found by the next retry of a client.
+const LISTENER_INTERVAL: Duration = Duration::from_millis(200);
+
+/// What happens to the agent.
+pub(crate) struct Sources {
+    pub(crate) overlay: Receiver<OverlayEvent>,
+    pub(crate) platform: Receiver<PlatformEvent>,
+    pub(crate) questions: Receiver<Question>,
+    pub(crate) interrupt: Signal,
+    pub(crate) terminate: Signal,
+}
+
+/// The mind, its body, and what the body has noticed.
+pub(crate) struct Agent {
+    config: Config,
+    node: NodeId,
+    started: Instant,
+    control: Control,
+    data_plane: DataPlane,
+    overlay: OverlayHandle,
+    offer: Offer,
+    listener: Listener,
+    listening: Vec<Multiaddr>,
+    /// Why the platform does not answer.
+    platform: Result<(), String>,
+    /// What the data plane could not do, by deed.
+    faults: BTreeMap<&'static str, String>,
+    /// A policy that the data plane has not taken yet.
+    pending: Option<Policy>,
+}
+
+impl Agent {
+    pub(crate) fn new(
+        config: Config,
+        node: NodeId,
+        control: Control,
+        data_plane: DataPlane,
+        overlay: OverlayHandle,
+    ) -> Self {
+        Self {
+            config,
+            node,
+            started: clock::now(),
+            control,
+            data_plane,
+            overlay,
+            offer: Offer::default(),
+            listener: Listener::Absent,
+            listening: Vec::new(),
+            platform: Err("not asked yet".to_owned()),
+            faults: BTreeMap::new(),
+            pending: None,
+        }
+    }
+
+    /// Runs until a signal says to stop.
+    ///
+    /// # Errors
+    /// The overlay has ended.
+    pub(crate) async fn run(mut self, mut sources: Sources) -> Result<()> {
+        let mut listener_ticks = interval(LISTENER_INTERVAL);
+        listener_ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut sweep_ticks = interval(SWEEP_INTERVAL);
+        loop {
+            tokio::select! {
+                () = until(self.control.poll_timeout()) => self.handle_timeout(clock::now()),
+                event = sources.overlay.recv() => self.handle_overlay(event.context("the overlay has ended")?),
+                Some(event) = sources.platform.recv() => self.handle_platform(event),
+                Some(question) = sources.questions.recv() => self.answer(question),
+                _ = listener_ticks.tick() => self.follow_listener(clock::now()),
+                _ = sweep_ticks.tick() => self.sweep(),
+                _ = sources.interrupt.recv() => return self.stop("SIGINT"),
+                _ = sources.terminate.recv() => return self.stop("SIGTERM"),
+            }
+            self.drain();
+        }
+    }
+
+    fn stop(self, signal: &str) -> Result<()> {
+        info!(signal, "Detaching the data plane");
+        self.overlay.stop();
+        Ok(())
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        let counters = self.data_plane.counters(now);
+        if let Some(counters) = self.note("reading counters", counters) {
+            self.control.handle_input(now, Input::Counters(counters));
+        }
+        self.control.handle_timeout(now);
+    }
+
+    fn handle_overlay(&mut self, event: OverlayEvent) {
+        let input = match event {
+            OverlayEvent::Listening(address) => {
+                self.listening.push(address);
+                return;
+            }
+            OverlayEvent::PeerUp { id, rtt } => Input::PeerUp { id, rtt },
+            OverlayEvent::PeerDown { id } => Input::PeerDown { id },
+            OverlayEvent::Message { from, body } => Input::Message { from, body },
+        };
+        self.control.handle_input(clock::now(), input);
+    }
+
+    fn handle_platform(&mut self, event: PlatformEvent) {
+        match event {
+            PlatformEvent::Listed(functions) => {
+                self.platform = Ok(());
+                let news = self.offer.list(functions);
+                self.tell_functions(news);
+            }
+            PlatformEvent::Unreachable(error) => self.platform = Err(error.to_string()),
+        }
+    }
+
+    fn follow_listener(&mut self, now: Instant) {
+        let found = self.data_plane.follow_listener();
+        if let Some(listener) = self.note("looking for the platform's listener", found) {
+            let news = self.offer.follow(now, &listener);
+            self.listener = listener;
+            self.tell_functions(news);
+        }
+        if let Some(policy) = self.pending.take() {
+            self.apply(policy);
+        }
+    }
+
+    fn tell_functions(&mut self, news: Option<Functions>) {
+        let Some(functions) = news else {
+            return;
+        };
+        info!(functions = functions.len(), "The functions on offer have changed");
+        self.control
+            .handle_input(clock::now(), Input::Functions(functions));
+    }
+
+    fn sweep(&mut self) {
+        let swept = self.data_plane.sweep();
+        self.note("sweeping flows", swept);
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.control.poll_output() {
+            match output {
+                Output::Publish(body) => self.overlay.publish(body),
+                Output::Apply(policy) => self.apply(policy),
+            }
+        }
+    }
+
+    /// Applies a policy, or keeps it for the next try.
+    fn apply(&mut self, policy: Policy) {
+        let applied = self.data_plane.apply(&policy);
+        self.pending = self
+            .note("applying the policy", applied)
+            .is_none()
+            .then_some(policy);
+    }
+
+    /// Logs what goes wrong once, and once when it goes well again.
+    fn note<T>(&mut self, deed: &'static str, result: Result<T>) -> Option<T> {
+        match (result, self.faults.entry(deed)) {
+            (Ok(value), Entry::Vacant(_)) => Some(value),
+            (Ok(value), Entry::Occupied(fault)) => {
+                fault.remove();
+                info!(deed, "The data plane works again");
+                Some(value)
+            }
+            (Err(error), entry) => {
+                let text = format!("{error:#}");
+                let is_known = matches!(&entry, Entry::Occupied(fault) if *fault.get() == text);
+                if !is_known {
+                    warn!(deed, error = text, "The data plane has a fault");
+                }
+                entry.insert_entry(text);
+                None
+            }
+        }
+    }
+
+    fn answer(&self, question: Question) {
+        // Whoever asked may have gone.
+        match question {
+            Question::Health(answer) => drop(answer.send(self.health())),
+            Question::Report(answer) => drop(answer.send(self.report())),
+        }
+    }
+
+    fn health(&self) -> Health {
+        let faults: Vec<String> = self
+            .faults
+            .iter()
+            .map(|(deed, fault)| format!("{deed}: {fault}"))
+            .collect();
+        let interface = &self.config.interface;
+        let data_plane = if faults.is_empty() {
+            Ok(format!("attached to {interface}"))
+        } else {
+            Err(faults.join("; "))
+        };
+        let port = self.config.functions_port;
+        let listener = match self.listener {
+            Listener::Present => Ok(format!("port {port}")),
+            Listener::Absent => Err(format!("nobody listens on port {port} (--functions-port)")),
+        };
+        let platform = self.platform.clone().map(|()| "answers".to_owned());
+        let addresses: Vec<String> = self.listening.iter().map(ToString::to_string).collect();
+        let overlay = if addresses.is_empty() {
+            Err("does not listen yet".to_owned())
+        } else {
+            Ok(addresses.join(", "))
+        };
+        let checks = [
+            ("data plane", data_plane),
+            ("listener", listener),
+            ("platform", platform),
+            ("overlay", overlay),
+        ];
+        Health {
+            checks: checks.map(|(subject, result)| Check { subject, result }).into(),
+            peers: self.overlay.connected(),
+        }
+    }
+
+    fn report(&self) -> Result<Box<Report>, String> {
+        let now = clock::now();
+        let health = self.health();
+        let totals = self.data_plane.totals().map_err(|error| format!("{error:#}"))?;
+        Ok(Box::new(Report {
+            version: env!("CARGO_PKG_VERSION"),
+            node: self.node.clone(),
+            address: *self.config.service.ip(),
+            port: self.config.service.port(),
+            interface: self.config.interface.clone(),
+            strategy: self.config.strategy,
+            uptime_s: now.duration_since(self.started).as_secs_f64(),
+            ready: health.is_ready(),
+            problems: health.problems(),
+            listener: self.listener.clone(),
+            overlay: OverlayReport {
+                listening: self.listening.iter().map(ToString::to_string).collect(),
+                connected: self.overlay.connected(),
+                counts: self.overlay.counts(),
+            },
+            control: self.control.status(now),
+            totals,
+        }))
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at.into()).await,
+        None => pending().await,
+    }
+}

@@ -1,0 +1,175 @@
+//! The command line.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    process::ExitCode,
+};
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand};
+use hyper::StatusCode;
+use serde_json::Value;
+use tokio::runtime::{Builder, Runtime};
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    config::{ApiOptions, Config, Host, InterfaceOptions, KeyOptions, Mistakes, Options},
+    data_plane::{self, Finding},
+    http_client::HttpClient,
+    identity, run, status_table,
+};
+
+/// `EX_USAGE` of sysexits.h.
+const WRONG_USAGE: u8 = 64;
+/// The loop has the main thread; these are for the overlay and the API.
+const WORKER_THREADS: usize = 2;
+
+/// Joins this host's functions with those of its peers.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Attach the data plane and work until SIGTERM
+    Run(Box<Options>),
+    /// Tell whether this host can run the agent
+    Check(InterfaceOptions),
+    /// Tell what the running agent does
+    Status {
+        #[command(flatten)]
+        api: ApiOptions,
+        /// Print the API's answer as it is
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the identity of this node
+    Id {
+        #[command(flatten)]
+        key: KeyOptions,
+        /// Make the key if there is none
+        #[arg(long)]
+        create: bool,
+    },
+}
+
+/// Does what the command line says.
+pub(crate) fn run(args: Args) -> ExitCode {
+    let result = match args.command {
+        Command::Run(options) => run_node(&options),
+        Command::Check(options) => check(&options),
+        Command::Status { api, json } => status(&api, json),
+        Command::Id { key, create } => id(&key, create),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            for line in format!("{error:#}").lines() {
+                eprintln!("dfaas-agent: {line}");
+            }
+            let is_usage = error.downcast_ref().is_some_and(Mistakes::has_wrong_usage);
+            if is_usage {
+                ExitCode::from(WRONG_USAGE)
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+/// Prints help and version, or what was wrong with the command line.
+pub(crate) fn answer_usage(answer: &clap::Error) -> ExitCode {
+    // Nobody is left to be told that the terminal is gone.
+    let _ = answer.print();
+    if answer.use_stderr() {
+        ExitCode::from(WRONG_USAGE)
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+fn run_node(options: &Options) -> Result<()> {
+    let host = Host::read()?;
+    let config = Config::check(options, &host)?;
+    start_log(&config);
+    runtime()?.block_on(run::run(config, &host))
+}
+
+fn start_log(config: &Config) {
+    let default = if config.debug {
+        "info,dfaas_agent=debug"
+    } else {
+        "warn,dfaas_agent=info"
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr)
+        .init();
+}
+
+fn check(options: &InterfaceOptions) -> Result<()> {
+    let (interface, functions_port) = options.check(&Host::read()?)?;
+    let findings = data_plane::check(interface.as_deref(), functions_port);
+    let failures = findings.iter().filter(|finding| finding.result.is_err()).count();
+    print(&findings.iter().map(line).collect::<String>())?;
+    match failures {
+        0 => Ok(()),
+        1 => bail!("one thing is missing"),
+        failures => bail!("{failures} things are missing"),
+    }
+}
+
+fn line(finding: &Finding) -> String {
+    let (verdict, text) = match &finding.result {
+        Ok(text) => ("ok", text),
+        Err(text) => ("FAIL", text),
+    };
+    format!("{verdict:<4}  {:<11}  {text}\n", finding.subject)
+}
+
+fn status(api: &ApiOptions, json: bool) -> Result<()> {
+    let address = api.check()?;
+    let (status, body) = runtime()?
+        .block_on(HttpClient::new().get(&format!("http://{address}/status"), None))
+        .context("is the agent running? see --api")?;
+    let text = String::from_utf8_lossy(&body);
+    if status != StatusCode::OK {
+        bail!("the agent answers {status}: {}", text.trim_end());
+    }
+    if json {
+        return print(&text);
+    }
+    let status: Value = serde_json::from_str(&text).context("reading the agent's answer")?;
+    print(&status_table::render(&status))
+}
+
+fn id(key: &KeyOptions, create: bool) -> Result<()> {
+    let file = key.file();
+    let keypair = if create {
+        identity::load_or_create(&file)?
+    } else {
+        identity::load(&file)?
+    };
+    print(&format!("{}\n", identity::node_id(&keypair)))
+}
+
+fn runtime() -> Result<Runtime> {
+    Builder::new_multi_thread()
+        .worker_threads(WORKER_THREADS)
+        .enable_all()
+        .build()
+        .context("starting the Tokio runtime")
+}
+
+/// Prints, and takes a closed pipe for an answer.
+fn print(text: &str) -> Result<()> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("writing the answer"),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}

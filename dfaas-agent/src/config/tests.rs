@@ -1,0 +1,217 @@
+use clap::{CommandFactory, Parser};
+
+use super::*;
+use crate::data_plane::DataInSyn;
+
+const DEVICES: &str = "Inter-|   Receive\n face |bytes\n    lo: 1 2\n  eth0: 3 4\n  eth1: 5 6\n";
+const ROUTES: &str = "Iface\tDestination\neth0\t00000000\t0100000A\t0003\t0\t0\t100\t00000000\t0\t0\t0\n";
+
+#[derive(Debug, Parser)]
+struct Command {
+    #[command(flatten)]
+    options: Options,
+}
+
+#[test]
+fn nothing_has_to_be_told() {
+    let config = check(&[]).unwrap();
+    assert_eq!(config.listen, ["/ip4/0.0.0.0/tcp/31600".parse().unwrap()]);
+    assert_eq!(config.key_file, PathBuf::from("/var/lib/dfaas/identity.pem"));
+    assert_eq!(config.topic, "/dfaasagent/1.0.0");
+    assert!(config.mdns && !config.debug && config.bootstrap.is_empty());
+    assert_eq!(config.interface, "eth0");
+    assert_eq!(config.service, "10.0.0.7:80".parse().unwrap());
+    assert_eq!(config.functions_port, 8090);
+    assert_eq!(
+        (config.platform.host.as_str(), config.platform.port),
+        ("127.0.0.1", 8080)
+    );
+    assert_eq!(config.platform.credentials, None);
+    assert_eq!(config.api, "127.0.0.1:8070".parse().unwrap());
+    let settings = config.settings(node(), 7);
+    assert_eq!(settings.period, Duration::from_secs(1));
+    assert_eq!(settings.strategy, StrategyKind::WaterFilling);
+    assert_eq!((settings.incarnation, settings.default_capacity_rps), (7, 100.0));
+    let data_plane = config.data_plane(node());
+    assert_eq!(data_plane.data_in_syn, DataInSyn::Peers);
+    assert_eq!(data_plane.nat_ports, (40960, 57343));
+    assert_eq!(data_plane.idle_timeout, Duration::from_secs(300));
+}
+
+#[test]
+fn everything_can_be_told() {
+    let config = check(&[
+        "--debug",
+        "--listen=/ip4/10.0.0.7/tcp/1,/ip6/::1/tcp/2",
+        "--private-key-file=key.pem",
+        "--bootstrap-nodes-list= /ip4/10.0.0.8/tcp/31600 ,",
+        "--mdns-enabled",
+        "false",
+        "--pubsub-topic=t",
+        "--recalc-period=1m30s",
+        "--strategy=recalcstrategy",
+        "--node-ip=192.0.2.1",
+        "--service-port=8000",
+        "--openfaas-host=::1",
+        "--interface=eth1",
+        "--data-in-syn=never",
+        "--nat-ports=50000-50000",
+        "--idle-timeout=1m",
+        "--default-maxrate=2.5",
+        "--api=[::1]:1",
+    ])
+    .unwrap();
+    assert!(config.debug && !config.mdns);
+    assert_eq!((config.listen.len(), config.bootstrap.len()), (2, 1));
+    assert_eq!(config.key_file, PathBuf::from("key.pem"));
+    assert_eq!(config.service, "192.0.2.1:8000".parse().unwrap());
+    assert_eq!(config.platform.host, "[::1]");
+    let settings = config.settings(node(), 7);
+    assert_eq!(
+        (settings.period, settings.strategy),
+        (Duration::from_secs(90), StrategyKind::Recalc)
+    );
+    let data_plane = config.data_plane(node());
+    assert_eq!(
+        (data_plane.data_in_syn, data_plane.nat_ports),
+        (DataInSyn::Never, (50000, 50000))
+    );
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    let arguments = [
+        "--debug=perhaps",
+        "--listen=",
+        "--bootstrap-nodes-list=10.0.0.8:31600",
+        "--bootstrap-nodes-file=/nowhere/nodes",
+        "--mdns-enabled=2",
+        "--pubsub-topic=",
+        "--recalc-period=99ms",
+        "--strategy=luck",
+        "--default-maxrate=-1",
+        "--openfaas-host=http://gateway",
+        "--openfaas-port=0",
+        "--openfaas-user=admin",
+        "--interface=eth9",
+        "--node-ip=::1",
+        "--service-port=65536",
+        "--functions-port=x",
+        "--data-in-syn=sometimes",
+        "--nat-ports=40960-57344",
+        "--idle-timeout=0",
+        "--api=8070",
+    ];
+    let mistakes = check(&arguments).unwrap_err();
+    assert!(mistakes.has_wrong_usage());
+    for argument in arguments {
+        let flag = argument.split('=').next().unwrap();
+        let told = mistakes
+            .lines()
+            .iter()
+            .filter(|line| line.starts_with(flag))
+            .count();
+        assert_eq!(told, 1, "{flag} in:\n{mistakes}");
+    }
+    assert_eq!(mistakes.lines().len(), arguments.len());
+}
+
+#[test]
+fn what_the_host_lacks_is_no_wrong_usage() {
+    let mistakes = check(&["--interface=eth9"]).unwrap_err();
+    assert_eq!(
+        mistakes.lines(),
+        ["--interface: there is no \"eth9\"; there are eth0, eth1, lo"]
+    );
+    assert!(!mistakes.has_wrong_usage());
+    let mistakes = check(&["--interface=eth1"]).unwrap_err();
+    assert!(
+        mistakes.lines()[0].starts_with("--node-ip: eth1 has no IPv4 address"),
+        "{mistakes}"
+    );
+    assert!(!mistakes.has_wrong_usage());
+}
+
+#[test]
+fn periods_have_a_floor() {
+    assert!(check(&["--recalc-period=100ms"]).is_ok());
+    let mistakes = check(&["--recalc-period=99ms"]).unwrap_err();
+    assert_eq!(
+        mistakes.lines(),
+        ["--recalc-period: period of 99ms is not between 100ms and 3600s"]
+    );
+}
+
+#[test]
+fn source_ports_are_as_many_as_a_power_of_two() {
+    for good in ["1024-1024", "40960-57343", "60000-60001"] {
+        assert!(check(&[&format!("--nat-ports={good}")]).is_ok(), "{good}");
+    }
+    for bad in ["", "1", "2-1", "0-1", "1000-1001", "40960-57342", "65535-65536"] {
+        assert!(check(&[&format!("--nat-ports={bad}")]).is_err(), "{bad:?}");
+    }
+}
+
+#[test]
+fn files_hold_peers_and_secrets() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let nodes = file(
+        "nodes",
+        "# peers\n/ip4/10.0.0.8/tcp/31600\n\n/dns4/n9/tcp/31600\n",
+    );
+    let (user, password) = (file("user", "admin\n"), file("password", "a b\r\n"));
+    let config = check(&[
+        "--bootstrap-nodes-list=/ip4/10.0.0.1/tcp/1",
+        &format!("--bootstrap-nodes-file={nodes}"),
+        &format!("--openfaas-user-file={user}"),
+        &format!("--openfaas-pass-file={password}"),
+    ])
+    .unwrap();
+    assert_eq!(config.bootstrap.len(), 3);
+    let credentials = config.platform.credentials.unwrap();
+    assert_eq!(
+        (credentials.user.as_str(), credentials.password.as_str()),
+        ("admin", "a b")
+    );
+    assert!(!format!("{credentials:?}").contains("a b"));
+    let both = check(&["--openfaas-user=x", &format!("--openfaas-user-file={user}")]).unwrap_err();
+    assert!(both.lines()[0].contains("choose one"), "{both}");
+}
+
+#[test]
+fn every_option_has_a_variable() {
+    let command = Command::command();
+    let options = command.get_arguments().filter(|option| !option.is_global_set());
+    for option in options {
+        let variable = option.get_env().unwrap_or_default().to_string_lossy();
+        assert!(
+            variable.starts_with("AGENT_"),
+            "{} has {variable:?}",
+            option.get_id()
+        );
+    }
+}
+
+fn check(arguments: &[&str]) -> Result<Config, Mistakes> {
+    let arguments = ["dfaas-agent"].iter().chain(arguments);
+    let command = Command::try_parse_from(arguments).expect("texts are taken as they are");
+    let address = Ipv4Addr::new(10, 0, 0, 7);
+    let host = Host::new(
+        DEVICES,
+        ROUTES,
+        &[
+            ("lo".to_owned(), Ipv4Addr::LOCALHOST),
+            ("eth0".to_owned(), address),
+        ],
+    );
+    Config::check(&command.options, &host)
+}
+
+fn node() -> NodeId {
+    NodeId::new("n1").unwrap()
+}

@@ -1,0 +1,74 @@
+//! `dfaas-agent run`: from a configuration to a running node.
+
+use anyhow::{Context, Result, bail};
+use dfaas_control::Control;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
+
+use crate::{
+    agent::{Agent, Sources},
+    api, clock,
+    config::{Config, Host},
+    data_plane::{self, DataPlane},
+    identity,
+    overlay::{self, OverlayConfig},
+    platform::Platform,
+};
+
+/// Runs a node until a signal says to stop.
+///
+/// # Errors
+/// What keeps the node from starting, before the data plane is attached wherever it can be known before.
+pub(crate) async fn run(config: Config, host: &Host) -> Result<()> {
+    let interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    let terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    refuse_unfit_host(&config)?;
+    warn_of_strange_address(&config, host);
+    let keypair = identity::load_or_create(&config.key_file)?;
+    let node = identity::node_id(&keypair);
+    let api = api::bind(config.api).await?;
+    let (overlay, overlay_events) = overlay::start(OverlayConfig {
+        listen: config.listen.clone(),
+        keypair,
+        bootstrap: config.bootstrap.clone(),
+        mdns: config.mdns,
+        topic: config.topic.clone(),
+    })
+    .await?;
+    let settings = config.settings(node.clone(), clock::unix_ms());
+    let data_plane = DataPlane::attach(&config.data_plane(node.clone()), clock::now())?;
+    let control = Control::new(settings.clone(), clock::now());
+    info!(%node, strategy = %config.strategy, service = %config.service, api = %config.api, "Running");
+    let sources = Sources {
+        overlay: overlay_events,
+        platform: Platform::new(&config.platform, settings).start(),
+        questions: api::start(api),
+        interrupt,
+        terminate,
+    };
+    Agent::new(config, node, control, data_plane, overlay)
+        .run(sources)
+        .await
+}
+
+/// Refuses what `dfaas-agent check` would refuse.
+fn refuse_unfit_host(config: &Config) -> Result<()> {
+    let findings = data_plane::check(Some(&config.interface), config.functions_port);
+    let failures = findings
+        .into_iter()
+        .filter_map(|finding| Some((finding.subject, finding.result.err()?)));
+    let lines: Vec<String> = failures
+        .map(|(subject, text)| format!("{subject}: {text}"))
+        .collect();
+    if !lines.is_empty() {
+        bail!("{}", lines.join("\n"));
+    }
+    Ok(())
+}
+
+fn warn_of_strange_address(config: &Config, host: &Host) {
+    let address = config.service.ip();
+    if !host.addresses(&config.interface).contains(address) {
+        warn!(%address, interface = config.interface, "The interface has no such address; see --node-ip");
+    }
+}

@@ -1,0 +1,87 @@
+//! The command line as a shell sees it. Nothing here gets so far as to attach anything.
+
+use std::process::{Command, Output};
+
+#[test]
+fn wrong_usage_is_64() {
+    check(&mut agent(&["--nonsense"]), 64, "--nonsense");
+    check(&mut agent(&[]), 64, "Usage");
+    check(
+        &mut agent(&["run", "--api", "nowhere", "--recalc-period", "soon"]),
+        64,
+        "--api: \"nowhere\"",
+    );
+}
+
+#[test]
+fn variables_stand_in_for_flags() {
+    check(
+        agent(&["run"]).env("AGENT_RECALC_PERIOD", "soon"),
+        64,
+        "--recalc-period: \"soon\"",
+    );
+    check(
+        agent(&["run"]).env("AGENT_HAPROXY_PORT", "http"),
+        64,
+        "--service-port: \"http\"",
+    );
+    check(
+        agent(&["status"]).env("AGENT_API_LISTEN", "nowhere"),
+        64,
+        "--api: \"nowhere\"",
+    );
+}
+
+#[test]
+fn flags_win_over_variables() {
+    let mut command = agent(&["run", "--recalc-period", "later"]);
+    let output = check(
+        command.env("AGENT_RECALC_PERIOD", "soon"),
+        64,
+        "--recalc-period: \"later\"",
+    );
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("soon"));
+}
+
+#[test]
+fn an_identity_lasts() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().to_str().unwrap();
+    check(&mut agent(&["id", "--state-dir", folder]), 1, "identity.pem");
+    let created = check(&mut agent(&["id", "--create", "--state-dir", folder]), 0, "");
+    assert!(created.stdout.starts_with(b"12D3KooW"), "{created:?}");
+    let read = check(&mut agent(&["id", "--state-dir", folder]), 0, "");
+    assert_eq!(read.stdout, created.stdout);
+}
+
+#[test]
+fn status_of_nobody_is_told() {
+    // Nobody listens on the port of the discard service.
+    check(
+        &mut agent(&["status", "--api", "127.0.0.1:9"]),
+        1,
+        "is the agent running?",
+    );
+}
+
+fn agent(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dfaas-agent"));
+    command.args(arguments);
+    for (variable, _) in std::env::vars_os() {
+        if variable.to_string_lossy().starts_with("AGENT_") {
+            command.env_remove(variable);
+        }
+    }
+    command
+}
+
+#[track_caller]
+fn check(command: &mut Command, want: i32, text: &str) -> Output {
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(want), "{output:?}");
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains(text),
+        "{output:?}"
+    );
+    output
+}
