@@ -50,7 +50,7 @@ pub(crate) enum OverlayEvent {
     PeerUp {
         /// The node.
         id: NodeId,
-        /// The smoothed round-trip time, once one was measured.
+        /// The round-trip time, once one was measured.
         rtt: Option<Duration>,
     },
     /// The last connection to a node is closed, or it stopped answering.

@@ -144,7 +144,7 @@ impl Dialer {
         (first && index < bootstrap).then_some(&target.addresses)
     }
 
-    /// Forgets the target of a dial that reached ourselves.
+    /// Forgets the target of a dial that would reach or reached ourselves.
     pub(super) fn forget(&mut self, connection: ConnectionId) {
         self.bootstrap
             .retain(|target| target.dialling != Some(connection));
@@ -199,11 +199,10 @@ impl Target {
 
 /// The peer that the `/p2p/ID` at the end of an address names.
 fn named_peer(address: &Multiaddr) -> Option<PeerId> {
-    address.iter().last().and_then(|protocol| match protocol {
-        Protocol::P2p(peer) => Some(peer),
-        #[expect(clippy::wildcard_enum_match_arm, reason = "libp2p knows some forty protocols")]
-        _ => None,
-    })
+    let Protocol::P2p(peer) = address.iter().last()? else {
+        return None;
+    };
+    Some(peer)
 }
 
 #[cfg(test)]

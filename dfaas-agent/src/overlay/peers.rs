@@ -1,6 +1,6 @@
 //! Which peers are connected, whether they still answer, and what the mind was told about them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use libp2p::PeerId;
@@ -12,6 +12,10 @@ use crate::identity;
 /// A connection without an answer for so long is given up. With a ping every 0.5 s that waits 1 s for its answer, one
 /// lost ping is answered anew after 2 s; the limit is reached only if that one is lost too.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
+/// Answers that make a round-trip time: three seconds' worth.
+const RTT_WINDOW: usize = 6;
+/// Round-trip times that differ by less are the same to whoever places load by them.
+const RTT_STEP_MIN: Duration = Duration::from_micros(200);
 
 /// The connected peers, and those whose loss is yet to be told.
 #[derive(Default)]
@@ -23,7 +27,7 @@ pub(super) struct Peers {
 struct Peer {
     /// When each connection last answered; `None` for one that cannot answer.
     connections: BTreeMap<ConnectionId, Option<Instant>>,
-    rtt: Option<Duration>,
+    rtts: VecDeque<Duration>,
     told: Told,
 }
 
@@ -65,7 +69,7 @@ impl Peers {
         let known = peer.connections.remove(&connection).is_some();
         let last = known && peer.connections.is_empty();
         if last {
-            peer.rtt = None;
+            peer.rtts.clear();
         }
         last
     }
@@ -77,7 +81,8 @@ impl Peers {
         };
         if let Some(heard) = peer.connections.get_mut(&connection) {
             *heard = Some(now);
-            peer.rtt = Some(peer.rtt.map_or(rtt, |old| smoothed(old, rtt)));
+            peer.rtts.truncate(RTT_WINDOW - 1);
+            peer.rtts.push_front(rtt);
         }
     }
 
@@ -136,25 +141,25 @@ impl Peers {
 }
 
 impl Peer {
+    /// The shortest of the last round trips: what the longer ones add is waiting for a busy processor.
+    fn rtt(&self) -> Option<Duration> {
+        self.rtts.iter().min().copied()
+    }
+
     fn change(&self) -> Option<Told> {
         match (self.connections.is_empty(), self.told) {
             (true, Told::Down) => None,
             (true, Told::Up(_)) => Some(Told::Down),
-            (false, Told::Down) => Some(Told::Up(self.rtt)),
-            (false, Told::Up(told)) => differs(told, self.rtt).then_some(Told::Up(self.rtt)),
+            (false, Told::Down) => Some(Told::Up(self.rtt())),
+            (false, Told::Up(told)) => differs(told, self.rtt()).then_some(Told::Up(self.rtt())),
         }
     }
-}
-
-/// Single answers wait for the scheduler now and then; a quarter of each new one follows a real change within seconds.
-fn smoothed(old: Duration, new: Duration) -> Duration {
-    (old * 3 + new) / 4
 }
 
 /// Whether a round-trip time is news: the first one, or one that is more than a fifth off.
 fn differs(told: Option<Duration>, rtt: Option<Duration>) -> bool {
     match (told, rtt) {
-        (Some(told), Some(rtt)) => told.abs_diff(rtt) * 5 > told,
+        (Some(told), Some(rtt)) => told.abs_diff(rtt) * 5 > told && told.abs_diff(rtt) >= RTT_STEP_MIN,
         (None, Some(_)) => true,
         (Some(_) | None, None) => false,
     }

@@ -251,8 +251,9 @@ impl Task {
     }
 
     fn handle_dial_error(&mut self, now: Instant, connection: ConnectionId, error: &DialError) {
-        if let DialError::LocalPeerId { address } = error {
-            debug!(%address, "An address is our own");
+        // libp2p leaves out the addresses we listen on ourselves, and says so if none is left.
+        if matches!(error, DialError::LocalPeerId { .. } | DialError::NoAddresses) {
+            debug!(%error, "Forgot an address that is our own");
             self.dialer.forget(connection);
             return;
         }
@@ -275,12 +276,15 @@ impl Task {
     }
 }
 
-/// Whether an address means another host to everybody who reads it.
+/// Whether an address means another host to everybody who reads it, so that it is of no use to those who learn it.
 fn is_loopback(address: &Multiaddr) -> bool {
-    address.iter().any(|protocol| match protocol {
-        Protocol::Ip4(ip) => ip.is_loopback(),
-        Protocol::Ip6(ip) => ip.is_loopback(),
-        #[expect(clippy::wildcard_enum_match_arm, reason = "libp2p knows some forty protocols")]
-        _ => false,
+    address.iter().any(|protocol| {
+        if let Protocol::Ip4(ip) = protocol {
+            ip.is_loopback()
+        } else if let Protocol::Ip6(ip) = protocol {
+            ip.is_loopback()
+        } else {
+            false
+        }
     })
 }

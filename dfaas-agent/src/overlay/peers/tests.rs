@@ -12,13 +12,32 @@ fn the_first_round_trip_and_changes_over_a_fifth_are_told() {
     assert_eq!(told(&mut peers), [""; 0]);
     peers.answered(start, &id, connection, 10 * MS);
     assert_eq!(told(&mut peers), ["up Some(10ms)"]);
-    peers.answered(start, &id, connection, 18 * MS); // smoothed: 12 ms
+    peers.answered(start, &id, connection, 8 * MS);
     assert_eq!(told(&mut peers), [""; 0]);
-    peers.answered(start, &id, connection, 14 * MS); // smoothed: 12.5 ms
-    assert_eq!(told(&mut peers), ["up Some(12.5ms)"]);
+    peers.answered(start, &id, connection, 7 * MS);
+    assert_eq!(told(&mut peers), ["up Some(7ms)"]);
+    for _ in 1..RTT_WINDOW {
+        peers.answered(start, &id, connection, 50 * MS);
+        assert_eq!(
+            told(&mut peers),
+            [""; 0],
+            "a single quick answer counts for a while"
+        );
+    }
+    peers.answered(start, &id, connection, 50 * MS);
+    assert_eq!(told(&mut peers), ["up Some(50ms)"]);
     assert!(peers.closed(&id, connection));
     assert_eq!(told(&mut peers), ["down"]);
     assert_eq!(told(&mut peers), [""; 0]);
+}
+
+#[test]
+fn tiny_differences_are_not_news() {
+    let us = Duration::from_micros;
+    assert!(!differs(Some(us(300)), Some(us(499))));
+    assert!(differs(Some(us(300)), Some(us(500))));
+    assert!(!differs(Some(10 * MS), Some(12 * MS)));
+    assert!(differs(Some(10 * MS), Some(us(12_001))));
 }
 
 #[test]
