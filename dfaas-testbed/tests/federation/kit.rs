@@ -93,8 +93,8 @@ pub(crate) fn try_curl(from: &Namespace, arguments: &[&str]) -> Output {
     from.output("curl", &[&ours, arguments].concat()).unwrap()
 }
 
-/// Runs a program of ours to its end in a namespace and returns whether it went well and what it wrote.
-pub(crate) fn run_ours(namespace: &Namespace, program: &str, arguments: &[&str]) -> (bool, String) {
+/// Runs a program of ours to its end in a namespace and returns its exit code and what it wrote.
+pub(crate) fn run_ours(namespace: &Namespace, program: &str, arguments: &[&str]) -> (Option<i32>, String) {
     let program = dfaas_testbed::binary(program).unwrap();
     let output = namespace
         .output(
@@ -103,10 +103,7 @@ pub(crate) fn run_ours(namespace: &Namespace, program: &str, arguments: &[&str])
         )
         .unwrap();
     let text = [output.stdout, output.stderr].concat();
-    (
-        output.status.success(),
-        String::from_utf8_lossy(&text).into_owned(),
-    )
+    (output.status.code(), String::from_utf8_lossy(&text).into_owned())
 }
 
 /// Starts a program of ours that stays.
