@@ -159,7 +159,10 @@ impl Node {
                     _ = repeat.tick() => speaker.publish(body.to_vec()),
                     event = self.events.recv() => match event.expect("the overlay runs") {
                         OverlayEvent::Message { from, body: heard } if from == *speaker_id && heard == body => break,
-                        _ => {}
+                        OverlayEvent::Listening(_)
+                        | OverlayEvent::PeerUp { .. }
+                        | OverlayEvent::PeerDown { .. }
+                        | OverlayEvent::Message { .. } => {}
                     }
                 }
             }
