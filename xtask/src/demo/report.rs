@@ -79,7 +79,8 @@ impl Report {
             (name.clone(), counts)
         };
         json!({
-            "nodes": self.nodes.iter().map(each).collect::<serde_json::Map<_, _>>(),
+            "nodes": self.nodes.len(),
+            "per_node": self.nodes.iter().map(each).collect::<serde_json::Map<_, _>>(),
             "formed_ms": u64::try_from(formed_in.as_millis()).unwrap_or(u64::MAX),
             "sent": tally.sent,
             "ok": tally.ok(),
