@@ -85,7 +85,7 @@ impl Agent {
     /// Runs until a signal says to stop.
     ///
     /// # Errors
-    /// The overlay has ended.
+    /// A task that tells the loop something has ended.
     pub(crate) async fn run(mut self, mut sources: Sources) -> Result<()> {
         let mut listener_ticks = interval(LISTENER_INTERVAL);
         listener_ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -94,8 +94,8 @@ impl Agent {
             tokio::select! {
                 () = until(self.control.poll_timeout()) => self.handle_timeout(clock::now()),
                 event = sources.overlay.recv() => self.handle_overlay(event.context("the overlay has ended")?),
-                Some(event) = sources.platform.recv() => self.handle_platform(event),
-                Some(question) = sources.questions.recv() => self.answer(question),
+                event = sources.platform.recv() => self.handle_platform(event.context("nobody asks the platform any more")?),
+                question = sources.questions.recv() => self.answer(question.context("the API has ended")?),
                 _ = listener_ticks.tick() => self.follow_listener(clock::now()),
                 _ = sweep_ticks.tick() => self.sweep(),
                 _ = sources.interrupt.recv() => return self.stop("SIGINT"),

@@ -72,7 +72,8 @@ pub(crate) struct Platform {
     period: Duration,
     settings: Settings,
     complaints: BTreeMap<String, Complaint>,
-    was_reachable: Option<bool>,
+    /// How the last answer was, so that only news is logged.
+    last: Option<Result<(), String>>,
 }
 
 impl fmt::Debug for Credentials {
@@ -102,7 +103,7 @@ impl Platform {
             period: config.period.max(PERIOD_MIN),
             settings,
             complaints: BTreeMap::new(),
-            was_reachable: None,
+            last: None,
         }
     }
 
@@ -124,19 +125,19 @@ impl Platform {
 
     /// Asks once, and logs what is new about the answer.
     async fn poll(&mut self) -> PlatformEvent {
-        let answer = self.ask().await;
-        let is_news = self.was_reachable.replace(answer.is_ok()) != Some(answer.is_ok());
-        match answer {
+        match self.ask().await {
             Ok(entries) => {
-                if is_news {
+                if self.last.replace(Ok(())) != Some(Ok(())) {
                     info!(url = self.url, "The platform answers");
                 }
                 PlatformEvent::Listed(self.specs(&entries))
             }
             Err(error) => {
-                if is_news {
+                let outcome = Err(error.to_string());
+                if self.last.as_ref() != Some(&outcome) {
                     warn!(%error, "Cannot ask the platform; keeping what it said last, and asking again");
                 }
+                self.last = Some(outcome);
                 PlatformEvent::Unreachable(error)
             }
         }

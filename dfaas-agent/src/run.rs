@@ -34,7 +34,8 @@ pub(crate) async fn run(config: Config, host: &Host) -> Result<()> {
         mdns: config.mdns,
         topic: config.topic.clone(),
     })
-    .await?;
+    .await
+    .context("meeting peers (--listen)")?;
     let settings = config.settings(node.clone(), clock::unix_ms());
     let data_plane = DataPlane::attach(&config.data_plane(node.clone()), clock::now())?;
     let control = Control::new(settings.clone(), clock::now());

@@ -77,7 +77,7 @@ fn agent(arguments: &[&str]) -> Command {
 
 #[track_caller]
 fn check(command: &mut Command, want: i32, text: &str) -> Output {
-    let output = command.output().unwrap();
+    let output = command.output().expect("cargo has built it");
     assert_eq!(output.status.code(), Some(want), "{output:?}");
     assert!(
         String::from_utf8_lossy(&output.stderr).contains(text),

@@ -88,14 +88,14 @@ async fn an_unreachable_platform_is_told_and_may_come_later() {
     let mut platform = platform(address.port(), None);
     let error = list(&mut platform).await.unwrap_err();
     assert!(error.contains("refused"), "{error}");
-    assert_eq!(platform.was_reachable, Some(false));
+    assert_eq!(platform.last, Some(Err(error)));
     tokio::spawn(accept(
         TcpListener::bind(address).await.unwrap(),
         StatusCode::OK,
         "[]",
     ));
     assert!(list(&mut platform).await.is_ok());
-    assert_eq!(platform.was_reachable, Some(true));
+    assert_eq!(platform.last, Some(Ok(())));
 }
 
 #[tokio::test]
