@@ -10,6 +10,7 @@ use crate::kit::{curl, three, try_curl, turn};
 const RATE_RPS: u32 = 25;
 /// How long peers may take to see that a node is gone.
 const NOTICED: Duration = Duration::from_secs(3);
+const STEP: Duration = Duration::from_millis(50);
 const AFTERWARDS: Duration = Duration::from_secs(3);
 
 #[test]
@@ -41,11 +42,19 @@ fn check_death(kill: impl FnOnce(&mut Federation)) {
     wait_until("node 2 is used", NOTICED, || sent_there(&federation) > 0).unwrap();
     kill(&mut federation);
     let killed = start.elapsed();
-    thread::sleep(NOTICED);
-    let noticed = sent_there(&federation);
-    thread::sleep(AFTERWARDS);
+    let (mut count, mut last_sent) = (0, Duration::ZERO);
+    while start.elapsed() < killed + NOTICED + AFTERWARDS {
+        // It falls where a request is taken back and decided again.
+        let new = sent_there(&federation);
+        if new > count {
+            last_sent = start.elapsed() - killed;
+        }
+        count = new;
+        thread::sleep(STEP);
+    }
     let samples = load.stop().unwrap();
-    assert_eq!(sent_there(&federation), noticed, "{}", federation.logs());
+    println!("the last request was sent there {last_sent:?} after its death");
+    assert!(last_sent < NOTICED, "{last_sent:?} {}", federation.logs());
     check_all_well(&federation, &samples, killed + NOTICED);
 }
 
