@@ -52,7 +52,7 @@ fn run_block(block: &str) -> Result<()> {
     // Root needs no sudo, and may not have it.
     let script = format!("sudo() {{ \"$@\"; }}\n{block}");
     let mut command = Command::new("timeout");
-    command.args([TIMEOUT, "bash", "-euo", "pipefail", "-c", &script]);
+    command.args([TIMEOUT, "bash", "-eu", "-c", &script]);
     let output = command
         .current_dir(shell::workspace())
         .output()
