@@ -28,11 +28,11 @@ use dfaas_control::{Counters, FunctionName, NodeId, Policy};
 use serde::Serialize;
 use tracing::{debug, info, warn};
 
-use self::{counting::CounterMaps, flows::FlowMaps, indices::Indices, policy::PolicyMaps};
 pub(crate) use self::{
     check::{Finding, check},
     flows::SWEEP_INTERVAL,
 };
+use self::{counting::CounterMaps, flows::FlowMaps, indices::Indices, policy::PolicyMaps};
 
 /// Where the kernel may put the request into the SYN (TCP Fast Open without a cookie, RFC 7413).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
@@ -121,7 +121,10 @@ impl Names {
     }
 
     fn pair(&self, function: &FunctionName, peer: &NodeId) -> Option<Pair> {
-        Some(Pair { function: self.functions.get(function)?, peer: self.peers.get(peer)? })
+        Some(Pair {
+            function: self.functions.get(function)?,
+            peer: self.peers.get(peer)?,
+        })
     }
 }
 
@@ -188,12 +191,19 @@ impl DataPlane {
     pub(crate) fn follow_listener(&mut self) -> Result<Listener> {
         let found = listener::find(self.functions_port)?;
         if found == self.lent {
-            return Ok(if found.is_some() { Listener::Present } else { Listener::Absent });
+            return Ok(if found.is_some() {
+                Listener::Present
+            } else {
+                Listener::Absent
+            });
         }
         // The kernel takes a closed socket out of the map by itself.
         self.lent = None;
         let Some(inode) = found else {
-            warn!(port = self.functions_port, "Nobody listens on the functions port any more");
+            warn!(
+                port = self.functions_port,
+                "Nobody listens on the functions port any more"
+            );
             return Ok(Listener::Absent);
         };
         let Some(socket) = listener::borrow(inode)? else {
@@ -207,12 +217,16 @@ impl DataPlane {
         }
         self.listeners.set(0, &socket, 0).context("writing LISTENERS")?;
         self.lent = Some(inode);
-        info!(port = self.functions_port, inode, "Lent the platform's listener to the kernel");
+        info!(
+            port = self.functions_port,
+            inode, "Lent the platform's listener to the kernel"
+        );
         Ok(Listener::Present)
     }
 }
 
 /// Takes a map out of the object.
 fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map> {
-    ebpf.take_map(name).with_context(|| format!("the object has no map {name}"))
+    ebpf.take_map(name)
+        .with_context(|| format!("the object has no map {name}"))
 }

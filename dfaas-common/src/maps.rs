@@ -297,11 +297,11 @@ pub struct Reply {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Counters {
-    /// Requests of users that were served here.
+    /// Requests of users that a server here has taken.
     pub local: u64,
-    /// Requests of users that were sent to this peer.
+    /// Requests of users that this peer has taken.
     pub forwarded: u64,
-    /// Requests of this peer that were served here.
+    /// Requests of this peer that a server here has taken.
     pub admitted: u64,
     /// Requests refused because the function is not known or not here (404).
     pub not_found: u64,

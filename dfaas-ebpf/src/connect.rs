@@ -239,7 +239,6 @@ fn take_back(key: &FlowKey, flow: &Flow) -> Result<(), Fault> {
     if !maps::insert_opening(key, &opening) {
         return Err(Fault::MapFull);
     }
-    count::undo(flow);
     count::event(|events| &mut events.decided_again);
     end(key, flow);
     Ok(())
@@ -457,6 +456,9 @@ fn meet(
         options.window_scale
     };
     flow.spliced = 1;
+    if !is_again {
+        count::served(flow);
+    }
     let sent = flow.first_bytes.wrapping_add(flow.stamp_bytes);
     let held_bytes = maps::held(key).map_or(0, |held| held.length);
     if taken < sent || held_bytes > sent {

@@ -1,7 +1,7 @@
 //! Counting what happens. A counter that cannot be found is not counted: the packet matters more.
 
 use dfaas_common::{
-    decide::{Answer, Decision, Origin},
+    decide::{Answer, Origin},
     histogram,
     maps::{Counters, Events, Flow, NO_FUNCTION, Pair},
 };
@@ -23,38 +23,27 @@ fn request(function: u32, peer: u32, count: impl FnOnce(&mut Counters) -> &mut u
     }
 }
 
-/// Counts a decision about a request for a function, [`NO_FUNCTION`] if there is none of the name.
+/// Counts a request whose server has answered. A request that is taken back from a server is not counted there, so
+/// each is counted once.
 #[inline(always)]
-pub(crate) fn decision(function: u32, origin: Origin, decision: &Decision) {
+pub(crate) fn served(flow: &Flow) {
+    if flow.target != 0 {
+        request(flow.function, flow.target, |counters| &mut counters.forwarded);
+    } else if flow.origin != 0 {
+        request(flow.function, flow.origin, |counters| &mut counters.admitted);
+    } else {
+        request(flow.function, 0, |counters| &mut counters.local);
+    }
+}
+
+/// Counts a refused request for a function, [`NO_FUNCTION`] if there is none of the name.
+#[inline(always)]
+pub(crate) fn refused(function: u32, origin: Origin, answer: Answer) {
     let sender = match origin {
         Origin::Peer(peer) => peer,
         Origin::User | Origin::Stranger => 0,
     };
-    match decision {
-        Decision::Local if sender == 0 => request(function, 0, |counters| &mut counters.local),
-        Decision::Local => request(function, sender, |counters| &mut counters.admitted),
-        Decision::Forward(index) => request(function, *index, |counters| &mut counters.forwarded),
-        Decision::Refuse(answer) => refusal(function, sender, *answer),
-    }
-}
-
-/// Takes a decision back whose server did not serve. Sums over the CPUs stay right, whichever CPU counted it.
-#[inline(always)]
-pub(crate) fn undo(flow: &Flow) {
-    let Some(counters) = maps::counters(&Pair {
-        function: flow.function,
-        peer: flow.target.max(flow.origin),
-    }) else {
-        return;
-    };
-    let count = if flow.target != 0 {
-        &mut counters.forwarded
-    } else if flow.origin != 0 {
-        &mut counters.admitted
-    } else {
-        &mut counters.local
-    };
-    *count = count.wrapping_sub(1);
+    refusal(function, sender, answer);
 }
 
 #[inline(always)]

@@ -1,6 +1,9 @@
 //! The window into packets: every access to one goes through here.
 
-use core::ptr::{self, from_mut, from_ref};
+use core::{
+    arch::asm,
+    ptr::{self, from_mut, from_ref},
+};
 
 use aya_ebpf::{
     bindings::{
@@ -82,7 +85,7 @@ impl Packet {
         buffer: &mut [u8; 64],
         length: u32,
     ) -> Result<(), HelperFailed> {
-        let length = (length.wrapping_sub(1) & 63) + 1;
+        let length = masked::<63>(length.wrapping_sub(1).into()) as u32 + 1;
         // SAFETY: the buffer has room for the masked length.
         done(unsafe { bpf_skb_load_bytes(self.skb.cast(), offset, buffer.as_mut_ptr().cast(), length) })
     }
@@ -101,7 +104,7 @@ impl Packet {
     /// Writes a stamp.
     #[inline(always)]
     pub(crate) fn write_stamp(&self, offset: u32, stamp: &Stamp) -> Result<(), HelperFailed> {
-        let length = (stamp.length.wrapping_sub(1) & (STAMP_BYTES as u32 - 1)) + 1;
+        let length = masked::<{ STAMP_BYTES as i32 - 1 }>(stamp.length.wrapping_sub(1).into()) as u32 + 1;
         // SAFETY: the stamp holds the masked length.
         let result = unsafe {
             let from = stamp.bytes.as_ptr();
@@ -119,8 +122,8 @@ impl Packet {
     /// Writes one of our answers.
     #[inline(always)]
     pub(crate) fn write_reply(&self, offset: u32, reply: &Reply) -> Result<(), HelperFailed> {
-        let less_one = reply.length.wrapping_sub(1) & 255;
-        if less_one >= REPLY_BYTES as u32 {
+        let less_one = masked::<255>(reply.length.wrapping_sub(1).into());
+        if less_one >= REPLY_BYTES as u64 {
             return Err(HelperFailed);
         }
         // SAFETY: the reply holds the bounded length.
@@ -130,7 +133,7 @@ impl Packet {
                 self.skb.cast(),
                 offset,
                 from.cast(),
-                less_one + 1,
+                less_one as u32 + 1,
                 BPF_F_RECOMPUTE_CSUM.into(),
             )
         };
@@ -253,15 +256,27 @@ fn done(result: i64) -> Result<(), HelperFailed> {
     if result == 0 { Ok(()) } else { Err(HelperFailed) }
 }
 
-/// A length from 1 to [`HELD_BYTES`] whose bounds the verifier of 5.10 can see right before its use.
+/// A length from 1 to [`HELD_BYTES`].
 #[inline(always)]
 fn bounded(length: u32) -> Result<u32, HelperFailed> {
-    let less_one = length.wrapping_sub(1) & 2047;
-    if less_one >= HELD_BYTES as u32 {
+    let less_one = masked::<2047>(length.wrapping_sub(1).into());
+    if less_one >= HELD_BYTES as u64 {
         Err(HelperFailed)
     } else {
-        Ok(less_one + 1)
+        Ok(less_one as u32 + 1)
     }
+}
+
+/// Masks a number where the compiler cannot see it.
+///
+/// The verifiers of 5.10 and 6.1 want to see the bounds of a length right before its use ("min value is negative,
+/// either use unsigned or 'var &= const'"); a mask that the compiler finds needless, it takes out.
+#[inline(always)]
+fn masked<const MASK: i32>(number: u64) -> u64 {
+    let mut masked = number;
+    // SAFETY: changes nothing but the register.
+    unsafe { asm!("{0} &= {1}", inout(reg) masked, const MASK, options(pure, nomem, nostack)) };
+    masked
 }
 
 /// The Internet checksum's sum over the first `length` bytes of a buffer of [`SUMMED_BYTES`].
@@ -285,10 +300,11 @@ pub(crate) fn sum(buffer: &mut [u8; SUMMED_BYTES], length: u32) -> u64 {
         if words > start {
             let rest = words - start;
             let size = if rest > CHUNK_BYTES { CHUNK_BYTES } else { rest };
+            let size = masked::<511>(size as u64 - 1) as u32 + 1;
             // SAFETY: chunks lie within the buffer, which is aligned to words.
             sum = unsafe {
                 let from = buffer.as_mut_ptr().add(start).cast::<u32>();
-                bpf_csum_diff(ptr::null_mut(), 0, from, size as u32, sum) as u32
+                bpf_csum_diff(ptr::null_mut(), 0, from, size, sum) as u32
             };
         }
         start += CHUNK_BYTES;

@@ -3,6 +3,7 @@
 //! They only translate between packets and `dfaas-common`, where the decisions are.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 #![expect(unreachable_pub, reason = "entry functions are exported by their macros")]
 
 mod compose;

@@ -202,7 +202,6 @@ fn complete(
     } else {
         NO_FUNCTION
     };
-    count::decision(function_id, origin, &decision);
     scratch.flow = new_flow(config, headers, opening, function_id, origin, now_ns);
     match decision {
         Decision::Local => connect::local(packet, config, headers, key, opening, scratch),
@@ -218,7 +217,10 @@ fn complete(
                 scratch,
             )
         }
-        Decision::Refuse(answer) => answer_and_end(packet, headers, key, opening, answer),
+        Decision::Refuse(answer) => {
+            count::refused(function_id, origin, answer);
+            answer_and_end(packet, headers, key, opening, answer)
+        }
     }
 }
 
@@ -380,7 +382,7 @@ pub(crate) fn accept_syn(
         count::event(|events| &mut events.flows_full);
         return Ok(false);
     }
-    count::decision(function.id, origin, &Decision::Local);
+    count::served(&scratch.flow);
     count::event(|events| &mut events.syn_accepted);
     Ok(true)
 }

@@ -25,12 +25,30 @@ pub(crate) struct Finding {
 /// Examines whether this host can run the data plane.
 pub(crate) fn check(interface: Option<&str>, functions_port: u16) -> Vec<Finding> {
     vec![
-        Finding { subject: "kernel", result: kernel() },
-        Finding { subject: "privilege", result: privilege() },
-        Finding { subject: "interface", result: link(interface) },
-        Finding { subject: "programs", result: programs() },
-        Finding { subject: "data in SYN", result: data_in_syn() },
-        Finding { subject: "platform", result: platform(functions_port) },
+        Finding {
+            subject: "kernel",
+            result: kernel(),
+        },
+        Finding {
+            subject: "privilege",
+            result: privilege(),
+        },
+        Finding {
+            subject: "interface",
+            result: link(interface),
+        },
+        Finding {
+            subject: "programs",
+            result: programs(),
+        },
+        Finding {
+            subject: "data in SYN",
+            result: data_in_syn(),
+        },
+        Finding {
+            subject: "platform",
+            result: platform(functions_port),
+        },
     ]
 }
 
@@ -41,7 +59,9 @@ fn kernel() -> Result<String, String> {
     let (major, minor) = KERNEL_MIN;
     match version(release) {
         Some(running) if running >= KERNEL_MIN => Ok(format!("{release} is at least {major}.{minor}")),
-        Some(_) => Err(format!("{release} is older than {major}.{minor}: boot a newer kernel")),
+        Some(_) => Err(format!(
+            "{release} is older than {major}.{minor}: boot a newer kernel"
+        )),
         None => Err(format!("{PATH} says {release:?}, which is no version")),
     }
 }
@@ -53,7 +73,8 @@ fn version(release: &str) -> Option<(u32, u32)> {
 }
 
 fn privilege() -> Result<String, String> {
-    let status = fs::read_to_string("/proc/self/status").map_err(|error| format!("/proc/self/status: {error}"))?;
+    let status =
+        fs::read_to_string("/proc/self/status").map_err(|error| format!("/proc/self/status: {error}"))?;
     let effective = effective_capabilities(&status).ok_or("/proc/self/status has no line CapEff")?;
     let has = |capability: u32| effective >> capability & 1 == 1 || effective >> CAP_SYS_ADMIN & 1 == 1;
     let missing: Vec<String> = CAPABILITIES
@@ -64,7 +85,10 @@ fn privilege() -> Result<String, String> {
     if missing.is_empty() {
         return Ok(CAPABILITIES.map(|(name, _, _)| name).join(", "));
     }
-    Err(format!("missing {}: run as root, or give a container these with --cap-add", missing.join(", ")))
+    Err(format!(
+        "missing {}: run as root, or give a container these with --cap-add",
+        missing.join(", ")
+    ))
 }
 
 fn effective_capabilities(status: &str) -> Option<u64> {
@@ -81,7 +105,10 @@ fn link(interface: Option<&str>) -> Result<String, String> {
     let kind = fs::read_to_string(folder.join("type"))
         .map_err(|error| format!("{name}: {error}; `ip link` lists what there is"))?;
     if kind.trim() != ETHERNET {
-        return Err(format!("{name} is not Ethernet (type {}): choose another with --interface", kind.trim()));
+        return Err(format!(
+            "{name} is not Ethernet (type {}): choose another with --interface",
+            kind.trim()
+        ));
     }
     Ok(format!("{name} is Ethernet"))
 }
@@ -90,7 +117,9 @@ fn link(interface: Option<&str>) -> Result<String, String> {
 fn programs() -> Result<String, String> {
     program::try_load()
         .map(|()| "the verifier accepts them".to_owned())
-        .map_err(|error| format!("{error:#}: if this is a container, its seccomp profile has to allow bpf(2)"))
+        .map_err(|error| {
+            format!("{error:#}: if this is a container, its seccomp profile has to allow bpf(2)")
+        })
 }
 
 fn data_in_syn() -> Result<String, String> {
@@ -107,7 +136,9 @@ fn data_in_syn() -> Result<String, String> {
 fn platform(functions_port: u16) -> Result<String, String> {
     match listener::find(functions_port) {
         Ok(Some(_)) => Ok(format!("listens on port {functions_port}")),
-        Ok(None) => Ok(format!("nobody listens on port {functions_port} yet; the agent waits for it")),
+        Ok(None) => Ok(format!(
+            "nobody listens on port {functions_port} yet; the agent waits for it"
+        )),
         Err(error) => Err(format!("{error:#}")),
     }
 }
@@ -126,7 +157,10 @@ mod tests {
 
     #[test]
     fn capabilities_are_read() {
-        assert_eq!(effective_capabilities("Name:\tx\nCapEff:\t000001ffffffffff\n"), Some(0x1ff_ffff_ffff));
+        assert_eq!(
+            effective_capabilities("Name:\tx\nCapEff:\t000001ffffffffff\n"),
+            Some(0x1ff_ffff_ffff)
+        );
         assert_eq!(effective_capabilities("Name:\tx\n"), None);
     }
 

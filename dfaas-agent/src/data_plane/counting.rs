@@ -52,11 +52,15 @@ impl CounterMaps {
         let mut reading = Reading::default();
         for entry in self.stats.iter() {
             let (pair, rows) = entry.context("reading STATS")?;
-            reading.stats.insert(pair, rows.iter().fold(Row::default(), |sum, row| add(sum, *row)));
+            reading
+                .stats
+                .insert(pair, rows.iter().fold(Row::default(), |sum, row| add(sum, *row)));
         }
         for entry in self.latency.iter() {
             let (pair, rows) = entry.context("reading LATENCY")?;
-            reading.latency.insert(pair, rows.iter().fold(no_latency(), |sum, row| add_latency(sum, row)));
+            reading
+                .latency
+                .insert(pair, rows.iter().fold(no_latency(), add_latency));
         }
         Ok(reading)
     }
@@ -64,16 +68,27 @@ impl CounterMaps {
     /// What was counted since the last call.
     pub(super) fn since_last(&mut self, now: Instant, names: &Names) -> Result<Counters> {
         let reading = self.read()?;
-        let mut counters = Counters { elapsed: now.saturating_duration_since(self.last_read), functions: BTreeMap::new() };
+        let mut counters = Counters {
+            elapsed: now.saturating_duration_since(self.last_read),
+            functions: BTreeMap::new(),
+        };
         for (pair, row) in &reading.stats {
             let before = self.last.stats.get(pair).copied().unwrap_or_default();
             let (Some(name), row) = (names.functions.key(pair.function), subtract(*row, before)) else {
                 continue;
             };
-            note(counters.functions.entry(name.clone()).or_default(), pair.peer, row, names);
+            note(
+                counters.functions.entry(name.clone()).or_default(),
+                pair.peer,
+                row,
+                names,
+            );
         }
         for (name, function) in &mut counters.functions {
-            let pair = names.functions.get(name).map(|function| Pair { function, peer: SELF });
+            let pair = names
+                .functions
+                .get(name)
+                .map(|function| Pair { function, peer: SELF });
             function.service_time_p95 = pair.and_then(|pair| self.p95(&pair, &reading));
         }
         self.last = reading;
@@ -94,18 +109,33 @@ impl CounterMaps {
     /// What was counted since the programs were attached.
     pub(super) fn totals(&self, names: &Names, flows: u64) -> Result<Totals> {
         let reading = self.read()?;
-        let mut totals = Totals { flows, ..Totals::default() };
+        let mut totals = Totals {
+            flows,
+            ..Totals::default()
+        };
         for (pair, row) in &reading.stats {
             if let Some(name) = names.functions.key(pair.function) {
-                note_total(totals.functions.entry(name.clone()).or_default(), pair.peer, row, names);
+                note_total(
+                    totals.functions.entry(name.clone()).or_default(),
+                    pair.peer,
+                    row,
+                    names,
+                );
             }
         }
         for (pair, latency) in &reading.latency {
-            let Some(function) = names.functions.key(pair.function).and_then(|name| totals.functions.get_mut(name)) else {
+            let Some(function) = names
+                .functions
+                .key(pair.function)
+                .and_then(|name| totals.functions.get_mut(name))
+            else {
                 continue;
             };
-            let histogram =
-                if pair.peer == SELF { &mut function.first_byte_local } else { &mut function.first_byte_forwarded };
+            let histogram = if pair.peer == SELF {
+                &mut function.first_byte_local
+            } else {
+                &mut function.first_byte_forwarded
+            };
             merge(histogram, latency);
         }
         self.note_events(&mut totals)?;
@@ -154,7 +184,11 @@ fn note(counters: &mut FunctionCounters, peer: u32, row: Row, names: &Names) {
 fn note_total(totals: &mut FunctionTotals, peer: u32, row: &Row, names: &Names) {
     totals.user += row.local + row.forwarded + row.unavailable;
     totals.local += row.local;
-    for (code, count) in [(404, row.not_found), (429, row.over_limit), (503, row.unavailable)] {
+    for (code, count) in [
+        (404, row.not_found),
+        (429, row.over_limit),
+        (503, row.unavailable),
+    ] {
         if count > 0 {
             *totals.refused.entry(code).or_default() += count;
         }
@@ -183,7 +217,10 @@ fn bound_seconds(bin: usize) -> f64 {
 }
 
 fn no_latency() -> Latency {
-    Latency { sum_ns: 0, bins: [0; BINS] }
+    Latency {
+        sum_ns: 0,
+        bins: [0; BINS],
+    }
 }
 
 fn add_latency(mut sum: Latency, row: &Latency) -> Latency {

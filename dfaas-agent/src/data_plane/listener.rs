@@ -37,7 +37,9 @@ fn find_in(table: impl BufRead, port: u16) -> Option<u64> {
         if state != LISTEN {
             return None;
         }
-        let listens = local.rsplit_once(':').and_then(|(_, hex)| u16::from_str_radix(hex, 16).ok());
+        let listens = local
+            .rsplit_once(':')
+            .and_then(|(_, hex)| u16::from_str_radix(hex, 16).ok());
         if listens == Some(port) {
             return columns.nth(5)?.parse().ok();
         }

@@ -98,13 +98,26 @@ impl PolicyMaps {
                 address: peer.service.ip().octets(),
                 port: peer.service.port().to_be_bytes(),
                 reserved: 0,
-                flags: if self.sends_data_in_syn { TARGET_DATA_IN_SYN } else { 0 },
+                flags: if self.sends_data_in_syn {
+                    TARGET_DATA_IN_SYN
+                } else {
+                    0
+                },
             };
             if self.written.peers.get(id) == Some(&target) {
                 continue;
             }
             self.targets.set(index, target, 0).context("writing TARGETS")?;
-            self.peers.insert(key, Peer { index, address: target.address }, 0).context("writing PEERS")?;
+            self.peers
+                .insert(
+                    key,
+                    Peer {
+                        index,
+                        address: target.address,
+                    },
+                    0,
+                )
+                .context("writing PEERS")?;
             self.written.peers.insert(id.clone(), target);
         }
         Ok(())
@@ -120,7 +133,9 @@ impl PolicyMaps {
                 };
                 let key = (name.clone(), peer.clone());
                 if self.written.admissions.insert(key, limit) != Some(limit) {
-                    self.admissions.insert(pair, limit, 0).context("writing ADMISSIONS")?;
+                    self.admissions
+                        .insert(pair, limit, 0)
+                        .context("writing ADMISSIONS")?;
                 }
             }
             for (peer, route) in &function.routes {
@@ -156,9 +171,10 @@ impl PolicyMaps {
 
     fn write_functions(&mut self, policy: &Policy, names: &mut Names) -> Result<()> {
         for (name, function) in &policy.functions {
-            let (Some(id), Some(bucket)) =
-                (names.functions.claim(name), self.buckets.claim(&BucketOf::Local(name.clone())))
-            else {
+            let (Some(id), Some(bucket)) = (
+                names.functions.claim(name),
+                self.buckets.claim(&BucketOf::Local(name.clone())),
+            ) else {
                 warn!(function = %name, "The table of functions is full; the function is left out");
                 continue;
             };
@@ -169,8 +185,13 @@ impl PolicyMaps {
                 }
             }
         }
-        let gone: Vec<FunctionName> =
-            self.written.functions.keys().filter(|name| !policy.functions.contains_key(*name)).cloned().collect();
+        let gone: Vec<FunctionName> = self
+            .written
+            .functions
+            .keys()
+            .filter(|name| !policy.functions.contains_key(*name))
+            .cloned()
+            .collect();
         for name in gone {
             for key in function_keys(&name) {
                 self.functions.remove(&key).context("removing from FUNCTIONS")?;
@@ -183,20 +204,41 @@ impl PolicyMaps {
 
     fn drop_limits(&mut self, policy: &Policy, names: &Names) -> Result<()> {
         let is_admitted = |(name, peer): &(FunctionName, NodeId)| {
-            policy.functions.get(name).is_some_and(|function| function.admit.contains_key(peer))
+            policy
+                .functions
+                .get(name)
+                .is_some_and(|function| function.admit.contains_key(peer))
         };
-        let gone: Vec<_> = self.written.admissions.keys().filter(|&key| !is_admitted(key)).cloned().collect();
+        let gone: Vec<_> = self
+            .written
+            .admissions
+            .keys()
+            .filter(|&key| !is_admitted(key))
+            .cloned()
+            .collect();
         for (name, peer) in gone {
             if let Some(pair) = names.pair(&name, &peer) {
-                self.admissions.remove(&pair).context("removing from ADMISSIONS")?;
+                self.admissions
+                    .remove(&pair)
+                    .context("removing from ADMISSIONS")?;
             }
-            self.buckets.release(&BucketOf::Admission(name.clone(), peer.clone()));
+            self.buckets
+                .release(&BucketOf::Admission(name.clone(), peer.clone()));
             self.written.admissions.remove(&(name, peer));
         }
         let has_route = |(name, peer): &(FunctionName, NodeId)| {
-            policy.functions.get(name).is_some_and(|function| function.routes.contains_key(peer))
+            policy
+                .functions
+                .get(name)
+                .is_some_and(|function| function.routes.contains_key(peer))
         };
-        let gone: Vec<_> = self.written.caps.keys().filter(|&key| !has_route(key)).cloned().collect();
+        let gone: Vec<_> = self
+            .written
+            .caps
+            .keys()
+            .filter(|&key| !has_route(key))
+            .cloned()
+            .collect();
         for (name, peer) in gone {
             if let Some(pair) = names.pair(&name, &peer) {
                 self.caps.remove(&pair).context("removing from CAPS")?;
@@ -209,11 +251,18 @@ impl PolicyMaps {
 
     /// A peer that left keeps its index, so that its counters keep their meaning if it comes back.
     fn drop_peers(&mut self, policy: &Policy, names: &Names) -> Result<()> {
-        let gone: Vec<NodeId> =
-            self.written.peers.keys().filter(|id| !policy.peers.contains_key(*id)).cloned().collect();
+        let gone: Vec<NodeId> = self
+            .written
+            .peers
+            .keys()
+            .filter(|id| !policy.peers.contains_key(*id))
+            .cloned()
+            .collect();
         for id in gone {
             if let Some(index) = names.peers.get(&id) {
-                self.targets.set(index, Target::default(), 0).context("writing TARGETS")?;
+                self.targets
+                    .set(index, Target::default(), 0)
+                    .context("writing TARGETS")?;
             }
             if let Some(key) = peer_key(&id) {
                 self.peers.remove(&key).context("removing from PEERS")?;
@@ -226,10 +275,16 @@ impl PolicyMaps {
 
 fn row(id: u32, bucket: u32, function: &FunctionPolicy, names: &Names) -> Function {
     let index = |peer: &NodeId| names.peers.get(peer).map(|index| index as u16);
-    let weights: Vec<(u16, f64)> =
-        function.routes.iter().filter_map(|(peer, route)| Some((index(peer)?, route.weight))).collect();
-    let mut by_cap: Vec<(u16, f64)> =
-        function.routes.iter().filter_map(|(peer, route)| Some((index(peer)?, route.cap_rps))).collect();
+    let weights: Vec<(u16, f64)> = function
+        .routes
+        .iter()
+        .filter_map(|(peer, route)| Some((index(peer)?, route.weight)))
+        .collect();
+    let mut by_cap: Vec<(u16, f64)> = function
+        .routes
+        .iter()
+        .filter_map(|(peer, route)| Some((index(peer)?, route.cap_rps)))
+        .collect();
     by_cap.sort_by(|left, right| right.1.total_cmp(&left.1));
     let burst = (function.local_rps * LOCAL_BURST_S).max(1.0);
     let mut slots = pick::fill(&weights);
@@ -250,16 +305,25 @@ fn row(id: u32, bucket: u32, function: &FunctionPolicy, names: &Names) -> Functi
 fn function_keys(name: &FunctionName) -> impl Iterator<Item = FunctionKey> {
     let text = name.as_str();
     let dotted = (!text.contains('.')).then(|| format!("{text}{DEFAULT_NAMESPACE}"));
-    [Some(text.to_owned()), dotted].into_iter().flatten().filter_map(|text| {
-        let mut key = FunctionKey { name: [0; NAME_BYTES] };
-        key.name.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
-        Some(key)
-    })
+    [Some(text.to_owned()), dotted]
+        .into_iter()
+        .flatten()
+        .filter_map(|text| {
+            let mut key = FunctionKey {
+                name: [0; NAME_BYTES],
+            };
+            key.name.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
+            Some(key)
+        })
 }
 
 fn peer_key(id: &NodeId) -> Option<PeerKey> {
-    let mut key = PeerKey { id: [0; NODE_ID_BYTES] };
-    key.id.get_mut(..id.as_str().len())?.copy_from_slice(id.as_str().as_bytes());
+    let mut key = PeerKey {
+        id: [0; NODE_ID_BYTES],
+    };
+    key.id
+        .get_mut(..id.as_str().len())?
+        .copy_from_slice(id.as_str().as_bytes());
     Some(key)
 }
 
@@ -274,11 +338,15 @@ mod tests {
         let text = |key: FunctionKey| {
             String::from_utf8(key.name.into_iter().take_while(|&byte| byte != 0).collect()).unwrap()
         };
-        let keys = |name: &str| function_keys(&FunctionName::new(name).unwrap()).map(text).collect::<Vec<_>>();
+        let keys = |name: &str| {
+            function_keys(&FunctionName::new(name).unwrap())
+                .map(text)
+                .collect::<Vec<_>>()
+        };
         assert_eq!(keys("figlet"), ["figlet", "figlet.openfaas-fn"]);
         assert_eq!(keys("figlet.team"), ["figlet.team"]);
         let long = "x".repeat(60);
-        assert_eq!(keys(&long), [long.clone()]);
+        assert_eq!(keys(&long), std::slice::from_ref(&long));
     }
 
     #[test]
@@ -290,7 +358,12 @@ mod tests {
             names.peers.claim(&id);
             routes.insert(id, Route { weight, cap_rps });
         }
-        let function = FunctionPolicy { local_rps: 10.0, hosted: true, routes, admit: BTreeMap::new() };
+        let function = FunctionPolicy {
+            local_rps: 10.0,
+            hosted: true,
+            routes,
+            admit: BTreeMap::new(),
+        };
         let row = row(3, 4, &function, &names);
         assert_eq!(row.slots, [1; pick::SLOTS]);
         assert_eq!(row.fallbacks, [2, 1, 0, 0]);

@@ -11,7 +11,8 @@ use aya::{
 use dfaas_common::{
     decide::Answer,
     maps::{
-        Config, DATA_IN_SYN_FROM_ALL, DATA_IN_SYN_FROM_PEERS, DATA_IN_SYN_LOCAL, REPLY_BYTES, Reply, STAMP_BYTES, Stamp,
+        Config, DATA_IN_SYN_FROM_ALL, DATA_IN_SYN_FROM_PEERS, DATA_IN_SYN_LOCAL, REPLY_BYTES, Reply,
+        STAMP_BYTES, Stamp,
     },
     packet::fold,
 };
@@ -31,9 +32,14 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/df
 /// Loads the object; nothing is attached yet.
 pub(super) fn load() -> Result<Ebpf> {
     // Before 5.11 maps count against RLIMIT_MEMLOCK; afterwards the limit does not matter.
-    let unlimited = rustix::process::Rlimit { current: None, maximum: None };
+    let unlimited = rustix::process::Rlimit {
+        current: None,
+        maximum: None,
+    };
     let _not_permitted = rustix::process::setrlimit(rustix::process::Resource::Memlock, unlimited);
-    EbpfLoader::new().load(OBJECT).context("loading the eBPF maps and programs")
+    EbpfLoader::new()
+        .load(OBJECT)
+        .context("loading the eBPF maps and programs")
 }
 
 /// The settings that the programs need before they see a packet.
@@ -48,11 +54,17 @@ pub(super) fn configure(ebpf: &mut Ebpf, config: &DataPlaneConfig) -> Result<Con
         tick: 0,
         secret: random(),
     };
-    array::<Config>(ebpf, "CONFIG")?.set(0, settings, 0).context("writing CONFIG")?;
-    array::<Stamp>(ebpf, "STAMP")?.set(0, stamp(config), 0).context("writing STAMP")?;
+    array::<Config>(ebpf, "CONFIG")?
+        .set(0, settings, 0)
+        .context("writing CONFIG")?;
+    array::<Stamp>(ebpf, "STAMP")?
+        .set(0, stamp(config), 0)
+        .context("writing STAMP")?;
     let mut replies = array::<Reply>(ebpf, "REPLIES")?;
     for answer in Answer::ALL {
-        replies.set(answer as u32, reply(answer.response()), 0).context("writing REPLIES")?;
+        replies
+            .set(answer as u32, reply(answer.response()), 0)
+            .context("writing REPLIES")?;
     }
     Ok(settings)
 }
@@ -61,12 +73,18 @@ pub(super) fn configure(ebpf: &mut Ebpf, config: &DataPlaneConfig) -> Result<Con
 pub(super) fn try_load() -> Result<()> {
     let mut ebpf = load()?;
     for name in ["egress", "ingress"] {
-        let program: &mut SchedClassifier =
-            ebpf.program_mut(name).with_context(|| format!("the object has no program {name}"))?.try_into()?;
-        program.load().with_context(|| format!("loading the program {name}"))?;
+        let program: &mut SchedClassifier = ebpf
+            .program_mut(name)
+            .with_context(|| format!("the object has no program {name}"))?
+            .try_into()?;
+        program
+            .load()
+            .with_context(|| format!("loading the program {name}"))?;
     }
-    let program: &mut SkLookup =
-        ebpf.program_mut("listener").context("the object has no program listener")?.try_into()?;
+    let program: &mut SkLookup = ebpf
+        .program_mut("listener")
+        .context("the object has no program listener")?
+        .try_into()?;
     program.load().context("loading the program listener")
 }
 
@@ -75,23 +93,34 @@ pub(super) fn attach(ebpf: &mut Ebpf, interface: &str) -> Result<()> {
     attach_listener(ebpf)?;
     // Before 6.6 there is no TCX, and filters want a qdisc to hang on; that it exists already is no error.
     let _exists = tc::qdisc_add_clsact(interface);
-    for (name, direction) in [("egress", TcAttachType::Egress), ("ingress", TcAttachType::Ingress)] {
+    for (name, direction) in [
+        ("egress", TcAttachType::Egress),
+        ("ingress", TcAttachType::Ingress),
+    ] {
         let program: &mut SchedClassifier = ebpf
             .program_mut(name)
             .with_context(|| format!("the object has no program {name}"))?
             .try_into()?;
-        program.load().with_context(|| format!("loading the program {name}"))?;
-        program.attach(interface, direction).with_context(|| format!("attaching {name} to {interface}"))?;
+        program
+            .load()
+            .with_context(|| format!("loading the program {name}"))?;
+        program
+            .attach(interface, direction)
+            .with_context(|| format!("attaching {name} to {interface}"))?;
     }
     Ok(())
 }
 
 fn attach_listener(ebpf: &mut Ebpf) -> Result<()> {
-    let program: &mut SkLookup =
-        ebpf.program_mut("listener").context("the object has no program listener")?.try_into()?;
+    let program: &mut SkLookup = ebpf
+        .program_mut("listener")
+        .context("the object has no program listener")?
+        .try_into()?;
     program.load().context("loading the program listener")?;
     let namespace = File::open("/proc/self/ns/net").context("opening this network namespace")?;
-    program.attach(namespace).context("attaching the socket look-up")?;
+    program
+        .attach(namespace)
+        .context("attaching the socket look-up")?;
     Ok(())
 }
 
@@ -101,7 +130,10 @@ fn attach_listener(ebpf: &mut Ebpf) -> Result<()> {
 pub(super) fn allow_data_in_syn() -> bool {
     const PATH: &str = "/proc/sys/net/ipv4/tcp_fastopen";
     const SERVER: u32 = 2;
-    let Some(bits) = fs::read_to_string(PATH).ok().and_then(|text| text.trim().parse::<u32>().ok()) else {
+    let Some(bits) = fs::read_to_string(PATH)
+        .ok()
+        .and_then(|text| text.trim().parse::<u32>().ok())
+    else {
         return false;
     };
     if bits & SERVER != 0 {
@@ -125,7 +157,11 @@ pub(super) fn reserve_ports((first, last): (u16, u16)) {
     if reserved.split(',').any(|range| range == ours) {
         return;
     }
-    let both = if reserved.is_empty() { ours } else { format!("{reserved},{ours}") };
+    let both = if reserved.is_empty() {
+        ours
+    } else {
+        format!("{reserved},{ours}")
+    };
     if let Err(error) = fs::write(PATH, &both) {
         warn!(%error, "Set net.ipv4.ip_local_reserved_ports={both}, or local sockets may collide with forwarded ones");
     }
@@ -134,7 +170,10 @@ pub(super) fn reserve_ports((first, last): (u16, u16)) {
 fn link_bytes(interface: &str) -> Result<u16> {
     let path = format!("/sys/class/net/{interface}/mtu");
     let text = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
-    let bytes: u32 = text.trim().parse().with_context(|| format!("{path} says {text:?}"))?;
+    let bytes: u32 = text
+        .trim()
+        .parse()
+        .with_context(|| format!("{path} says {text:?}"))?;
     let bytes = u16::try_from(bytes).unwrap_or(u16::MAX).min(LINK_BYTES_MAX);
     if bytes < LINK_BYTES_MIN {
         bail!("{interface} carries {bytes} bytes a packet; {LINK_BYTES_MIN} are needed: raise its MTU");
@@ -160,15 +199,26 @@ fn syn_flags(data_in_syn: DataInSyn) -> u32 {
 
 fn stamp(config: &DataPlaneConfig) -> Stamp {
     let text = format!("DFaaS-Node-ID: {}\r\n", config.node);
-    let mut stamp = Stamp { length: text.len() as u32, reserved: 0, bytes: [0; STAMP_BYTES] };
+    let mut stamp = Stamp {
+        length: text.len() as u32,
+        reserved: 0,
+        bytes: [0; STAMP_BYTES],
+    };
     stamp.bytes[..text.len()].copy_from_slice(text.as_bytes());
     stamp
 }
 
 fn reply(text: &str) -> Reply {
-    let mut reply = Reply { length: text.len() as u32, sum: 0, bytes: [0; REPLY_BYTES] };
+    let mut reply = Reply {
+        length: text.len() as u32,
+        sum: 0,
+        bytes: [0; REPLY_BYTES],
+    };
     reply.bytes[..text.len()].copy_from_slice(text.as_bytes());
-    let words = reply.bytes.chunks_exact(2).map(|pair| u64::from(u16::from_ne_bytes([pair[0], pair[1]])));
+    let words = reply
+        .bytes
+        .chunks_exact(2)
+        .map(|pair| u64::from(u16::from_ne_bytes([pair[0], pair[1]])));
     reply.sum = fold(words.sum()).into();
     reply
 }
@@ -181,6 +231,8 @@ fn random() -> u32 {
 }
 
 fn array<'a, T: Pod>(ebpf: &'a mut Ebpf, name: &str) -> Result<Array<&'a mut MapData, T>> {
-    let map = ebpf.map_mut(name).with_context(|| format!("the object has no map {name}"))?;
+    let map = ebpf
+        .map_mut(name)
+        .with_context(|| format!("the object has no map {name}"))?;
     Array::try_from(map).with_context(|| format!("opening {name}"))
 }
