@@ -1,6 +1,9 @@
 //! The eBPF programs' object.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -16,13 +19,17 @@ const FOLDER: &str = "target/ebpf";
 /// BTF is made from full debug information; bpf-linker writes it only when asked to.
 const FLAGS: &[&str] = &["-Cdebuginfo=2", "-Clink-arg=--btf"];
 
-/// Builds the eBPF programs and prints where they are.
+/// Builds the eBPF programs and prints where they are and how large.
 ///
 /// # Errors
 ///
 /// See [`build`].
 pub(crate) fn run() -> Result<()> {
-    println!("{}", build()?.display());
+    let object = build()?;
+    let size = fs::metadata(&object)
+        .with_context(|| format!("looking at {}", object.display()))?
+        .len();
+    println!("{} ({size} bytes)", object.display());
     Ok(())
 }
 

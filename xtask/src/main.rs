@@ -12,6 +12,7 @@ mod packages;
 mod readme;
 mod setup;
 mod shell;
+mod suite;
 mod test;
 mod tidy;
 mod toolchain;
@@ -33,7 +34,7 @@ struct Args {
 enum Task {
     /// Installs what is missing to build and test; quick when nothing is
     Setup,
-    /// Builds the eBPF programs and prints the path of the object
+    /// Builds the eBPF programs and prints the path and size of the object
     BuildEbpf,
     /// Builds the eBPF programs and all crates
     Build(build::Args),
@@ -49,7 +50,7 @@ enum Task {
 
 fn main() -> ExitCode {
     match run(Args::parse().task) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("xtask: {error:#}");
             ExitCode::FAILURE
@@ -57,14 +58,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(task: Task) -> Result<()> {
+fn run(task: Task) -> Result<ExitCode> {
     match task {
         Task::Setup => setup::run(),
         Task::BuildEbpf => ebpf::run(),
         Task::Build(args) => build::run(&args),
         Task::Demo(args) => demo::run(&args),
-        Task::Test(args) => test::run(&args),
+        // It says itself what failed, so that its last line is the sum.
+        Task::Test(args) => return test::run(&args),
         Task::Readme => readme::run(),
         Task::Tidy => tidy::run(),
     }
+    .map(|()| ExitCode::SUCCESS)
 }

@@ -1,5 +1,7 @@
 //! What building and testing needs from the system, installed where it is missing.
 
+use std::process::Command;
+
 use anyhow::Result;
 
 use crate::{packages, shell, toolchain::Toolchain};
@@ -52,6 +54,21 @@ pub(crate) fn tools() -> Result<()> {
     let mut chosen: Vec<String> = missing.into_iter().map(known_package).collect();
     chosen.dedup();
     packages::install(&chosen)
+}
+
+/// Makes sure of the formatter and the linter of the cargo that runs this task.
+///
+/// # Errors
+///
+/// When one is missing and rustup cannot add it.
+pub(crate) fn lints() -> Result<()> {
+    for (subcommand, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
+        if shell::output(shell::cargo().args([subcommand, "--version"])).is_err() {
+            println!("setup: adding {component}");
+            shell::run(Command::new("rustup").args(["component", "add", component]))?;
+        }
+    }
+    Ok(())
 }
 
 fn known_package(names: &[&str]) -> String {

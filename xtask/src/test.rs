@@ -2,13 +2,18 @@
 
 use std::{
     fmt,
-    io::{BufRead as _, BufReader},
-    process::{Command, Stdio},
+    process::{Command, ExitCode},
+    time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, ensure};
+use dfaas_testbed::now;
 
-use crate::{build, ebpf, readme, setup, shell, tidy};
+use crate::{
+    build, ebpf, readme, setup, shell,
+    suite::{self, Needs, Program, Suite},
+    tidy,
+};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -27,123 +32,164 @@ enum Ring {
     Net,
 }
 
+/// Runs the rings, each whatever came of those before it.
+///
+/// # Errors
+///
+/// When this process is not root. What fails later is printed and makes the exit code.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    shell::need_root("test")?;
+    let wanted = |ring| args.ring.is_none_or(|only| only == ring);
+    let mut report = Report::default();
+    report.check("setup", setup::run);
+    report.check("build-ebpf", ebpf::run);
+    if wanted(Ring::Host) {
+        report.check_sources();
+    }
+    let programs = report.build();
+    for ring in [Ring::Host, Ring::Kernel, Ring::Net] {
+        if wanted(ring) {
+            report.run(ring, &programs);
+        }
+    }
+    println!("{report}");
+    let failed = report.total().failed > 0;
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+impl Ring {
+    fn needs(self) -> Needs {
+        match self {
+            Self::Host => Needs::Nothing,
+            Self::Kernel => Needs::Kernel,
+            Self::Net => Needs::Namespaces,
+        }
+    }
+}
+
+/// What was done.
+#[derive(Debug, Default)]
+struct Report {
+    steps: Vec<Step>,
+}
+
+#[derive(Debug)]
+struct Step {
+    name: String,
+    took: Duration,
+    score: Score,
+    /// The names of tests that failed.
+    failed: Vec<String>,
+}
+
 /// What went well and what did not.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 struct Score {
     passed: u64,
     failed: u64,
 }
 
-/// Runs the rings.
-///
-/// # Errors
-///
-/// When anything fails.
-pub(crate) fn run(args: &Args) -> Result<()> {
-    shell::need_root("test")?;
-    setup::run()?;
-    ebpf::build()?;
-    let rings = [Ring::Host, Ring::Kernel, Ring::Net];
-    let mut total = Score::default();
-    let mut summary = Vec::new();
-    for ring in rings
-        .into_iter()
-        .filter(|ring| args.ring.is_none_or(|only| only == *ring))
-    {
-        let score = ring.run();
-        summary.push(format!("ring {ring:?}: {score}").to_lowercase());
-        total.add(score);
+impl Report {
+    fn check_sources(&mut self) {
+        self.check("format", || {
+            shell::run(shell::cargo().args(["fmt", "--all", "--check"]))
+        });
+        self.check("clippy", || {
+            let mut clippy = build::host_crates("clippy");
+            shell::run(clippy.args(["--quiet", "--all-targets", "--", "--deny", "warnings"]))
+        });
+        self.check("tidy", tidy::run);
     }
-    for line in summary {
-        println!("{line}");
-    }
-    println!("{total}");
-    if total.failed > 0 {
-        bail!("{} failed", total.failed);
-    }
-    Ok(())
-}
 
-impl Ring {
-    fn run(self) -> Score {
-        match self {
-            Self::Host => host(),
-            Self::Kernel => kernel(),
-            Self::Net => net(),
+    fn build(&mut self) -> Vec<Program> {
+        let mut programs = Vec::new();
+        self.check("build", || {
+            let suite = Suite::build()?;
+            programs = suite.programs;
+            ensure!(suite.complete, "something does not compile; see above");
+            Ok(())
+        });
+        programs
+    }
+
+    fn run(&mut self, ring: Ring, programs: &[Program]) {
+        for program in programs.iter().filter(|program| program.needs == ring.needs()) {
+            self.tests(&program.name, &mut program.command());
+        }
+        match ring {
+            Ring::Host => self.tests("examples in docs", build::host_crates("test").arg("--doc")),
+            Ring::Kernel => {}
+            Ring::Net => self.check("readme", || {
+                readme::check().map(|blocks| println!("{blocks} blocks of the README work"))
+            }),
         }
     }
-}
 
-fn host() -> Score {
-    let mut score = Score::default();
-    score.step("format", || {
-        shell::run(shell::cargo().args(["fmt", "--all", "--check"]))
-    });
-    score.step("clippy", || {
-        let mut clippy = build::host_crates("clippy");
-        shell::run(clippy.args(["--quiet", "--all-targets", "--", "--deny", "warnings"]))
-    });
-    score.step("tidy", tidy::run);
-    let mut others = build::host_crates("test");
-    score.tests(others.args(["--exclude", "dfaas-testbed"]));
-    score.tests(shell::cargo().args(["test", "--package=dfaas-testbed", "--lib"]));
-    score
-}
+    /// Does something that counts as one test.
+    fn check(&mut self, name: &str, check: impl FnOnce() -> Result<()>) {
+        println!("test: {name}");
+        let start = now();
+        let well = check()
+            .inspect_err(|error| println!("test: {name}: {error:#}"))
+            .is_ok();
+        self.steps.push(Step {
+            name: name.to_owned(),
+            took: start.elapsed(),
+            score: Score::of(well),
+            failed: Vec::new(),
+        });
+    }
 
-fn kernel() -> Score {
-    let mut score = Score::default();
-    score.tests(shell::cargo().args(["test", "--package=dfaas-testbed", "--test=kernel"]));
-    score
-}
+    /// Runs tests, shows what they write, and adds up their results.
+    fn tests(&mut self, name: &str, command: &mut Command) {
+        println!("test: {name}");
+        let start = now();
+        let mut score = Score::default();
+        let mut failed = Vec::new();
+        let ended = suite::each_line(command, |line| {
+            println!("{line}");
+            score.add(Score::read(line));
+            failed.extend(failed_test(line).map(str::to_owned));
+        });
+        let well = ended.unwrap_or_else(|error| {
+            println!("test: {name}: {error:#}");
+            false
+        });
+        if !well && score.failed == 0 {
+            // It ended before it could say so.
+            score.failed = 1;
+        }
+        self.steps.push(Step {
+            name: name.to_owned(),
+            took: start.elapsed(),
+            score,
+            failed,
+        });
+    }
 
-fn net() -> Score {
-    let mut score = Score::default();
-    score.step("build", || {
-        shell::run(build::host_crates("build").args(["--quiet", "--bins"]))
-    });
-    score.tests(shell::cargo().args([
-        "test",
-        "--package=dfaas-testbed",
-        "--test=namespaces",
-        "--test=federation",
-    ]));
-    score.step("readme", || {
-        readme::check().map(|blocks| println!("{blocks} blocks of the README work"))
-    });
-    score
+    fn total(&self) -> Score {
+        self.steps.iter().fold(Score::default(), |mut total, step| {
+            total.add(step.score);
+            total
+        })
+    }
 }
 
 impl Score {
+    fn of(well: bool) -> Self {
+        Self {
+            passed: well.into(),
+            failed: (!well).into(),
+        }
+    }
+
     fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;
-    }
-
-    fn step(&mut self, name: &str, step: impl FnOnce() -> Result<()>) {
-        println!("test: {name}");
-        match step() {
-            Ok(()) => self.passed += 1,
-            Err(error) => {
-                println!("test: {name} failed: {error:#}");
-                self.failed += 1;
-            }
-        }
-    }
-
-    /// Runs `cargo test`, shows what it writes, and adds up its results.
-    fn tests(&mut self, cargo: &mut Command) {
-        cargo.arg("--no-fail-fast").stdout(Stdio::piped());
-        println!("test: {}", shell::text(cargo));
-        let before = *self;
-        match tests(cargo, |line| self.add(Self::read(line))) {
-            // It did not compile, for example.
-            Ok(false) if self.failed == before.failed => self.failed += 1,
-            Ok(_) => {}
-            Err(error) => {
-                println!("test: {error:#}");
-                self.failed += 1;
-            }
-        }
     }
 
     /// The numbers of a line such as `test result: ok. 5 passed; 0 failed; 0 ignored`.
@@ -165,15 +211,24 @@ impl Score {
     }
 }
 
-fn tests(cargo: &mut Command, mut see: impl FnMut(&str)) -> Result<bool> {
-    let mut child = cargo.spawn().context("starting cargo")?;
-    let stdout = child.stdout.take().context("cargo has no output")?;
-    for line in BufReader::new(stdout).lines() {
-        let line = line?;
-        println!("{line}");
-        see(&line);
+/// The name in a line such as `test shares_add_up ... FAILED`.
+fn failed_test(line: &str) -> Option<&str> {
+    line.strip_prefix("test ")?.strip_suffix(" ... FAILED")
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let took: Duration = self.steps.iter().map(|step| step.took).sum();
+        for step in &self.steps {
+            let seconds = step.took.as_secs_f64();
+            writeln!(f, "{seconds:>7.1} s  {:<26} {}", step.name, step.score)?;
+            for test in &step.failed {
+                writeln!(f, "{:>9}  failed: {test}", "")?;
+            }
+        }
+        writeln!(f, "{:>7.1} s  in all", took.as_secs_f64())?;
+        write!(f, "{}", self.total())
     }
-    Ok(child.wait()?.success())
 }
 
 impl fmt::Display for Score {
@@ -187,13 +242,47 @@ mod tests {
     use super::*;
 
     #[test]
-    fn results_of_cargo_are_read() {
+    fn results_are_read() {
         check(
             "test result: ok. 5 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out",
             (5, 0),
         );
         check("test result: FAILED. 4 passed; 2 failed; 0 ignored", (4, 2));
         check("test shares_add_up ... ok", (0, 0));
+    }
+
+    #[test]
+    fn names_of_failed_tests_are_read() {
+        assert_eq!(
+            failed_test("test share::adds_up ... FAILED"),
+            Some("share::adds_up")
+        );
+        assert_eq!(failed_test("test share::adds_up ... ok"), None);
+        assert_eq!(failed_test("test result: FAILED. 4 passed; 2 failed"), None);
+    }
+
+    #[test]
+    fn failures_are_counted_and_named_and_the_total_is_last() {
+        let mut report = Report::default();
+        report.check("good", || Ok(()));
+        report.check("bad", || anyhow::bail!("no"));
+        report.tests(
+            "one of two",
+            &mut shell_script(
+                "echo 'test a ... FAILED'; echo 'test result: FAILED. 1 passed; 1 failed'; exit 101",
+            ),
+        );
+        report.tests("killed", &mut shell_script("kill -9 $$"));
+        report.tests("missing", &mut Command::new("no-such-program"));
+        let text = report.to_string();
+        assert!(text.contains("failed: a\n"), "{text}");
+        assert_eq!(text.lines().last(), Some("2 passed, 4 failed"));
+    }
+
+    fn shell_script(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
     }
 
     #[track_caller]

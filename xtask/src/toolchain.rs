@@ -120,10 +120,14 @@ impl Compiler {
         let mut cargo = Command::new(self.root.join("bin/cargo"));
         cargo.env("RUSTC", self.root.join("bin/rustc"));
         for variable in [
+            "CARGO",
+            "CARGO_BUILD_TARGET",
             "LD_LIBRARY_PATH",
-            "RUSTUP_TOOLCHAIN",
+            "RUSTC_WORKSPACE_WRAPPER",
             "RUSTC_WRAPPER",
+            "RUSTDOC",
             "RUSTFLAGS",
+            "RUSTUP_TOOLCHAIN",
         ] {
             cargo.env_remove(variable);
         }
@@ -174,7 +178,7 @@ fn add_rust_src_to_nightly() {
     }
     println!("setup: adding rust-src to rustup's nightly");
     let add = ["component", "add", "rust-src", "--toolchain", "nightly"];
-    if let Err(error) = shell::run(Command::new("rustup").args(add)) {
+    if let Err(error) = shell::output(Command::new("rustup").args(add)) {
         println!("setup: {error:#}; looking for the distribution's compiler");
     }
 }
