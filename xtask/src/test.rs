@@ -41,7 +41,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     shell::need_root("test")?;
     let wanted = |ring| args.ring.is_none_or(|only| only == ring);
     let mut report = Report::default();
-    report.check("setup", setup::run);
+    report.check("setup", || {
+        setup::run()?;
+        setup::lints()
+    });
     report.check("build-ebpf", ebpf::run);
     if wanted(Ring::Host) {
         report.check_sources();
