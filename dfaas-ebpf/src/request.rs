@@ -10,6 +10,7 @@ use dfaas_common::{
     },
     packet::{ACK, Headers, Segment},
     pick::slot,
+    tcp_options::{NO_WINDOW_SCALE, OUR_WINDOW_SCALE},
 };
 
 use crate::{
@@ -72,8 +73,12 @@ pub(crate) fn handle(
         .get()
         .wrapping_sub(opening.client_isn)
         .wrapping_sub(1);
-    if offset != opening.held {
-        // Sent again though we have it, or out of order: the client sends what is missing.
+    if offset < opening.held {
+        // Sent again, so our acknowledgment was lost.
+        return acknowledge(packet, config, headers, opening);
+    }
+    if offset > opening.held {
+        // Out of order: the client sends what is missing.
         count::event(|events| &mut events.out_of_handshake);
         return Ok(swallow());
     }
@@ -127,8 +132,7 @@ fn wait(
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
     let length = scratch.held.length;
-    let room = u32::from(config.segment_size).saturating_sub(length);
-    if room == 0 {
+    if length >= u32::from(config.segment_size) {
         return refuse(packet, headers, key, opening, Answer::HeadTooLong);
     }
     if !maps::insert_held(key, &scratch.held) {
@@ -136,12 +140,18 @@ fn wait(
     }
     opening.held = length;
     count::event(|events| &mut events.head_continued);
-    let window = shifted_window(room.min(FIRST_WINDOW.into()), opening);
-    let acknowledgment = opening.client_isn.wrapping_add(1).wrapping_add(length);
+    acknowledge(packet, config, headers, opening)
+}
+
+/// Acknowledges what is held and opens the window for what is missing.
+#[inline(always)]
+fn acknowledge(packet: &Packet, config: &Config, headers: &Headers, opening: &Opening) -> Result<i32, Fault> {
+    let room = u32::from(config.segment_size).saturating_sub(opening.held);
     let segment = Segment {
-        acknowledgment,
+        sequence: opening.our_isn.wrapping_add(1),
+        acknowledgment: opening.client_isn.wrapping_add(1).wrapping_add(opening.held),
         flags: ACK,
-        window,
+        window: window_of(room.min(FIRST_WINDOW.into()), opening),
         ..headers.answer()
     };
     compose::bare(packet, &segment, is_partial(headers, opening))?;
@@ -150,13 +160,9 @@ fn wait(
 
 /// A window of so many bytes in the unit that our SYN-ACK promised, rounded up.
 #[inline(always)]
-fn shifted_window(bytes: u32, opening: &Opening) -> u16 {
-    use dfaas_common::tcp_options::{NO_WINDOW_SCALE, OUR_WINDOW_SCALE};
-    let scale = if opening.window_scale == NO_WINDOW_SCALE {
-        0
-    } else {
-        u32::from(OUR_WINDOW_SCALE)
-    };
+fn window_of(bytes: u32, opening: &Opening) -> u16 {
+    let has_scale = opening.window_scale != NO_WINDOW_SCALE;
+    let scale = if has_scale { u32::from(OUR_WINDOW_SCALE) } else { 0 };
     ((bytes + (1 << scale) - 1) >> scale) as u16
 }
 

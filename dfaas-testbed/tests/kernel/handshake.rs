@@ -142,6 +142,10 @@ fn a_head_in_parts_is_held_until_it_is_whole() {
         "more is asked for"
     );
     assert_eq!(answer.tcp.acknowledgment_number, CLIENT_ISN + 1 + 10);
+    // Our acknowledgment was lost: it is given again.
+    let answer = Segment::read(&bench.ingress(&part.bytes()).frame);
+    assert_eq!(answer.tcp.acknowledgment_number, CLIENT_ISN + 1 + 10);
+    assert!(answer.tcp.window_size > 0);
     // Out of order: dropped, so that the client sends what is missing.
     let late = Sent {
         sequence: CLIENT_ISN + 1 + 12,
