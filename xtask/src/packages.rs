@@ -63,5 +63,7 @@ pub(crate) fn names(expression: &str) -> Vec<String> {
 fn apt_get() -> Command {
     let mut command = Command::new("apt-get");
     command.env("DEBIAN_FRONTEND", "noninteractive");
+    // Without it dpkg draws its progress into logs, whatever -qq says.
+    command.arg("--option=Dpkg::Use-Pty=0");
     command
 }

@@ -190,10 +190,14 @@ fn install_distribution_compiler() -> Result<()> {
         .into_iter()
         .filter_map(|name| Some((version(&packages::candidate(&name)?), name)));
     let Some((newest, name)) = versions.max() else {
-        bail!("no package of rustc; {REMEDY}");
+        bail!("rustup has no nightly with rust-src, and apt-cache knows no package of rustc; {REMEDY}");
     };
     if newest < version(MINIMUM) {
-        bail!("the newest package of rustc, {name}, is {newest:?}, older than {MINIMUM}; {REMEDY}");
+        let (major, minor, patch) = newest;
+        bail!(
+            "rustup has no nightly with rust-src, and the newest package of rustc, {name}, is {major}.{minor}.{patch}, \
+             older than {MINIMUM}; {REMEDY}"
+        );
     }
     let suffix = name.trim_start_matches("rustc");
     packages::install(&[
