@@ -2,7 +2,7 @@
 
 use crate::{
     maps::Flow,
-    packet::{ACK, FIN},
+    packet::{ACK, Be16, Be32, FIN, Segment},
     tcp_options::{NO_WINDOW_SCALE, OUR_WINDOW_SCALE, rescale_window},
 };
 
@@ -97,6 +97,19 @@ impl Flow {
                 .wrapping_add(self.our_isn),
             acknowledgment: self.client_isn.wrapping_add(taken),
             window: rescale_window(numbers.window, self.server_scale, self.promised_scale()),
+        }
+    }
+
+    /// Gives a segment the addresses of packets that leave in this direction.
+    #[inline(always)]
+    #[must_use]
+    pub const fn readdress(&self, segment: Segment) -> Segment {
+        Segment {
+            source: Be32::from_raw(u32::from_ne_bytes(self.source)),
+            destination: Be32::from_raw(u32::from_ne_bytes(self.destination)),
+            source_port: Be16::from_raw(u16::from_ne_bytes(self.source_port)),
+            destination_port: Be16::from_raw(u16::from_ne_bytes(self.destination_port)),
+            ..segment
         }
     }
 

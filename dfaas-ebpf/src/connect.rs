@@ -5,7 +5,7 @@ use dfaas_common::{
     decide::Answer,
     flow::Role,
     maps::{Config, DATA_IN_SYN_LOCAL, Flow, FlowKey, Held, Opening, TARGET_DATA_IN_SYN, Target},
-    packet::{ACK, Be16, Be32, HEADERS_BYTES, Headers, PSH, RST, SYN, Segment},
+    packet::{ACK, Be16, HEADERS_BYTES, Headers, PSH, RST, SYN, Segment},
     tcp_options::{NO_WINDOW_SCALE, SynOptions, rescale_window},
 };
 
@@ -291,17 +291,19 @@ fn send_syn(
     key: &FlowKey,
     scratch: &mut Scratch,
 ) -> Result<(), Fault> {
-    let onward = headers.onward();
-    let mut segment = Segment {
+    let is_forwarded = flow.role() == Role::ToPeer;
+    let direction = if is_forwarded {
+        flow.readdress(headers.onward())
+    } else {
+        headers.onward()
+    };
+    let segment = Segment {
         sequence: flow.upstream_isn,
         acknowledgment: 0,
         flags: SYN,
         window: flow.window,
-        ..onward
+        ..direction
     };
-    if flow.role() == Role::ToPeer {
-        readdress(&mut segment, flow);
-    }
     let options = SynOptions {
         segment_size: flow.segment_size,
         window_scale: flow.client_scale,
@@ -314,14 +316,6 @@ fn send_syn(
         None
     };
     Ok(compose::syn(packet, &segment, &options, held, partial, scratch)?)
-}
-
-#[inline(always)]
-fn readdress(segment: &mut Segment, flow: &Flow) {
-    segment.source = Be32::from_raw(u32::from_ne_bytes(flow.source));
-    segment.destination = Be32::from_raw(u32::from_ne_bytes(flow.destination));
-    segment.source_port = Be16::from_raw(u16::from_ne_bytes(flow.source_port));
-    segment.destination_port = Be16::from_raw(u16::from_ne_bytes(flow.destination_port));
 }
 
 /// Handles the answer of the local stack to our SYN, at its way out.
@@ -377,8 +371,7 @@ pub(crate) fn peer_answer(
     let Some(flow) = maps::flow(&key) else {
         return Ok(swallow());
     };
-    let mut to_client = headers.onward();
-    readdress(&mut to_client, upstream);
+    let to_client = upstream.readdress(headers.onward());
     if headers.flags & RST != 0 {
         if headers.flags & ACK == 0 || flow.taken_by(headers.acknowledgment.get()).is_none() {
             count::event(|events| &mut events.out_of_handshake);

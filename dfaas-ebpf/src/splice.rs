@@ -159,14 +159,10 @@ fn first_again(
     };
     let numbers = flow.to_server(numbers(headers));
     let segment = Segment {
-        source: Be32::from_raw(u32::from_ne_bytes(flow.source)),
-        destination: Be32::from_raw(u32::from_ne_bytes(flow.destination)),
-        source_port: Be16::from_raw(u16::from_ne_bytes(flow.source_port)),
-        destination_port: Be16::from_raw(u16::from_ne_bytes(flow.destination_port)),
         sequence: flow.upstream_isn.wrapping_add(1),
         acknowledgment: numbers.acknowledgment,
         flags: ACK | PSH,
-        ..headers.onward()
+        ..flow.readdress(headers.onward())
     };
     compose::data(
         packet,

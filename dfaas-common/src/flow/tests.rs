@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::packet::{Be32, Headers};
 
 fn flow() -> Flow {
     Flow {
@@ -101,6 +102,30 @@ fn windows_are_told_in_the_promised_unit() {
         ..flow()
     };
     assert_eq!(plain.to_client(numbers).window, 64);
+}
+
+#[test]
+fn a_segment_gets_the_flow_s_addresses_and_keeps_its_numbers() {
+    let flow = Flow {
+        source: [10, 0, 0, 1],
+        destination: [10, 0, 0, 2],
+        source_port: 41_000u16.to_be_bytes(),
+        destination_port: 80u16.to_be_bytes(),
+        ..flow()
+    };
+    let before = Headers {
+        sequence: Be32::new(5),
+        ..Headers::default()
+    }
+    .onward();
+    let after = flow.readdress(before);
+    assert_eq!(after.source.get(), 0x0a00_0001);
+    assert_eq!(after.destination.get(), 0x0a00_0002);
+    assert_eq!(
+        (after.source_port.get(), after.destination_port.get()),
+        (41_000, 80)
+    );
+    assert_eq!((after.sequence, after.flags), (before.sequence, before.flags));
 }
 
 #[test]
