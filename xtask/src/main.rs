@@ -16,6 +16,7 @@ mod suite;
 mod test;
 mod tidy;
 mod toolchain;
+mod vmtest;
 
 use std::process::ExitCode;
 
@@ -42,6 +43,8 @@ enum Task {
     Demo(demo::Args),
     /// Checks and tests everything (needs root)
     Test(test::Args),
+    /// Loads the eBPF programs into kernels 5.10 and 6.1, emulated (needs root and a Debian mirror)
+    Vmtest(vmtest::Args),
     /// Runs the commands of the README that are marked for it against a federation (needs root)
     Readme,
     /// Checks the rules that no other tool checks
@@ -66,6 +69,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Demo(args) => demo::run(&args),
         // It says itself what failed, so that its last line is the sum.
         Task::Test(args) => return test::run(&args),
+        Task::Vmtest(args) => vmtest::run(&args),
         Task::Readme => readme::run(),
         Task::Tidy => tidy::run(),
     }
