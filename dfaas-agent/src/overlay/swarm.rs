@@ -73,6 +73,7 @@ fn gossip(keypair: &Keypair, topic: &IdentTopic) -> Result<gossipsub::Behaviour>
     // to its author, so a small one does.
     let config = gossipsub::ConfigBuilder::default()
         .validation_mode(ValidationMode::Strict)
+        .validate_messages()
         .max_transmit_size(MESSAGE_BYTES_MAX + ENVELOPE_BYTES_MAX)
         .flood_publish(true)
         .heartbeat_initial_delay(HEARTBEAT)

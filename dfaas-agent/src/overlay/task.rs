@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use futures_util::StreamExt;
 use libp2p::core::transport::ListenerId;
-use libp2p::gossipsub::{self, IdentTopic, PublishError};
+use libp2p::gossipsub::{self, IdentTopic, MessageAcceptance, PublishError};
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{ConnectionId, DialError, Swarm, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, identify, mdns, ping};
@@ -182,7 +182,18 @@ impl Task {
 
     fn handle_behaviour(&mut self, now: Instant, event: BehaviourEvent) {
         match event {
-            BehaviourEvent::Gossip(gossipsub::Event::Message { message, .. }) => self.handle_message(message),
+            BehaviourEvent::Gossip(gossipsub::Event::Message {
+                propagation_source,
+                message_id,
+                message,
+            }) => {
+                let acceptance = self.handle_message(message);
+                // A message that left the cache meanwhile is not passed on, which others make good.
+                self.swarm
+                    .behaviour_mut()
+                    .gossip
+                    .report_message_validation_result(&message_id, &propagation_source, acceptance);
+            }
             BehaviourEvent::Ping(ping::Event {
                 peer,
                 connection,
@@ -205,7 +216,8 @@ impl Task {
         }
     }
 
-    fn handle_message(&self, message: gossipsub::Message) {
+    /// Hands a message to the mind, and says whether it may be passed on.
+    fn handle_message(&self, message: gossipsub::Message) -> MessageAcceptance {
         let body = message.data;
         // Strict validation lets no unsigned message through; the signer is its source.
         let Some(source) = message
@@ -213,7 +225,7 @@ impl Task {
             .filter(|_| message.topic == self.topic.hash() && body.len() <= dfaas_control::MESSAGE_BYTES_MAX)
         else {
             self.shared.rejected.increment();
-            return;
+            return MessageAcceptance::Reject;
         };
         let from = identity::peer_name(source);
         let has_room = self.events.capacity() > RESERVED_FOR_PEERS;
@@ -222,6 +234,7 @@ impl Task {
         } else {
             self.shared.dropped.increment();
         }
+        MessageAcceptance::Accept
     }
 
     fn handle_ping(

@@ -1,9 +1,13 @@
 use super::*;
 
+use futures_util::StreamExt;
+use libp2p::gossipsub::IdentTopic;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{interval, timeout};
 
 const PATIENCE: Duration = Duration::from_secs(20);
+const TOPIC: &str = "dfaas-test";
+const GOOD: &[u8] = b"all is well";
 
 #[tokio::test]
 async fn three_nodes_meet_and_hear_each_other() {
@@ -35,6 +39,29 @@ async fn the_largest_body_passes_and_a_larger_one_is_counted() {
     let body = vec![b'x'; MESSAGE_BYTES_MAX];
     first.until_heard(&second.handle, &from, &body).await;
     assert_eq!(second.handle.counts().dropped, 1);
+}
+
+#[tokio::test]
+async fn a_bad_message_is_counted_and_not_passed_on() {
+    let [mut first, mut second, _third] = three().await;
+    first.until_met(2).await;
+    let stranger = Keypair::generate_ed25519();
+    let from = crate::identity::node_id(&stranger);
+    let shouting = tokio::spawn(shout(stranger, first.address.clone()));
+    // What was bad before the second good message had its chance to come along.
+    for _ in 0..2 {
+        second
+            .until(|event| matches!(event, OverlayEvent::Message { from: id, body } if *id == from && body == GOOD))
+            .await;
+    }
+    shouting.abort();
+    assert!(first.handle.counts().rejected >= 1);
+    assert_eq!(second.handle.counts().rejected, 0);
+    assert_eq!(
+        second.handle.connected(),
+        2,
+        "the stranger knows only the first node"
+    );
 }
 
 #[tokio::test]
@@ -91,6 +118,23 @@ async fn an_address_in_use_is_an_error() {
         text.contains(&format!("listen on {}", node.address)) && text.contains("in use"),
         "{text}"
     );
+}
+
+/// Publishes a body that is too large and then one that is not, again and again, to whoever listens on `address`.
+async fn shout(keypair: Keypair, address: Multiaddr) {
+    let topic = IdentTopic::new(TOPIC);
+    let mut swarm = swarm::build(&keypair, &topic, false).unwrap();
+    swarm.dial(address).unwrap();
+    let mut repeat = interval(Duration::from_millis(100));
+    loop {
+        tokio::select! {
+            _ = repeat.tick() => for body in [vec![b'x'; MESSAGE_BYTES_MAX + 1], GOOD.to_vec()] {
+                // Nobody has subscribed at first.
+                swarm.behaviour_mut().gossip.publish(topic.hash(), body).ok();
+            },
+            _ = swarm.select_next_some() => {}
+        }
+    }
 }
 
 struct Node {
@@ -185,7 +229,7 @@ fn config(listen: Multiaddr, bootstrap: Vec<Multiaddr>) -> OverlayConfig {
         keypair: Keypair::generate_ed25519(),
         bootstrap,
         mdns: false,
-        topic: "dfaas-test".to_owned(),
+        topic: TOPIC.to_owned(),
     }
 }
 
