@@ -3,7 +3,7 @@
 use std::net::{IpAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use dfaas_control::{MESSAGE_BYTES_MAX, NodeId};
@@ -176,14 +176,6 @@ fn check_free(address: &Multiaddr) -> Result<()> {
         }
     }
     Ok(())
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the overlay is a shell; its parts are handed `now`"
-)]
-fn now() -> Instant {
-    Instant::now()
 }
 
 #[cfg(test)]

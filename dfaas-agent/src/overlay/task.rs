@@ -19,8 +19,8 @@ use tracing::{debug, info, warn};
 use super::dialer::Dialer;
 use super::peers::Peers;
 use super::swarm::{self, Behaviour, BehaviourEvent};
-use super::{LISTEN_TIMEOUT, OverlayConfig, OverlayEvent, Shared, now};
-use crate::identity;
+use super::{LISTEN_TIMEOUT, OverlayConfig, OverlayEvent, Shared};
+use crate::{clock, identity};
 
 /// How often silence and due dials are looked for.
 const TICK: Duration = Duration::from_millis(100);
@@ -47,7 +47,7 @@ impl Task {
         events: mpsc::Sender<OverlayEvent>,
         shared: Arc<Shared>,
     ) -> Result<Self> {
-        let now = now();
+        let now = clock::now();
         let topic = IdentTopic::new(config.topic.as_str());
         Ok(Self {
             swarm: swarm::build(&config.keypair, &topic, config.mdns)?,
@@ -86,7 +86,7 @@ impl Task {
                 reason.with_context(|| format!("listen on {addresses:?}"))?;
                 bail!("listener on {addresses:?} closed");
             }
-            self.handle_event(now(), event);
+            self.handle_event(clock::now(), event);
         }
         Ok(())
     }
@@ -95,7 +95,7 @@ impl Task {
     pub(super) async fn run(mut self) {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        self.ticked = now();
+        self.ticked = clock::now();
         loop {
             tokio::select! {
                 () = self.shared.stop.notified() => break,
@@ -103,8 +103,8 @@ impl Task {
                     Some(body) => self.publish(body),
                     None => break,
                 },
-                _ = ticks.tick() => self.handle_tick(now()),
-                event = self.swarm.select_next_some() => self.handle_event(now(), event),
+                _ = ticks.tick() => self.handle_tick(clock::now()),
+                event = self.swarm.select_next_some() => self.handle_event(clock::now(), event),
             }
         }
         debug!("Overlay ended");

@@ -1,5 +1,5 @@
 use super::*;
-use crate::overlay::now;
+use crate::clock::now;
 
 const MS: Duration = Duration::from_millis(1);
 
