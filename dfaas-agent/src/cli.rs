@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use hyper::StatusCode;
 use serde_json::Value;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Builder;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
@@ -95,7 +95,7 @@ fn run_node(options: &Options) -> Result<()> {
     let host = Host::read()?;
     let config = Config::check(options, &host)?;
     start_log(&config);
-    runtime()?.block_on(run::run(config, &host))
+    block_on(run::run(config, &host))?
 }
 
 fn start_log(config: &Config) {
@@ -134,8 +134,8 @@ fn line(finding: &Finding) -> String {
 
 fn status(api: &ApiOptions, json: bool) -> Result<()> {
     let address = api.check()?;
-    let (status, body) = runtime()?
-        .block_on(HttpClient::new().get(&format!("http://{address}/status"), None))
+    let url = format!("http://{address}/status");
+    let (status, body) = block_on(async { HttpClient::new().get(&url, None).await })?
         .context("is the agent running? see --api")?;
     let text = String::from_utf8_lossy(&body);
     if status != StatusCode::OK {
@@ -158,12 +158,16 @@ fn id(key: &KeyOptions, create: bool) -> Result<()> {
     print(&format!("{}\n", identity::node_id(&keypair)))
 }
 
-fn runtime() -> Result<Runtime> {
-    Builder::new_multi_thread()
+fn block_on<T>(future: impl Future<Output = T>) -> Result<T> {
+    let runtime = Builder::new_multi_thread()
         .worker_threads(WORKER_THREADS)
         .enable_all()
         .build()
-        .context("starting the Tokio runtime")
+        .context("starting the Tokio runtime")?;
+    let result = runtime.block_on(future);
+    // A thread that waits for a name server must not keep the process from ending.
+    runtime.shutdown_background();
+    Ok(result)
 }
 
 /// Prints, and takes a closed pipe for an answer.
