@@ -90,6 +90,7 @@ impl Agent {
         let mut listener_ticks = interval(LISTENER_INTERVAL);
         listener_ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut sweep_ticks = interval(SWEEP_INTERVAL);
+        sweep_ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = until(self.control.poll_timeout()) => self.handle_timeout(clock::now()),
