@@ -2,7 +2,7 @@
 
 use std::{fmt::Display, fs, path::PathBuf};
 
-use libp2p::Multiaddr;
+use libp2p::{Multiaddr, multiaddr::Protocol};
 
 use super::{
     boolean,
@@ -125,12 +125,33 @@ impl OverlayOptions {
 
 fn multiaddrs<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Vec<Multiaddr>, String> {
     let texts = texts.map(str::trim).filter(|text| !text.is_empty());
-    let wrong = |text: &str, error: &dyn Display| {
-        format!("{text:?} is not a multiaddress such as /ip4/192.0.2.1/tcp/31600: {error}")
+    texts.map(multiaddr).collect()
+}
+
+fn multiaddr(text: &str) -> Result<Multiaddr, String> {
+    let wrong = |reason: &dyn Display| {
+        format!("{text:?} is not a multiaddress such as /ip4/192.0.2.1/tcp/31600: {reason}")
     };
-    texts
-        .map(|text| text.parse().map_err(|error| wrong(text, &error)))
-        .collect()
+    let address: Multiaddr = text.parse().map_err(|error| wrong(&error))?;
+    if is_tcp_over_ip(&address) {
+        Ok(address)
+    } else {
+        Err(wrong(&"agents meet over TCP, at IP addresses"))
+    }
+}
+
+/// Whether it is of the only kind that this overlay can dial and listen on.
+fn is_tcp_over_ip(address: &Multiaddr) -> bool {
+    let protocols: Vec<Protocol<'_>> = address.iter().collect();
+    matches!(
+        protocols.as_slice(),
+        [Protocol::Ip4(_) | Protocol::Ip6(_), Protocol::Tcp(_)]
+            | [
+                Protocol::Ip4(_) | Protocol::Ip6(_),
+                Protocol::Tcp(_),
+                Protocol::P2p(_)
+            ]
+    )
 }
 
 fn some(addresses: Vec<Multiaddr>) -> Result<Vec<Multiaddr>, String> {

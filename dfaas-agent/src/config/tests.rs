@@ -133,6 +133,36 @@ fn what_the_host_lacks_is_no_wrong_usage() {
 }
 
 #[test]
+fn peers_are_met_over_tcp_at_ip_addresses() {
+    const ID: &str = "12D3KooWDZ3JhNfXuAa45LAupXfujbY23kqReX22gGiGj3RiXAMd";
+    for good in [
+        "/ip4/10.0.0.8/tcp/1",
+        "/ip6/::1/tcp/1",
+        &format!("/ip4/10.0.0.8/tcp/1/p2p/{ID}"),
+    ] {
+        assert!(
+            check(&[&format!("--bootstrap-nodes-list={good}")]).is_ok(),
+            "{good}"
+        );
+    }
+    for bad in [
+        "/dns4/node2/tcp/31600",
+        "/ip4/10.0.0.8/udp/31600/quic-v1",
+        "/ip4/10.0.0.8/tcp/80/ws",
+        "/ip4/10.0.0.8",
+        &format!("/p2p/{ID}"),
+    ] {
+        for flag in ["--listen", "--bootstrap-nodes-list"] {
+            let mistakes = check(&[&format!("{flag}={bad}")]).unwrap_err();
+            assert!(
+                mistakes.lines()[0].ends_with("agents meet over TCP, at IP addresses"),
+                "{mistakes}"
+            );
+        }
+    }
+}
+
+#[test]
 fn periods_have_a_floor() {
     assert!(check(&["--recalc-period=100ms"]).is_ok());
     let mistakes = check(&["--recalc-period=99ms"]).unwrap_err();
@@ -162,7 +192,7 @@ fn files_hold_peers_and_secrets() {
     };
     let nodes = file(
         "nodes",
-        "# peers\n/ip4/10.0.0.8/tcp/31600\n\n/dns4/n9/tcp/31600\n",
+        "# peers\n/ip4/10.0.0.8/tcp/31600\n\n/ip6/2001:db8::9/tcp/31600\n",
     );
     let (user, password) = (file("user", "admin\n"), file("password", "a b\r\n"));
     let config = check(&[
