@@ -126,6 +126,10 @@ impl Agent {
                 self.listening.push(address);
                 return;
             }
+            OverlayEvent::Unlistening(address) => {
+                self.listening.retain(|known| *known != address);
+                return;
+            }
             OverlayEvent::PeerUp { id, rtt } => Input::PeerUp { id, rtt },
             OverlayEvent::PeerDown { id } => Input::PeerDown { id },
             OverlayEvent::Message { from, body } => Input::Message { from, body },
@@ -237,7 +241,7 @@ impl Agent {
         let platform = self.platform.clone().map(|()| "answers".to_owned());
         let addresses: Vec<String> = self.listening.iter().map(ToString::to_string).collect();
         let overlay = if addresses.is_empty() {
-            Err("does not listen yet".to_owned())
+            Err("listens nowhere".to_owned())
         } else {
             Ok(addresses.join(", "))
         };

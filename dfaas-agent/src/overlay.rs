@@ -46,6 +46,8 @@ pub(crate) struct OverlayConfig {
 pub(crate) enum OverlayEvent {
     /// It listens on this address.
     Listening(Multiaddr),
+    /// It listens there no more.
+    Unlistening(Multiaddr),
     /// A node is connected, or its round-trip time became known or different.
     PeerUp {
         /// The node.

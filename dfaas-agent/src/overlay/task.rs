@@ -152,6 +152,7 @@ impl Task {
                 info!(%address, "Overlay listens");
                 self.tell(OverlayEvent::Listening(address));
             }
+            SwarmEvent::ExpiredListenAddr { address, .. } => self.handle_unlistening(address),
             SwarmEvent::ConnectionEstablished {
                 peer_id,
                 connection_id,
@@ -173,11 +174,19 @@ impl Task {
                 addresses, reason, ..
             } => {
                 warn!(?addresses, ?reason, "Overlay stopped listening");
+                for address in addresses {
+                    self.handle_unlistening(address);
+                }
             }
             SwarmEvent::ListenerError { error, .. } => debug!(%error, "Could not accept a connection"),
             SwarmEvent::IncomingConnectionError { error, .. } => debug!(%error, "Incoming connection failed"),
             _ => {}
         }
+    }
+
+    fn handle_unlistening(&self, address: Multiaddr) {
+        info!(%address, "Overlay listens there no more");
+        self.tell(OverlayEvent::Unlistening(address));
     }
 
     fn handle_behaviour(&mut self, now: Instant, event: BehaviourEvent) {

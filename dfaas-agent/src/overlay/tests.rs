@@ -204,6 +204,7 @@ impl Node {
                     event = self.events.recv() => match event.expect("the overlay runs") {
                         OverlayEvent::Message { from, body: heard } if from == *speaker_id && heard == body => break,
                         OverlayEvent::Listening(_)
+                        | OverlayEvent::Unlistening(_)
                         | OverlayEvent::PeerUp { .. }
                         | OverlayEvent::PeerDown { .. }
                         | OverlayEvent::Message { .. } => {}
