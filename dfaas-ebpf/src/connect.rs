@@ -2,7 +2,7 @@
 
 use aya_ebpf::bindings::TC_ACT_OK;
 use dfaas_common::{
-    decide::Answer,
+    decide::{Answer, Origin},
     flow::Role,
     maps::{Config, DATA_IN_SYN_LOCAL, Flow, FlowKey, Held, Opening, TARGET_DATA_IN_SYN, Target},
     packet::{ACK, Be16, HEADERS_BYTES, Headers, PSH, RST, SYN, Segment},
@@ -43,7 +43,7 @@ pub(crate) fn local(
     }
     if !maps::insert_flow(key, &scratch.flow) {
         count::event(|events| &mut events.flows_full);
-        return request::answer_and_end(packet, headers, key, opening, Answer::Unavailable);
+        return no_room(packet, headers, key, opening, &scratch.flow);
     }
     let flow = scratch.flow;
     maps::remove_opening(key);
@@ -65,13 +65,13 @@ pub(crate) fn peer(
 ) -> Result<i32, Fault> {
     let Some(target) = maps::target(scratch.flow.target).filter(|target| target.address != [0; 4]) else {
         // The peer left between the decision and now.
-        return request::answer_and_end(packet, headers, key, opening, Answer::Unavailable);
+        return no_room(packet, headers, key, opening, &scratch.flow);
     };
     let stamp_bytes = stamp(packet, headers, stamp_at, scratch)?;
     scratch.flow.stamp_bytes = stamp_bytes;
     let Some(port) = claim_port(config, key, &target, scratch) else {
         count::event(|events| &mut events.ports_exhausted);
-        return request::answer_and_end(packet, headers, key, opening, Answer::Unavailable);
+        return no_room(packet, headers, key, opening, &scratch.flow);
     };
     let upstream = FlowKey {
         remote: target.address,
@@ -88,7 +88,7 @@ pub(crate) fn peer(
     if !maps::insert_held(key, &scratch.held) || !maps::insert_flow(key, &scratch.flow) {
         maps::remove_flow(&upstream);
         count::event(|events| &mut events.flows_full);
-        return request::answer_and_end(packet, headers, key, opening, Answer::Unavailable);
+        return no_room(packet, headers, key, opening, &scratch.flow);
     }
     let flow = scratch.flow;
     maps::remove_opening(key);
@@ -101,6 +101,24 @@ pub(crate) fn peer(
         scratch,
     )?;
     Ok(packet.route())
+}
+
+/// Refuses a request for which this node lacks what a connection takes, and counts it with its function.
+#[inline(always)]
+fn no_room(
+    packet: &Packet,
+    headers: &Headers,
+    key: &FlowKey,
+    opening: &mut Opening,
+    flow: &Flow,
+) -> Result<i32, Fault> {
+    let origin = if flow.origin == 0 {
+        Origin::User
+    } else {
+        Origin::Peer(flow.origin)
+    };
+    count::refused(flow.function, origin, Answer::Unavailable);
+    request::answer_and_end(packet, headers, key, opening, Answer::Unavailable)
 }
 
 /// Writes the stamp into the request, in the packet and in the scratch space. Returns its length.
