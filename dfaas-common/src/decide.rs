@@ -25,10 +25,12 @@ pub enum Answer {
     HeadTooLong = 6,
     /// 503: nobody has room.
     Unavailable = 7,
+    /// 501: a transfer coding or protocol that needs a proxy, and there is none.
+    NotImplemented = 8,
 }
 
 /// How many answers there are.
-pub const ANSWERS: usize = 8;
+pub const ANSWERS: usize = 9;
 
 impl Answer {
     /// All answers, in the order of their numbers.
@@ -41,9 +43,12 @@ impl Answer {
         Self::OverLimit,
         Self::HeadTooLong,
         Self::Unavailable,
+        Self::NotImplemented,
     ];
 
     /// The whole response. The connection ends with it (RFC 9112, section 9.6).
+    ///
+    /// `DFaaS-Refused` tells a node that sent the request that it may send it elsewhere.
     #[must_use]
     pub const fn response(self) -> &'static str {
         match self {
@@ -69,8 +74,13 @@ impl Answer {
             ),
             Self::OverLimit => concat!(
                 "HTTP/1.1 429 Too Many Requests\r\nContent-Type: text/plain\r\nContent-Length: 41\r\n",
-                "Retry-After: 1\r\nConnection: close\r\n\r\n",
+                "DFaaS-Refused: 1\r\nRetry-After: 1\r\nConnection: close\r\n\r\n",
                 "dfaas: over the limit offered to the node"
+            ),
+            Self::NotImplemented => concat!(
+                "HTTP/1.1 501 Not Implemented\r\nContent-Type: text/plain\r\nContent-Length: 53\r\n",
+                "Connection: close\r\n\r\n",
+                "dfaas: this needs a proxy, and the node runs none now"
             ),
             Self::HeadTooLong => concat!(
                 "HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Type: text/plain\r\nContent-Length: 44\r\n",
@@ -79,7 +89,7 @@ impl Answer {
             ),
             Self::Unavailable => concat!(
                 "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 46\r\n",
-                "Retry-After: 1\r\nConnection: close\r\n\r\n",
+                "DFaaS-Refused: 1\r\nRetry-After: 1\r\nConnection: close\r\n\r\n",
                 "dfaas: this node and its peers are at capacity"
             ),
         }

@@ -1,23 +1,30 @@
-//! The head of an HTTP/1.1 request (RFC 9112), read in one table-driven pass.
+//! HTTP/1.1 (RFC 9112) as far as steering needs it: where a request begins and ends, what it asks for, and where its
+//! response ends.
 //!
-//! Each byte costs one table look-up and one store: no branch depends on the byte, which keeps the kernel's verifier
-//! content (5.10 included) and lets host and kernel run the very same automaton.
+//! Heads are read by automata that cost one table look-up and one store a byte: no branch depends on the byte, which
+//! keeps the kernel's verifier content (5.10 included) and lets host and kernel run the very same code.
 
-mod table;
+mod chunks;
+mod grammar;
+mod request;
+mod response;
 
-pub use table::{State, TABLE};
+pub use chunks::{CHUNK_LINE_BYTES, ChunkLine};
+pub use grammar::{STATES, Table};
+pub use request::{Head, Progress, Target, Unframed, read};
+pub use response::{Facts, Response, Stage};
 
-/// The capacity of the buffer that holds the first bytes of a connection: a whole Ethernet payload.
+/// The capacity of the buffer that holds the first bytes of a message: a whole Ethernet payload.
 pub const HELD_BYTES: usize = 1536;
-
-/// How many states the automaton can have; a state's number is masked with this less one before it is an index.
-pub const STATES: usize = 128;
 
 /// The longest function name, with or without namespace (RFC 1123 label length, as OpenFaaS asks).
 pub const NAME_BYTES: usize = 64;
 
 /// The longest peer identity that is looked up, in bytes.
 pub const NODE_ID_BYTES: usize = 64;
+
+/// After so many bytes the automaton may stop if it has come to an end.
+const BLOCK_BYTES: usize = 64;
 
 /// For each state, one more than the position at which it was entered last; 0 where it never was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,52 +38,27 @@ impl Default for Marks {
 }
 
 impl Marks {
-    /// Forgets the marks that [`Head::from_marks`] reads.
+    /// Forgets the marks that anything reads.
     #[inline(always)]
     pub fn clear(&mut self) {
         let mut index = 0;
-        while index < table::MARKED_STATES {
+        while index < grammar::MARKED_STATES {
             self.0[index] = 0;
             index += 1;
         }
     }
 
     #[inline(always)]
-    const fn at(&self, state: State) -> u16 {
-        self.0[state as usize & (STATES - 1)]
+    const fn at(&self, state: u8) -> u16 {
+        self.0[state as usize]
     }
-}
 
-/// How far the automaton came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// The head is whole; [`Head::from_marks`] says what is in it.
-    Complete,
-    /// Every byte so far could belong to a request; more are needed.
-    Incomplete,
-    /// This is no HTTP/1.1 request.
-    Malformed,
-}
-
-/// Runs the automaton over the first `length` bytes.
-#[inline(always)]
-pub fn scan(bytes: &[u8; HELD_BYTES], length: usize, marks: &mut Marks) -> Progress {
-    let mut state = State::Start as u8;
-    let mut index = 0;
-    while index < HELD_BYTES {
-        if index >= length {
-            break;
-        }
-        state = TABLE[state as usize & (STATES - 1)][bytes[index] as usize];
-        marks.0[state as usize & (STATES - 1)] = index as u16 + 1;
-        index += 1;
-    }
-    if marks.at(State::End) != 0 {
-        Progress::Complete
-    } else if marks.at(State::Malformed) != 0 {
-        Progress::Malformed
-    } else {
-        Progress::Incomplete
+    /// The later mark of a state that exists before and behind a `Content-Length`.
+    #[inline(always)]
+    const fn of_field(&self, state: u8) -> u16 {
+        let before = self.at(state);
+        let behind = self.at(state + grammar::FIELD_MARKS);
+        if behind > before { behind } else { before }
     }
 }
 
@@ -89,70 +71,47 @@ pub struct Span {
     pub length: u16,
 }
 
-/// What the request asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// `/`, exactly.
-    Root,
-    /// `/function/<name>`, with or without a path or query behind it.
-    Function(Span),
-    /// Any other target.
-    Other,
-}
-
-/// What the data plane has to know of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Head {
-    /// What the request asks for.
-    pub target: Target,
-    /// Where the first header field starts: the place for a stamp.
-    pub fields_start: u16,
-    /// Length of the head with its empty line.
-    pub length: u16,
-    /// The value of `DFaaS-Node-ID`, if the field is there and not empty.
-    pub node_id: Option<Span>,
-    /// Whether the field `DFaaS-Node-ID` is there.
-    pub from_node: bool,
-}
-
-impl Head {
-    /// Reads the marks of a complete head.
-    #[inline(always)]
-    #[must_use]
-    pub fn from_marks(marks: &Marks) -> Self {
-        let target = if marks.at(State::OtherTarget) != 0 {
-            Target::Other
-        } else if let Some(name) = span(marks, State::NameFirst, State::NameMore) {
-            Target::Function(name)
-        } else if marks.at(State::RootEnd) != 0 {
-            Target::Root
-        } else {
-            Target::Other
-        };
-        Self {
-            target,
-            fields_start: marks.at(State::RequestLineEnd),
-            length: marks.at(State::End),
-            node_id: span(marks, State::NodeIdFirst, State::NodeIdMore),
-            from_node: marks.at(State::NodeIdColon) != 0,
+/// Runs an automaton over the first `length` bytes, from a state to a state.
+#[inline(always)]
+fn scan(table: &Table, bytes: &[u8; HELD_BYTES], length: usize, from: u8, marks: &mut Marks) -> u8 {
+    let mut state = from;
+    let mut index = 0;
+    let mut block = 0;
+    while block < HELD_BYTES {
+        block += BLOCK_BYTES;
+        while index < block {
+            if index >= length {
+                return state;
+            }
+            state = table[state as usize][bytes[index] as usize];
+            marks.0[state as usize] = index as u16 + 1;
+            index += 1;
+        }
+        if state <= grammar::LAST_FINAL {
+            break;
         }
     }
+    state
 }
 
-/// The run that begins where `first` was entered and ends where `more` was entered last.
+/// Goes on with a number whose first digits gave `number`; its next digits are at `start` to `end`.
 #[inline(always)]
-fn span(marks: &Marks, first: State, more: State) -> Option<Span> {
-    let first = marks.at(first);
-    let more = marks.at(more);
-    if first == 0 {
-        return None;
+fn decimal(bytes: &[u8; HELD_BYTES], start: u16, end: u16, number: u64) -> u64 {
+    let mut number = number;
+    let mut index = 0;
+    while index < DIGITS_MAX {
+        let at = start.wrapping_add(index) as usize;
+        if at >= end as usize || at >= HELD_BYTES {
+            break;
+        }
+        number = number.wrapping_mul(10).wrapping_add((bytes[at] & 15) as u64);
+        index += 1;
     }
-    let length = if more > first { more - first + 1 } else { 1 };
-    Some(Span {
-        start: first - 1,
-        length,
-    })
+    number
 }
+
+/// More digits than these are no length of anything that is ever sent.
+const DIGITS_MAX: u16 = 15;
 
 #[cfg(test)]
 mod tests;

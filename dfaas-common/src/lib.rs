@@ -9,12 +9,14 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod closing;
 pub mod decide;
-pub mod flow;
+pub mod extent;
 pub mod histogram;
 pub mod http;
 pub mod maps;
 pub mod meter;
+pub mod numbering;
 pub mod packet;
 pub mod pick;
 #[cfg(feature = "user")]

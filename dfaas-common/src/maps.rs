@@ -3,10 +3,12 @@
 //! Addresses and ports are byte arrays in network order, so that a dump shows `[10, 77, 0, 1]`.
 
 use crate::{
-    flow::{Closing, Role},
+    closing::Closing,
+    extent::Extent,
     histogram::BINS,
-    http::{HELD_BYTES, NAME_BYTES, NODE_ID_BYTES},
+    http::{HELD_BYTES, NAME_BYTES, NODE_ID_BYTES, Response, Stage},
     meter::Limit,
+    numbering::{Direction, Numbering},
     pick::SLOTS,
 };
 
@@ -14,8 +16,10 @@ use crate::{
 pub const FUNCTIONS: usize = 16_384;
 /// How many peers a node can have, itself (index 0) included.
 pub const TARGETS: usize = 1_024;
-/// How many connections can be live.
-pub const FLOWS: usize = 131_072;
+/// How many clients' connections can be live.
+pub const CLIENTS: usize = 131_072;
+/// How many connections to servers can be live on their behalf.
+pub const UPSTREAMS: usize = 196_608;
 /// How many connections can be half open; the oldest go first.
 pub const OPENINGS: usize = 65_536;
 /// How many first segments are kept; the oldest go first.
@@ -38,6 +42,8 @@ pub const DATA_IN_SYN_LOCAL: u32 = 1;
 pub const DATA_IN_SYN_FROM_PEERS: u32 = 2;
 /// Bit of [`Config::flags`]: a SYN with data is accepted from anybody.
 pub const DATA_IN_SYN_FROM_ALL: u32 = 4;
+/// Bit of [`Config::flags`]: the second place of `LISTENERS` holds a proxy's listener.
+pub const PROXY: u32 = 8;
 /// Bit of [`Target::flags`]: the request may travel in the SYN to this peer.
 pub const TARGET_DATA_IN_SYN: u32 = 1;
 
@@ -167,6 +173,13 @@ pub struct FlowKey {
     pub local_port: [u8; 2],
 }
 
+/// Bit of [`Opening::flags`]: the SYN's checksum was left to hardware.
+pub const SYN_IS_PARTIAL: u8 = 1;
+/// Bit of [`Opening::flags`]: the client takes selective acknowledgments.
+pub const SYN_PERMITS_SACK: u8 = 2;
+/// Bit of [`Opening::flags`]: the request came in more parts than one.
+pub const HEAD_IS_PARTED: u8 = 4;
+
 /// A connection whose request is not decided yet, or that the data plane answered itself. Kernel only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -185,8 +198,8 @@ pub struct Opening {
     pub segment_size: u16,
     /// The client's window scale, or `NO_WINDOW_SCALE`.
     pub window_scale: u8,
-    /// 1 if the SYN's checksum was left to hardware.
-    pub partial: u8,
+    /// `SYN_*`.
+    pub flags: u8,
     /// One more than the number of our answer; 0 before it.
     pub reply: u8,
     /// How many servers have failed this request.
@@ -205,79 +218,152 @@ pub struct Held {
     pub bytes: [u8; HELD_BYTES],
 }
 
-/// A decided connection, seen from one side. Kernel writes, agent sweeps.
-///
-/// A local connection has one entry, under the client's key. A forwarded one has two, which name each other.
+/// What a client's connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Phase {
+    /// The client for (more of) a request, or for the end of an answer of ours.
+    Asking = 0,
+    /// A server for our SYN.
+    Connecting = 1,
+    /// Nobody: segments pass.
+    Spliced = 2,
+}
+
+/// Bit of [`Client::flags`] and [`Upstream::flags`]: packets of the other side have the local stack's addresses.
+pub const IS_LOCAL: u8 = 1;
+/// Bit of [`Client::flags`] and [`Upstream::flags`]: the handshake was the local stack's own, so numbers are equal.
+pub const IS_NATURAL: u8 = 2;
+/// Bit of [`Client::flags`] and [`Upstream::flags`]: the local proxy has the connection, for the rest of it.
+pub const IS_PROXIED: u8 = 4;
+/// Bit of [`Upstream::flags`]: both sides' numbers are known.
+pub const IS_SPLICED: u8 = 8;
+/// Bit of [`Upstream::flags`]: its client's current request is here.
+pub const IS_CURRENT: u8 = 16;
+/// Bit of [`Upstream::flags`]: the server has begun to take the current request, which is counted.
+pub const IS_TAKEN: u8 = 32;
+/// Bit of [`Upstream::flags`]: the client has sent the whole request.
+pub const IS_ASKED: u8 = 64;
+/// Bit of [`Upstream::flags`]: a side has begun to close.
+pub const IS_CLOSING: u8 = 128;
+
+/// How many servers a client's connection can have at once: the current one and those that are kept for later.
+pub const KNOWN: usize = 4;
+
+/// A server that a client's connection has been to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
-pub struct Flow {
-    /// When the request was decided, in nanoseconds of the monotonic clock.
-    pub decided_ns: u64,
-    /// When the first byte of the answer passed; 0 before that.
-    pub first_byte_ns: u64,
-    /// [`Role`] as a number.
-    pub role: u8,
-    /// 1 once both sides' numbers are known.
-    pub spliced: u8,
-    /// The client's window scale.
-    pub client_scale: u8,
-    /// The server's window scale.
-    pub server_scale: u8,
+pub struct Known {
+    /// Peer index; 0 for none.
+    pub target: u16,
+    /// Our source port to it.
+    pub port: [u8; 2],
+}
+
+/// A client's connection whose first request was decided. Kernel writes, agent sweeps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Client {
+    /// The current request.
+    pub request: Extent,
+    /// What an undecided request needs, and what a server is told of the client.
+    pub asking: Opening,
+    /// Towards the current server.
+    pub numbering: Numbering,
+    /// Addresses of packets to the current server.
+    pub direction: Direction,
+    /// The current server's entry.
+    pub upstream: FlowKey,
+    /// Which ends are closed, in the client's numbers.
+    pub closing: Closing,
     /// [`Config::tick`] when a packet was seen last.
     pub last_seen: u32,
-    /// Function id.
+    /// Bytes of the current request that are held until its server has answered.
+    pub first_bytes: u32,
+    /// [`Phase`] as a number.
+    pub phase: u8,
+    /// `IS_*`.
+    pub flags: u8,
+    /// How often the current upstream SYN was sent.
+    pub attempts: u8,
+    /// The place in `known` that is used next.
+    pub next_known: u8,
+    /// Peers that this connection has been to.
+    pub known: [Known; KNOWN],
+}
+
+impl Client {
+    /// What the connection waits for.
+    #[inline(always)]
+    #[must_use]
+    pub const fn phase(&self) -> Phase {
+        match self.phase {
+            1 => Phase::Connecting,
+            2 => Phase::Spliced,
+            _ => Phase::Asking,
+        }
+    }
+
+    /// Whether a flag is set.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+}
+
+/// A connection to a server on behalf of a client. Kernel writes, agent sweeps.
+///
+/// The local stack's is found under the client's own key, a peer's under the peer's address and our source port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Upstream {
+    /// When the current request was decided, in nanoseconds of the monotonic clock.
+    pub decided_ns: u64,
+    /// When the first byte of its answer passed; 0 before that.
+    pub first_byte_ns: u64,
+    /// The current response.
+    pub response: Response,
+    /// Towards the client.
+    pub numbering: Numbering,
+    /// Addresses of packets to the client.
+    pub direction: Direction,
+    /// The client's entry.
+    pub client: FlowKey,
+    /// Function id of the current request.
     pub function: u32,
     /// Peer index of who serves; 0 is this node.
     pub target: u32,
     /// Peer index of who sent the request; 0 is a user.
     pub origin: u32,
-    /// The client's initial sequence number.
-    pub client_isn: u32,
-    /// Ours towards the client.
-    pub our_isn: u32,
-    /// Ours towards the server.
-    pub upstream_isn: u32,
-    /// The server's.
-    pub server_isn: u32,
-    /// Bytes of the client that went with, or right behind, the upstream SYN.
-    pub first_bytes: u32,
-    /// Bytes of stamp among them on the upstream side.
-    pub stamp_bytes: u32,
-    /// How often the upstream SYN was sent.
-    pub attempts: u32,
-    /// Source address of packets that leave in this direction.
-    pub source: [u8; 4],
-    /// Destination address.
-    pub destination: [u8; 4],
-    /// Source port.
-    pub source_port: [u8; 2],
-    /// Destination port.
-    pub destination_port: [u8; 2],
-    /// The client's window in its SYN.
+    /// [`Config::tick`] when a packet was seen last.
+    pub last_seen: u32,
+    /// While it is not current: the sequence number of the next byte to it.
+    pub next: u32,
+    /// The window that the server promised last, as it stands in its packets.
     pub window: u16,
-    /// The client's maximum segment size.
-    pub segment_size: u16,
-    /// 1 if the client's packets leave their checksum to hardware.
-    pub partial: u32,
-    /// Which ends are closed, in the client's numbers.
-    pub closing: Closing,
-    /// The other entry of a forwarded connection.
-    pub other: FlowKey,
-    /// How many servers have failed this request.
-    pub failures: u32,
+    /// The link address of the next hop to the server.
+    pub next_hop: [u16; 3],
+    /// `IS_*`.
+    pub flags: u8,
+    /// Keeps the layout free of padding.
+    pub reserved: [u8; 3],
 }
 
-impl Flow {
-    /// What the entry is for.
+impl Upstream {
+    /// Whether a flag is set.
     #[inline(always)]
     #[must_use]
-    pub const fn role(&self) -> Role {
-        match self.role {
-            1 => Role::ToPeer,
-            2 => Role::ToClient,
-            3 => Role::Passed,
-            _ => Role::Local,
-        }
+    pub const fn is(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    /// Whether the next request may go here: all is answered and nobody closes.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_free(&self) -> bool {
+        self.response.stage as u32 == Stage::Idle as u32
+            && self.flags & (IS_SPLICED | IS_CLOSING | IS_PROXIED) == IS_SPLICED
     }
 }
 
@@ -375,6 +461,40 @@ events! {
     decided_again,
     /// Requests answered 503 because too many servers failed them.
     upstream_failed,
+    /// Requests on a connection that had one before.
+    asked_again,
+    /// Of these, requests that went to another server than the one before.
+    steered_again,
+    /// Requests that were sent before the last response was complete; their clients send them again.
+    too_early,
+    /// Segments with the end of one request and the start of another, cut between them.
+    cut,
+    /// Segments that begin behind a gap at the end of a request.
+    gap,
+    /// Segments that no ordinary stack would take, passed on without a look at them.
+    out_of_window,
+    /// Connections given to the local proxy for a body of unknown length.
+    proxied_chunked,
+    /// Connections given to the local proxy for a change of protocol.
+    proxied_upgrade,
+    /// Connections given to the local proxy for lengths that contradict each other.
+    proxied_lengths,
+    /// Connections given to the local proxy for a head that is too long.
+    proxied_head,
+    /// Connections given to the local proxy for another protocol.
+    proxied_not_http1,
+    /// Connections given to the local proxy for a head in too many parts.
+    proxied_slow,
+    /// Connections of this host itself, given to the local proxy.
+    proxied_local,
+    /// Requests refused because they need a proxy and there is none.
+    proxy_missing,
+    /// Responses whose end could not be followed.
+    response_unknown,
+    /// Connections to servers that were reset because nobody needs them any more.
+    upstream_dropped,
+    /// Requests that a peer refused, decided again.
+    refused_by_peer,
     /// Connections answered 503 because the flow table was full.
     flows_full,
     /// Connections answered 503 because no source port was free.
@@ -405,7 +525,8 @@ const _: () = {
     assert!(size_of::<FlowKey>() == 12);
     assert!(size_of::<Opening>() == 24);
     assert!(size_of::<Held>() == 8 + HELD_BYTES);
-    assert!(size_of::<Flow>() == 112);
+    assert!(size_of::<Client>() == 128);
+    assert!(size_of::<Upstream>() == 112);
     assert!(size_of::<Reply>() == 8 + REPLY_BYTES);
 };
 
@@ -418,12 +539,13 @@ mod tests {
         const MIB: usize = 1 << 20;
         // The kernel adds about 64 bytes to an element of a hash table.
         let element = |value: usize, key: usize| value + key + 64;
-        let flows = FLOWS * element(size_of::<Flow>(), size_of::<FlowKey>());
+        let clients = CLIENTS * element(size_of::<Client>(), size_of::<FlowKey>());
+        let upstreams = UPSTREAMS * element(size_of::<Upstream>(), size_of::<FlowKey>());
         let openings = OPENINGS * element(size_of::<Opening>(), size_of::<FlowKey>());
         let held = HELDS * element(size_of::<Held>(), size_of::<FlowKey>());
         let buckets = BUCKETS * size_of::<Bucket>();
-        let total = flows + openings + held + buckets;
-        assert!(total < 64 * MIB, "{total} bytes");
+        let total = clients + upstreams + openings + held + buckets;
+        assert!(total < 96 * MIB, "{total} bytes");
     }
 
     #[test]

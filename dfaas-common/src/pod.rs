@@ -1,8 +1,8 @@
 //! Tells aya that every key and value may be copied to and from the kernel as bytes.
 
 use crate::maps::{
-    Bucket, Config, Counters, Events, Flow, FlowKey, Function, FunctionKey, Held, Latency, Opening, Pair,
-    Peer, PeerKey, Reply, Stamp, Target,
+    Bucket, Client, Config, Counters, Events, FlowKey, Function, FunctionKey, Held, Latency, Opening, Pair,
+    Peer, PeerKey, Reply, Stamp, Target, Upstream,
 };
 use crate::meter::Limit;
 
@@ -17,10 +17,10 @@ macro_rules! pod {
 
 pod! {
     Bucket,
+    Client,
     Config,
     Counters,
     Events,
-    Flow,
     FlowKey,
     Function,
     FunctionKey,
@@ -34,4 +34,5 @@ pod! {
     Reply,
     Stamp,
     Target,
+    Upstream,
 }

@@ -1,4 +1,4 @@
-//! The TCP options of a SYN that the data plane cares for (RFC 9293, section 3.2, and RFC 7323).
+//! The TCP options that the data plane cares for (RFC 9293, section 3.2, RFC 7323 and RFC 2018).
 
 /// The most bytes of options that a TCP header holds.
 pub const OPTIONS_BYTES: usize = 40;
@@ -6,8 +6,12 @@ pub const OPTIONS_BYTES: usize = 40;
 pub const OUR_WINDOW_SCALE: u8 = 7;
 /// Says that no window scale was offered.
 pub const NO_WINDOW_SCALE: u8 = 0xff;
-/// The options that we write: maximum segment size, a no-operation, window scale.
-pub const OUR_OPTIONS_BYTES: usize = 8;
+/// The options that we write: maximum segment size, selective acknowledgments permitted, window scale.
+pub const OUR_OPTIONS_BYTES: usize = 12;
+/// How many blocks fit into an option of selective acknowledgments (RFC 2018, section 3).
+pub const SACK_BLOCKS: u32 = 4;
+/// Length of such a block in bytes.
+pub const SACK_BLOCK_BYTES: u32 = 8;
 
 /// RFC 7323, section 2.3: a larger shift is read as 14.
 const WINDOW_SCALE_MAX: u8 = 14;
@@ -27,8 +31,11 @@ const SEGMENT_SIZE_KIND: u8 = 5;
 const SEGMENT_SIZE_LENGTH: u8 = 6;
 const WINDOW_SCALE_KIND: u8 = 7;
 const WINDOW_SCALE_LENGTH: u8 = 8;
+const SACK_PERMITTED: u8 = 9;
+const SACK_PERMITTED_KIND: u8 = 10;
+const SACK_KIND: u8 = 11;
 /// `OTHER + n`: n more bytes belong to an option that nobody asks for; `OTHER` is its kind.
-const OTHER: u8 = 9;
+const OTHER: u8 = 12;
 /// The longest rest of an option behind kind and length.
 const REST_MAX: u8 = OPTIONS_BYTES as u8 - 2;
 
@@ -56,6 +63,9 @@ const fn build() -> [[u8; 256]; STATES] {
         };
         table[WINDOW_SCALE_LENGTH as usize][byte] = WINDOW_SCALE;
         table[WINDOW_SCALE as usize][byte] = kind(value);
+        table[SACK_PERMITTED_KIND as usize][byte] = if value == 2 { SACK_PERMITTED } else { rest(value) };
+        table[SACK_PERMITTED as usize][byte] = kind(value);
+        table[SACK_KIND as usize][byte] = rest(value);
         table[OTHER as usize][byte] = rest(value);
         let mut left = 1;
         while left <= REST_MAX {
@@ -73,6 +83,8 @@ const fn kind(byte: u8) -> u8 {
         1 => BOUNDARY,
         2 => SEGMENT_SIZE_KIND,
         3 => WINDOW_SCALE_KIND,
+        4 => SACK_PERMITTED_KIND,
+        5 => SACK_KIND,
         _ => OTHER,
     }
 }
@@ -96,6 +108,8 @@ pub struct SynOptions {
     pub segment_size: u16,
     /// Window scale, or [`NO_WINDOW_SCALE`].
     pub window_scale: u8,
+    /// Whether selective acknowledgments are permitted.
+    pub permits_sack: bool,
 }
 
 impl SynOptions {
@@ -107,19 +121,12 @@ impl SynOptions {
     pub fn read(bytes: &[u8; 64], length: usize, marks: &mut OptionMarks) -> Self {
         marks[SEGMENT_SIZE_LOW as usize] = 0;
         marks[WINDOW_SCALE as usize] = 0;
-        let mut state = BOUNDARY;
-        let mut index = 0;
-        while index < OPTIONS_BYTES {
-            if index >= length {
-                break;
-            }
-            state = TABLE[state as usize & (STATES - 1)][bytes[index] as usize];
-            marks[state as usize & (STATES - 1)] = index as u8 + 1;
-            index += 1;
-        }
+        marks[SACK_PERMITTED as usize] = 0;
+        scan(bytes, length, marks);
         Self {
             segment_size: segment_size(bytes, marks),
             window_scale: window_scale(bytes, marks),
+            permits_sack: marks[SACK_PERMITTED as usize] != 0,
         }
     }
 
@@ -128,10 +135,71 @@ impl SynOptions {
     #[must_use]
     pub const fn write(&self) -> [u8; OUR_OPTIONS_BYTES] {
         let [high, low] = self.segment_size.to_be_bytes();
-        if self.window_scale == NO_WINDOW_SCALE {
-            return [2, 4, high, low, 1, 1, 1, 1];
+        let [permitted, permitted_length] = if self.permits_sack { [4, 2] } else { [1, 1] };
+        let [pad, scale, scale_length, shift] = if self.window_scale == NO_WINDOW_SCALE {
+            [1, 1, 1, 1]
+        } else {
+            [1, 3, 3, self.window_scale]
+        };
+        [
+            2,
+            4,
+            high,
+            low,
+            1,
+            1,
+            permitted,
+            permitted_length,
+            pad,
+            scale,
+            scale_length,
+            shift,
+        ]
+    }
+}
+
+/// The blocks of selective acknowledgments among options.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SackBlocks {
+    /// Where the first block begins.
+    pub start: u32,
+    /// How many there are, at most [`SACK_BLOCKS`]; 0 without the option.
+    pub count: u32,
+}
+
+impl SackBlocks {
+    /// Finds the blocks in the first `length` bytes, at most [`OPTIONS_BYTES`].
+    #[inline(always)]
+    #[must_use]
+    pub fn find(bytes: &[u8; 64], length: usize, marks: &mut OptionMarks) -> Self {
+        marks[SACK_KIND as usize] = 0;
+        scan(bytes, length, marks);
+        let behind_kind = marks[SACK_KIND as usize] as u32;
+        if behind_kind == 0 {
+            return Self { start: 0, count: 0 };
         }
-        [2, 4, high, low, 1, 3, 3, self.window_scale]
+        let option = bytes[behind_kind as usize & 63] as u32;
+        let count = option.wrapping_sub(2) / SACK_BLOCK_BYTES;
+        let start = behind_kind + 1;
+        let is_whole = count <= SACK_BLOCKS && start + count * SACK_BLOCK_BYTES <= length as u32;
+        Self {
+            start,
+            count: if is_whole { count } else { 0 },
+        }
+    }
+}
+
+#[inline(always)]
+fn scan(bytes: &[u8; 64], length: usize, marks: &mut OptionMarks) {
+    let mut state = BOUNDARY;
+    let mut index = 0;
+    while index < OPTIONS_BYTES {
+        if index >= length {
+            break;
+        }
+        state = TABLE[state as usize & (STATES - 1)][bytes[index] as usize];
+        marks[state as usize & (STATES - 1)] = index as u8 + 1;
+        index += 1;
     }
 }
 
@@ -194,6 +262,35 @@ mod tests {
     }
 
     #[test]
+    fn permitted_selective_acknowledgments_are_read() {
+        let mut buffer = [0xee; 64];
+        buffer[..8].copy_from_slice(&[2, 4, 5, 0xb4, 1, 1, 4, 2]);
+        assert!(SynOptions::read(&buffer, 8, &mut [9; STATES]).permits_sack);
+        assert!(!SynOptions::read(&buffer, 7, &mut [9; STATES]).permits_sack);
+    }
+
+    #[test]
+    fn blocks_are_found() {
+        let find = |options: &[u8]| {
+            let mut buffer = [0xee; 64];
+            buffer[..options.len()].copy_from_slice(options);
+            SackBlocks::find(&buffer, options.len(), &mut [9; STATES])
+        };
+        assert_eq!(
+            find(&[1, 1, 5, 10, 0, 0, 0, 1, 0, 0, 0, 2]),
+            SackBlocks { start: 4, count: 1 }
+        );
+        assert_eq!(
+            find(&[5, 18, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4, 1, 1]),
+            SackBlocks { start: 2, count: 2 }
+        );
+        assert_eq!(find(&[1, 1, 1, 0]).count, 0);
+        assert_eq!(find(&[]).count, 0);
+        assert_eq!(find(&[1, 1, 5, 34, 0, 0, 0, 1, 0, 0, 0, 2]).count, 0, "cut short");
+        assert_eq!(find(&[1, 1, 5, 1, 0, 0, 0, 1]).count, 0, "no length");
+    }
+
+    #[test]
     fn missing_options_have_defaults() {
         check(&[], 536, NO_WINDOW_SCALE);
         check(&[1, 1, 1, 0], 536, NO_WINDOW_SCALE);
@@ -228,8 +325,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_we_write_is_read_back(segment_size: u16, scale in prop_oneof![0u8..=14, Just(NO_WINDOW_SCALE)]) {
-            let options = SynOptions { segment_size, window_scale: scale };
+        fn what_we_write_is_read_back(segment_size: u16, permits_sack: bool, scale in prop_oneof![0u8..=14, Just(NO_WINDOW_SCALE)]) {
+            let options = SynOptions { segment_size, window_scale: scale, permits_sack };
             let mut buffer = [0xee; 64];
             buffer[..OUR_OPTIONS_BYTES].copy_from_slice(&options.write());
             prop_assert_eq!(SynOptions::read(&buffer, OUR_OPTIONS_BYTES, &mut [9; STATES]), options);
@@ -248,12 +345,10 @@ mod tests {
     fn check(bytes: &[u8], segment_size: u16, window_scale: u8) {
         let mut buffer = [0xee; 64];
         buffer[..bytes.len()].copy_from_slice(bytes);
+        let options = SynOptions::read(&buffer, bytes.len(), &mut [9; STATES]);
         assert_eq!(
-            SynOptions::read(&buffer, bytes.len(), &mut [9; STATES]),
-            SynOptions {
-                segment_size,
-                window_scale
-            }
+            (options.segment_size, options.window_scale),
+            (segment_size, window_scale)
         );
     }
 }

@@ -57,13 +57,10 @@ fn every_other_target_is_marked_as_such() {
 #[test]
 fn what_is_no_request_is_malformed() {
     for bytes in [
-        &b"\x16\x03\x01\x02\x00"[..],
-        b"\r\nGET / HTTP/1.1\r\n\r\n",
+        &b"\r\nGET / HTTP/1.1\r\n\r\n"[..],
         b"GET  / HTTP/1.1\r\n\r\n",
         b"GET /\tHTTP/1.1\r\n\r\n",
-        b"GET / HTTP/2.0\r\n\r\n",
         b"GET / HTTP/1.2\r\n\r\n",
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"GET / HTTP/1.1\n\n",
         b"GET / HTTP/1.1\r\nHost: a\n\r\n",
         b"GET / HTTP/1.1\r\n folded: a\r\n\r\n",
@@ -83,6 +80,199 @@ fn what_is_no_request_is_malformed() {
             String::from_utf8_lossy(bytes)
         );
     }
+}
+
+#[test]
+fn other_protocols_are_told() {
+    for bytes in [
+        &b"\x16\x03\x01\x02\x00"[..],
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET / HTTP/2.0\r\n\r\n",
+    ] {
+        assert_eq!(run(bytes).0, Progress::OtherProtocol);
+    }
+}
+
+#[test]
+fn a_length_frames_a_request() {
+    check_body("Content-Length: 0", Unframed::No, 0);
+    check_body("content-LENGTH:5", Unframed::No, 5);
+    check_body(
+        "Content-Length: \t 1234567890123 ",
+        Unframed::No,
+        1_234_567_890_123,
+    );
+    check_body("X: 1\r\nContent-Length: 17\r\nDFaaS-Node-ID: a", Unframed::No, 17);
+    check_body("Content-Lengths: 5", Unframed::No, 0);
+    for bad in [
+        "Content-Length:",
+        "Content-Length: +5",
+        "Content-Length: -5",
+        "Content-Length: 5, 5",
+        "Content-Length: 5 5",
+        "Content-Length: 0x5",
+        "Content-Length: 5\r\nContent-Length: 5",
+        "Content-Length: 5\r\nX: y\r\ncontent-length: 6",
+        "Content-Length: 1234567890123456",
+    ] {
+        check_unframed(bad, Unframed::Length);
+    }
+}
+
+#[test]
+fn codings_and_upgrades_are_not_framed() {
+    check_unframed("Transfer-Encoding: chunked", Unframed::Coding);
+    check_unframed("Content-Length: 5\r\ntransfer-encoding: x", Unframed::Coding);
+    check_unframed("Transfer-Encoding:\r\nContent-Length: 5", Unframed::Coding);
+    check_unframed("Upgrade: websocket", Unframed::Upgrade);
+    check_unframed("Content-Length: 5\r\nUPGRADE: h2c", Unframed::Upgrade);
+    check_unframed("Upgrade-Insecure-Requests: 1", Unframed::No);
+}
+
+#[test]
+fn identities_are_found_behind_a_length() {
+    check_node(
+        b"GET / HTTP/1.1\r\nContent-Length: 1\r\nDFaaS-Node-ID: 12D3\r\n\r\n",
+        Some("12D3"),
+    );
+    let request = b"GET / HTTP/1.1\r\nDFaaS-Node-Token: abc\r\nDFaaS-Node-ID: 12D3\r\n\r\n";
+    check(request, |head| {
+        assert_eq!(head.token.map(|span| text(request, span)), Some("abc"));
+        assert_eq!(head.node_id.map(|span| text(request, span)), Some("12D3"));
+    });
+}
+
+#[test]
+fn only_head_wants_no_body() {
+    for (method, want) in [
+        ("HEAD", true),
+        ("GET", false),
+        ("HEA", false),
+        ("HEADS", false),
+        ("head", false),
+    ] {
+        let request = format!("{method} /function/a HTTP/1.1\r\n\r\n");
+        check(request.as_bytes(), |head| {
+            assert_eq!(head.wants_no_body, want, "{method}");
+            assert!(matches!(head.target, Target::Function(_)), "{method}");
+        });
+    }
+}
+
+#[test]
+fn responses_end_where_their_heads_say() {
+    let body = |head: &str, more: &str| format!("HTTP/1.1 {head}\r\n\r\n{more}");
+    check_response(&body("200 OK\r\nContent-Length: 5", "hello"), false, Stage::Idle);
+    check_response(&body("200 OK\r\nContent-Length: 5", "hell"), false, Stage::Length);
+    check_response(&body("200 OK\r\nContent-Length: 0", ""), false, Stage::Idle);
+    check_response(&body("200 OK\r\nContent-Length: 5", ""), true, Stage::Idle);
+    check_response(&body("204 No Content", ""), false, Stage::Idle);
+    check_response(
+        &body("304 Not Modified\r\nContent-Length: 5", ""),
+        false,
+        Stage::Idle,
+    );
+    check_response(&body("200 OK", "abc"), false, Stage::Endless);
+    check_response(&body("100 Continue", ""), false, Stage::Head);
+    check_response(
+        &body("100 Continue", &body("200\r\nContent-Length: 1", "x")),
+        false,
+        Stage::Idle,
+    );
+    check_response(&body("101 Switching Protocols", ""), false, Stage::Endless);
+    check_response(
+        &body("200 OK\r\nTransfer-Encoding: chunked", "5\r\nhello\r\n0\r\n\r\n"),
+        false,
+        Stage::Idle,
+    );
+    check_response(
+        &body(
+            "200 OK\r\nTransfer-Encoding: Chunked \r\nContent-Length: 1",
+            "a;x=y\r\n0123456789\r\n00\r\nA: b\r\n\r\n",
+        ),
+        false,
+        Stage::Idle,
+    );
+    check_response(
+        &body("200 OK\r\nTransfer-Encoding: chunked", "5\r\nhello\r\n0\r\n"),
+        false,
+        Stage::ChunkLine,
+    );
+    check_response(
+        &body("200 OK\r\nTransfer-Encoding: gzip", "x"),
+        false,
+        Stage::Endless,
+    );
+    check_response(
+        &body("200 OK\r\nContent-Length: 1\r\nContent-Length: 2", "x"),
+        false,
+        Stage::Endless,
+    );
+    check_response("ICY 200 OK\r\n\r\n", false, Stage::Endless);
+}
+
+#[test]
+fn a_refusal_of_ours_is_told_from_a_functions() {
+    for answer in crate::decide::Answer::ALL {
+        let response = follow(answer.response(), false, usize::MAX);
+        let moves = answer.response().contains("DFaaS-Refused");
+        assert_eq!(response.refused != 0, moves, "{answer:?}");
+        assert_eq!(response.stage(), Stage::Idle, "{answer:?}");
+    }
+    assert_eq!(
+        follow("HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n", false, usize::MAX).refused,
+        0
+    );
+}
+
+/// Follows a response in parts of one size, whatever it is: they must all lead to the same end.
+#[track_caller]
+fn check_response(text: &str, wants_no_body: bool, want: Stage) {
+    for part in 1..=text.len() {
+        assert_eq!(
+            follow(text, wants_no_body, part).stage(),
+            want,
+            "{text:?} in parts of {part}"
+        );
+    }
+}
+
+fn follow(text: &str, wants_no_body: bool, part: usize) -> Response {
+    let mut response = Response::default();
+    response.begin(wants_no_body);
+    for mut rest in text.as_bytes().chunks(part.min(HELD_BYTES)) {
+        while !rest.is_empty() {
+            let used = match response.stage() {
+                Stage::Head => response.follow_head(&buffer(rest), rest.len(), &mut Marks([7; STATES])),
+                Stage::Length | Stage::ChunkData => response.follow_body(rest.len() as u32),
+                Stage::ChunkLine => {
+                    let length = rest.len().min(CHUNK_LINE_BYTES);
+                    let mut line = ChunkLine::default();
+                    line.0[..length].copy_from_slice(&rest[..length]);
+                    response.follow_chunk_line(&line, length)
+                }
+                Stage::Idle | Stage::Endless | Stage::Unknown => break,
+            };
+            rest = &rest[used as usize..];
+        }
+    }
+    response
+}
+
+#[track_caller]
+fn check_body(fields: &str, unframed: Unframed, body: u64) {
+    let request = format!("POST /function/a HTTP/1.1\r\n{fields}\r\n\r\n");
+    check(request.as_bytes(), |head| {
+        assert_eq!((head.unframed, head.body), (unframed, body), "{fields}");
+    });
+}
+
+#[track_caller]
+fn check_unframed(fields: &str, unframed: Unframed) {
+    let request = format!("POST /function/a HTTP/1.1\r\n{fields}\r\n\r\n");
+    check(request.as_bytes(), |head| {
+        assert_eq!(head.unframed, unframed, "{fields}")
+    });
 }
 
 #[test]
@@ -175,7 +365,7 @@ proptest! {
         request.push_str("\r\n");
         let (progress, marks) = run(request.as_bytes());
         prop_assert_eq!(progress, Progress::Complete);
-        let head = Head::from_marks(&marks);
+        let head = Head::from_marks(&buffer(request.as_bytes()), &marks);
 
         let mut parsed = [httparse::EMPTY_HEADER; 16];
         let mut oracle = httparse::Request::new(&mut parsed);
@@ -205,7 +395,7 @@ proptest! {
     fn no_input_makes_the_automaton_leave_its_table(bytes in proptest::collection::vec(any::<u8>(), 0..HELD_BYTES)) {
         let (progress, marks) = run(&bytes);
         if progress == Progress::Complete {
-            let head = Head::from_marks(&marks);
+            let head = Head::from_marks(&buffer(&bytes), &marks);
             prop_assert!(usize::from(head.length) <= bytes.len());
             prop_assert!(head.fields_start < head.length);
         }
@@ -223,12 +413,15 @@ proptest! {
     }
 }
 
-fn run(bytes: &[u8]) -> (Progress, Marks) {
+fn buffer(bytes: &[u8]) -> [u8; HELD_BYTES] {
     let mut buffer = [0xaa; HELD_BYTES];
     buffer[..bytes.len()].copy_from_slice(bytes);
+    buffer
+}
+
+fn run(bytes: &[u8]) -> (Progress, Marks) {
     let mut marks = Marks([7; STATES]);
-    marks.clear();
-    (scan(&buffer, bytes.len(), &mut marks), marks)
+    (read(&buffer(bytes), bytes.len(), &mut marks), marks)
 }
 
 fn text(bytes: &[u8], span: Span) -> &str {
@@ -244,7 +437,7 @@ fn check(request: &[u8], assert: impl Fn(Head)) {
         "{}",
         String::from_utf8_lossy(request)
     );
-    assert(Head::from_marks(&marks));
+    assert(Head::from_marks(&buffer(request), &marks));
 }
 
 #[track_caller]

@@ -1,0 +1,90 @@
+//! The end of a connection: which sides have closed, and whether both know it (RFC 9293, section 3.6).
+
+use crate::packet::{ACK, FIN};
+
+/// Which ends of a connection are closed, in the client's numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Closing {
+    /// `CLIENT_FIN` and its like.
+    pub marks: u32,
+    /// The number behind the client's FIN.
+    pub client_end: u32,
+    /// The number behind the server's FIN.
+    pub server_end: u32,
+}
+
+const CLIENT_FIN: u32 = 1;
+const SERVER_FIN: u32 = 2;
+const CLIENT_FIN_TAKEN: u32 = 4;
+const SERVER_FIN_TAKEN: u32 = 8;
+
+impl Closing {
+    /// Notes a segment of the client.
+    #[inline(always)]
+    pub const fn client(&mut self, flags: u8, sequence_end: u32, acknowledgment: u32) {
+        if flags & FIN != 0 {
+            self.marks |= CLIENT_FIN;
+            self.client_end = sequence_end;
+        }
+        if self.marks & SERVER_FIN != 0 && flags & ACK != 0 && acknowledgment == self.server_end {
+            self.marks |= SERVER_FIN_TAKEN;
+        }
+    }
+
+    /// Notes a segment of the server.
+    #[inline(always)]
+    pub const fn server(&mut self, flags: u8, sequence_end: u32, acknowledgment: u32) {
+        if flags & FIN != 0 {
+            self.marks |= SERVER_FIN;
+            self.server_end = sequence_end;
+        }
+        if self.marks & CLIENT_FIN != 0 && flags & ACK != 0 && acknowledgment == self.client_end {
+            self.marks |= CLIENT_FIN_TAKEN;
+        }
+    }
+
+    /// Whether either side has begun to close.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has_begun(&self) -> bool {
+        self.marks != 0
+    }
+
+    /// Whether both ends are closed and both sides know it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        self.marks == CLIENT_FIN | SERVER_FIN | CLIENT_FIN_TAKEN | SERVER_FIN_TAKEN
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_over_when_both_fins_are_acknowledged() {
+        let mut closing = Closing::default();
+        closing.client(ACK, 100, 50);
+        assert!(!closing.has_begun());
+        closing.client(FIN | ACK, 101, 50);
+        closing.server(ACK, 50, 101);
+        assert!(closing.has_begun() && !closing.is_over());
+        closing.server(FIN | ACK, 51, 101);
+        assert!(!closing.is_over());
+        closing.client(ACK, 101, 51);
+        assert!(closing.is_over());
+    }
+
+    #[test]
+    fn an_old_acknowledgment_ends_nothing() {
+        let mut closing = Closing::default();
+        closing.server(FIN | ACK, 51, 100);
+        closing.client(FIN | ACK, 101, 50);
+        closing.server(ACK, 51, 101);
+        assert!(!closing.is_over(), "the server's FIN is not acknowledged");
+        closing.client(ACK, 101, 51);
+        assert!(closing.is_over());
+    }
+}

@@ -1,0 +1,324 @@
+//! The head of a request (RFC 9112, sections 3 and 6).
+
+use super::{
+    DIGITS_MAX, HELD_BYTES, Marks, Span, decimal,
+    grammar::{
+        BODY, CODING_COLON, Class, END, FIELD_MARKS, FIRST_OWN_FIELD_MARK, Grammar, LENGTH_BAD, LENGTH_COLON,
+        LENGTH_FIRST, LENGTH_MORE, Layer, MALFORMED, Table,
+    },
+    scan,
+};
+
+const REQUEST_LINE_END: u8 = 3;
+/// In a target that is neither `/` nor `/function/<name>`.
+const OTHER_TARGET: u8 = 4;
+/// Behind the target `/`.
+const ROOT_END: u8 = 5;
+const NAME_FIRST: u8 = 6;
+const NAME_MORE: u8 = 7;
+/// Behind the method HEAD, whose response has no body.
+const HEAD_METHOD_END: u8 = 8;
+/// In a version that is not HTTP/1: the preface of HTTP/2 (RFC 9113, section 3.4) has one.
+const OTHER_VERSION: u8 = 9;
+/// Behind the first byte of a TLS record (RFC 8446, section 5.1).
+const TLS: u8 = 10;
+
+const NODE_COLON: u8 = FIRST_OWN_FIELD_MARK;
+const NODE_FIRST: u8 = FIRST_OWN_FIELD_MARK + 1;
+const NODE_MORE: u8 = FIRST_OWN_FIELD_MARK + 2;
+const TOKEN_COLON: u8 = FIRST_OWN_FIELD_MARK + 3;
+const TOKEN_FIRST: u8 = FIRST_OWN_FIELD_MARK + 4;
+const TOKEN_MORE: u8 = FIRST_OWN_FIELD_MARK + 5;
+const UPGRADE_COLON: u8 = FIRST_OWN_FIELD_MARK + 6;
+
+struct Automaton {
+    table: Table,
+    start: u8,
+}
+
+static AUTOMATON: Automaton = build();
+const START: u8 = build().start;
+
+const fn build() -> Automaton {
+    let mut grammar = Grammar::new();
+    let start = request_line(&mut grammar);
+    let before = grammar.layer(0);
+    let behind = grammar.layer(FIELD_MARKS);
+    // The end of the request line is the start of a field line that has a mark.
+    grammar.content_length(&before, &behind);
+    own_fields(&mut grammar, &before);
+    own_fields(&mut grammar, &behind);
+    grammar.table[REQUEST_LINE_END as usize] = grammar.table[before.line as usize];
+    Automaton {
+        table: grammar.table,
+        start,
+    }
+}
+
+const fn own_fields(grammar: &mut Grammar, layer: &Layer) {
+    grammar.field_name(layer, b"dfaas-node-id", NODE_COLON + layer.marks);
+    grammar.text(
+        layer,
+        NODE_COLON + layer.marks,
+        NODE_FIRST + layer.marks,
+        NODE_MORE + layer.marks,
+    );
+    grammar.field_name(layer, b"dfaas-node-token", TOKEN_COLON + layer.marks);
+    grammar.text(
+        layer,
+        TOKEN_COLON + layer.marks,
+        TOKEN_FIRST + layer.marks,
+        TOKEN_MORE + layer.marks,
+    );
+    grammar.field_name(layer, b"transfer-encoding", CODING_COLON + layer.marks);
+    grammar.on_value(layer, CODING_COLON + layer.marks, layer.value);
+    grammar.field_name(layer, b"upgrade", UPGRADE_COLON + layer.marks);
+    grammar.on_value(layer, UPGRADE_COLON + layer.marks, layer.value);
+}
+
+const fn request_line(grammar: &mut Grammar) -> u8 {
+    let start = grammar.state();
+    let method_end = method(grammar, start);
+    let slash = grammar.state();
+    grammar.on_class(method_end, Class::Visible, OTHER_TARGET);
+    grammar.on(method_end, b'/', slash);
+    grammar.on_class(slash, Class::Visible, OTHER_TARGET);
+    grammar.on_class(OTHER_TARGET, Class::Visible, OTHER_TARGET);
+    grammar.table[HEAD_METHOD_END as usize] = grammar.table[method_end as usize];
+    let version_start = grammar.state();
+    grammar.on(slash, b' ', ROOT_END);
+    grammar.on(OTHER_TARGET, b' ', version_start);
+    function_path(grammar, slash, version_start);
+    version(grammar, version_start);
+    start
+}
+
+const fn method(grammar: &mut Grammar, start: u8) -> u8 {
+    let method = grammar.state();
+    let method_end = grammar.state();
+    grammar.on_class(start, Class::Token, method);
+    grammar.on_class(method, Class::Token, method);
+    grammar.on(method, b' ', method_end);
+    grammar.on(start, 0x16, TLS);
+    grammar.on_class(TLS, Class::Any, MALFORMED);
+    let head = b"HEAD";
+    let mut from = start;
+    let mut at = 0;
+    while at < head.len() {
+        let to = grammar.state();
+        grammar.on_class(to, Class::Token, method);
+        grammar.on(to, b' ', method_end);
+        grammar.on(from, head[at], to);
+        from = to;
+        at += 1;
+    }
+    grammar.on(from, b' ', HEAD_METHOD_END);
+    method_end
+}
+
+/// `function/<name>` behind the first slash.
+const fn function_path(grammar: &mut Grammar, slash: u8, version_start: u8) {
+    let literal = b"function/";
+    let mut from = slash;
+    let mut at = 0;
+    while at < literal.len() {
+        let to = grammar.state();
+        grammar.on_class(to, Class::Visible, OTHER_TARGET);
+        // A target that stops within the literal is a path like any other: it has no mark, and no name.
+        grammar.on(to, b' ', version_start);
+        grammar.on(from, literal[at], to);
+        from = to;
+        at += 1;
+    }
+    let tail = grammar.state();
+    grammar.on_class(from, Class::Name, NAME_FIRST);
+    name(grammar, NAME_FIRST, tail, version_start);
+    name(grammar, NAME_MORE, tail, version_start);
+    grammar.on_class(tail, Class::Visible, tail);
+    grammar.on(tail, b' ', version_start);
+}
+
+const fn name(grammar: &mut Grammar, state: u8, tail: u8, version_start: u8) {
+    grammar.on_class(state, Class::Visible, OTHER_TARGET);
+    grammar.on_class(state, Class::Name, NAME_MORE);
+    grammar.on(state, b'/', tail);
+    grammar.on(state, b'?', tail);
+    grammar.on(state, b' ', version_start);
+}
+
+/// `HTTP/1.0` or `HTTP/1.1` and the end of the line.
+const fn version(grammar: &mut Grammar, start: u8) {
+    let literal = b"HTTP/1.";
+    let mut from = start;
+    let mut at = 0;
+    while at < literal.len() {
+        let to = grammar.state();
+        grammar.on(from, literal[at], to);
+        if at == 0 {
+            grammar.on(ROOT_END, literal[at], to);
+        }
+        if literal[at] == b'1' {
+            grammar.on_class(from, Class::Digit, OTHER_VERSION);
+            grammar.on(from, literal[at], to);
+        }
+        from = to;
+        at += 1;
+    }
+    grammar.on_class(OTHER_VERSION, Class::Any, MALFORMED);
+    let end = grammar.state();
+    let line_return = grammar.state();
+    grammar.on(from, b'0', end);
+    grammar.on(from, b'1', end);
+    grammar.on(end, b'\r', line_return);
+    grammar.on(line_return, b'\n', REQUEST_LINE_END);
+}
+
+/// How far the automaton came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// The head is whole; [`Head::from_marks`] says what is in it.
+    Complete,
+    /// Every byte so far could belong to a request; more are needed.
+    Incomplete,
+    /// This is no HTTP/1.1 request.
+    Malformed,
+    /// This is another protocol: HTTP/2 or TLS.
+    OtherProtocol,
+}
+
+/// Reads the first `length` bytes as a request's head.
+#[inline(always)]
+pub fn read(bytes: &[u8; HELD_BYTES], length: usize, marks: &mut Marks) -> Progress {
+    marks.clear();
+    let state = scan(&AUTOMATON.table, bytes, length, START, marks);
+    progress(state, marks)
+}
+
+#[inline(always)]
+fn progress(state: u8, marks: &Marks) -> Progress {
+    if state == END || state == BODY {
+        Progress::Complete
+    } else if marks.at(OTHER_VERSION) != 0 || marks.at(TLS) != 0 {
+        Progress::OtherProtocol
+    } else if state == MALFORMED {
+        Progress::Malformed
+    } else {
+        Progress::Incomplete
+    }
+}
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// `/`, exactly.
+    Root,
+    /// `/function/<name>`, with or without a path or query behind it.
+    Function(Span),
+    /// Any other target.
+    Other,
+}
+
+/// Why the end of a request cannot be told from its head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Unframed {
+    /// It can.
+    No = 0,
+    /// `Transfer-Encoding`: the end is in the body.
+    Coding = 1,
+    /// `Upgrade`: what follows may be another protocol.
+    Upgrade = 2,
+    /// A `Content-Length` that is no number, too large, or there twice.
+    Length = 3,
+}
+
+/// What the data plane has to know of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// What the request asks for.
+    pub target: Target,
+    /// Where the first header field starts: the place for a stamp.
+    pub fields_start: u16,
+    /// Length of the head with its empty line.
+    pub length: u16,
+    /// The value of `DFaaS-Node-ID`, if the field is there and not empty.
+    pub node_id: Option<Span>,
+    /// The value of `DFaaS-Node-Token`, if the field is there and not empty.
+    pub token: Option<Span>,
+    /// Whether the field `DFaaS-Node-ID` is there.
+    pub from_node: bool,
+    /// Whether the method is HEAD.
+    pub wants_no_body: bool,
+    /// Whether the request's end is known.
+    pub unframed: Unframed,
+    /// Length of the body in bytes.
+    pub body: u64,
+}
+
+impl Head {
+    /// Reads the marks of a complete head.
+    #[inline(always)]
+    #[must_use]
+    pub fn from_marks(bytes: &[u8; HELD_BYTES], marks: &Marks) -> Self {
+        let target = if marks.at(OTHER_TARGET) != 0 {
+            Target::Other
+        } else if let Some(name) = span(marks.at(NAME_FIRST), marks.at(NAME_MORE)) {
+            Target::Function(name)
+        } else if marks.at(ROOT_END) != 0 {
+            Target::Root
+        } else {
+            Target::Other
+        };
+        Self {
+            target,
+            fields_start: marks.at(REQUEST_LINE_END),
+            length: marks.at(END),
+            node_id: span(marks.of_field(NODE_FIRST), marks.of_field(NODE_MORE)),
+            token: span(marks.of_field(TOKEN_FIRST), marks.of_field(TOKEN_MORE)),
+            from_node: marks.of_field(NODE_COLON) != 0,
+            wants_no_body: marks.at(HEAD_METHOD_END) != 0,
+            unframed: unframed(marks),
+            body: body(bytes, marks),
+        }
+    }
+}
+
+#[inline(always)]
+fn unframed(marks: &Marks) -> Unframed {
+    let first = marks.at(LENGTH_FIRST);
+    let is_bad = marks.of_field(LENGTH_BAD) != 0 || (marks.at(LENGTH_COLON) != 0 && first == 0);
+    let is_long = marks.at(LENGTH_MORE) >= first + DIGITS_MAX;
+    if marks.of_field(CODING_COLON) != 0 {
+        Unframed::Coding
+    } else if is_bad || is_long {
+        Unframed::Length
+    } else if marks.of_field(UPGRADE_COLON) != 0 {
+        Unframed::Upgrade
+    } else {
+        Unframed::No
+    }
+}
+
+#[inline(always)]
+fn body(bytes: &[u8; HELD_BYTES], marks: &Marks) -> u64 {
+    let first = marks.at(LENGTH_FIRST);
+    if first == 0 {
+        return 0;
+    }
+    let more = marks.at(LENGTH_MORE);
+    let end = if more > first { more } else { first };
+    decimal(bytes, first - 1, end, 0)
+}
+
+/// The run that begins where its first byte was marked and ends where a further one was marked last.
+#[inline(always)]
+fn span(first: u16, more: u16) -> Option<Span> {
+    if first == 0 {
+        return None;
+    }
+    let length = if more > first { more - first + 1 } else { 1 };
+    Some(Span {
+        start: first - 1,
+        length,
+    })
+}

@@ -1,0 +1,355 @@
+//! Where a response ends (RFC 9112, section 6.3), followed over as many segments as it takes.
+
+use super::{
+    HELD_BYTES, Marks,
+    chunks::{self, ChunkLine},
+    decimal,
+    grammar::{
+        BODY, CODING_COLON, Class, END, FIELD_MARKS, FIRST_OWN_FIELD_MARK, Grammar, LENGTH_BAD, LENGTH_COLON,
+        LENGTH_FIRST, LENGTH_MORE, Layer, MALFORMED, Table,
+    },
+    scan,
+};
+
+/// Behind a status of 100 to 199 but 101.
+const INTERIM_STATUS: u8 = 3;
+/// Behind the status 101.
+const SWITCHING_STATUS: u8 = 4;
+/// Behind the status 204 or 304.
+const BODILESS_STATUS: u8 = 5;
+/// Behind the status 429 or 503.
+const REFUSAL_STATUS: u8 = 6;
+
+/// At the last byte of the coding `chunked`.
+const CHUNKED: u8 = FIRST_OWN_FIELD_MARK;
+/// In another coding.
+const OTHER_CODING: u8 = FIRST_OWN_FIELD_MARK + 1;
+/// Behind the colon of `DFaaS-Refused`.
+const REFUSED_COLON: u8 = FIRST_OWN_FIELD_MARK + 2;
+
+struct Automaton {
+    table: Table,
+    start: u8,
+}
+
+static AUTOMATON: Automaton = build();
+const START: u8 = build().start;
+
+const fn build() -> Automaton {
+    let mut grammar = Grammar::new();
+    let start = grammar.state();
+    let line_return = grammar.state();
+    status_line(&mut grammar, start, line_return);
+    let before = grammar.layer(0);
+    let behind = grammar.layer(FIELD_MARKS);
+    grammar.on(line_return, b'\n', before.line);
+    grammar.content_length(&before, &behind);
+    coding(&mut grammar, &before);
+    coding(&mut grammar, &behind);
+    Automaton {
+        table: grammar.table,
+        start,
+    }
+}
+
+const fn status_line(grammar: &mut Grammar, start: u8, line_return: u8) {
+    let literal = b"HTTP/1.";
+    let mut from = start;
+    let mut at = 0;
+    while at < literal.len() {
+        let to = grammar.state();
+        grammar.on(from, literal[at], to);
+        from = to;
+        at += 1;
+    }
+    let version = grammar.state();
+    grammar.on_class(from, Class::Digit, version);
+    let space = grammar.state();
+    grammar.on(version, b' ', space);
+    let first = grammar.state();
+    let second = grammar.state();
+    let status = grammar.state();
+    let reason = grammar.state();
+    grammar.on_class(space, Class::Digit, first);
+    grammar.on_class(first, Class::Digit, second);
+    grammar.on_class(second, Class::Digit, status);
+    // 1xx: every third digit is interim, but the one of 101.
+    let one = grammar.state();
+    let one_any = grammar.state();
+    let one_zero = grammar.state();
+    grammar.on(space, b'1', one);
+    grammar.on_class(one, Class::Digit, one_any);
+    grammar.on_class(one_any, Class::Digit, INTERIM_STATUS);
+    grammar.on(one, b'0', one_zero);
+    grammar.on_class(one_zero, Class::Digit, INTERIM_STATUS);
+    grammar.on(one_zero, b'1', SWITCHING_STATUS);
+    whole_status(grammar, space, b"204", second, status, BODILESS_STATUS);
+    whole_status(grammar, space, b"304", second, status, BODILESS_STATUS);
+    whole_status(grammar, space, b"429", second, status, REFUSAL_STATUS);
+    whole_status(grammar, space, b"503", second, status, REFUSAL_STATUS);
+    let ends = [
+        status,
+        INTERIM_STATUS,
+        SWITCHING_STATUS,
+        BODILESS_STATUS,
+        REFUSAL_STATUS,
+        reason,
+    ];
+    let mut at = 0;
+    while at < ends.len() {
+        grammar.on(ends[at], b' ', reason);
+        grammar.on(ends[at], b'\r', line_return);
+        at += 1;
+    }
+    grammar.on_class(reason, Class::Field, reason);
+}
+
+/// A status that means something; its first digit is that of no other such status.
+const fn whole_status(
+    grammar: &mut Grammar,
+    space: u8,
+    digits: &[u8; 3],
+    other_second: u8,
+    other_third: u8,
+    end: u8,
+) {
+    let first = grammar.state();
+    let second = grammar.state();
+    grammar.on(space, digits[0], first);
+    grammar.on_class(first, Class::Digit, other_second);
+    grammar.on(first, digits[1], second);
+    grammar.on_class(second, Class::Digit, other_third);
+    grammar.on(second, digits[2], end);
+}
+
+const fn coding(grammar: &mut Grammar, layer: &Layer) {
+    let colon = CODING_COLON + layer.marks;
+    let other = OTHER_CODING + layer.marks;
+    grammar.field_name(layer, b"transfer-encoding", colon);
+    grammar.on_value(layer, colon, other);
+    grammar.on_white_space(colon, colon);
+    grammar.on_value(layer, other, other);
+    let literal = b"chunked";
+    let mut from = colon;
+    let mut at = 0;
+    while at < literal.len() {
+        let to = if at + 1 == literal.len() {
+            CHUNKED + layer.marks
+        } else {
+            grammar.state()
+        };
+        grammar.on_value(layer, to, other);
+        grammar.on_any_case(from, literal[at], to);
+        from = to;
+        at += 1;
+    }
+    let trail = grammar.state();
+    grammar.on_value(layer, trail, other);
+    grammar.on_white_space(from, trail);
+    grammar.on_white_space(trail, trail);
+    grammar.field_name(layer, b"dfaas-refused", REFUSED_COLON + layer.marks);
+    grammar.on_value(layer, REFUSED_COLON + layer.marks, layer.value);
+}
+
+/// What is awaited of a server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Stage {
+    /// Nothing: all that was asked is answered.
+    #[default]
+    Idle = 0,
+    /// (More of) a head.
+    Head = 1,
+    /// Bytes of a body of known length.
+    Length = 2,
+    /// (More of) the line before a chunk.
+    ChunkLine = 3,
+    /// Bytes of a chunk and the line end behind it.
+    ChunkData = 4,
+    /// Whatever comes until the server closes.
+    Endless = 5,
+    /// The rest of a response that could not be followed.
+    Unknown = 6,
+}
+
+/// What a response's head says, as bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Facts(u8);
+
+impl Facts {
+    const HEAD_ONLY: u8 = 1;
+    const INTERIM: u8 = 2;
+    const SWITCHING: u8 = 4;
+    const BODILESS: u8 = 8;
+    const LENGTH: u8 = 16;
+    const BAD_LENGTH: u8 = 32;
+    const CHUNKED: u8 = 64;
+    const OTHER_CODING: u8 = 128;
+}
+
+/// A response as far as it has passed. Sequence numbers are the server's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Response {
+    /// Bytes of the body or chunk still to come; within a head or a chunk's line, the length as far as it was read.
+    pub left: u64,
+    /// The sequence number of the first byte that is not followed yet.
+    pub at: u32,
+    /// [`Stage`] as a number.
+    pub stage: u8,
+    /// The automaton's state.
+    pub state: u8,
+    /// [`Facts`].
+    pub facts: u8,
+    /// 1 if the head was one of a node of ours that refuses a request.
+    pub refused: u8,
+}
+
+impl Response {
+    /// What is awaited.
+    #[inline(always)]
+    #[must_use]
+    pub const fn stage(&self) -> Stage {
+        match self.stage {
+            0 => Stage::Idle,
+            1 => Stage::Head,
+            2 => Stage::Length,
+            3 => Stage::ChunkLine,
+            4 => Stage::ChunkData,
+            5 => Stage::Endless,
+            _ => Stage::Unknown,
+        }
+    }
+
+    /// Awaits the response to a request.
+    #[inline(always)]
+    pub const fn begin(&mut self, wants_no_body: bool) {
+        self.facts = if wants_no_body { Facts::HEAD_ONLY } else { 0 };
+        self.refused = 0;
+        self.begin_head();
+    }
+
+    #[inline(always)]
+    const fn begin_head(&mut self) {
+        self.stage = Stage::Head as u8;
+        self.state = START;
+        self.left = 0;
+    }
+
+    /// Gives up following: the rest is whatever comes.
+    #[inline(always)]
+    pub const fn give_up(&mut self) {
+        self.stage = Stage::Unknown as u8;
+    }
+
+    /// Follows (a part of) a head of `length` bytes at least 1. Returns how many bytes belong to the head.
+    #[inline(always)]
+    pub fn follow_head(&mut self, bytes: &[u8; HELD_BYTES], length: usize, marks: &mut Marks) -> u32 {
+        marks.clear();
+        let state = scan(&AUTOMATON.table, bytes, length, self.state, marks);
+        self.note(bytes, marks);
+        if state == END || state == BODY {
+            self.end_head();
+            return marks.at(END) as u32;
+        }
+        if state == MALFORMED {
+            self.stage = Stage::Endless as u8;
+        }
+        self.state = state;
+        length as u32
+    }
+
+    #[inline(always)]
+    fn note(&mut self, bytes: &[u8; HELD_BYTES], marks: &Marks) {
+        self.facts |= bit(marks.at(INTERIM_STATUS), Facts::INTERIM)
+            | bit(marks.at(SWITCHING_STATUS), Facts::SWITCHING)
+            | bit(marks.at(BODILESS_STATUS), Facts::BODILESS)
+            | bit(marks.at(LENGTH_COLON), Facts::LENGTH)
+            | bit(marks.of_field(LENGTH_BAD), Facts::BAD_LENGTH)
+            | bit(marks.of_field(CHUNKED), Facts::CHUNKED)
+            | bit(marks.of_field(OTHER_CODING), Facts::OTHER_CODING);
+        self.refused |= bit(marks.of_field(REFUSED_COLON), 1);
+        let first = marks.at(LENGTH_FIRST);
+        let more = marks.at(LENGTH_MORE);
+        if first != 0 {
+            let end = if more > first { more } else { first };
+            self.left = decimal(bytes, first - 1, end, 0);
+        } else if more != 0 {
+            // Its first digits came in an earlier segment.
+            self.left = decimal(bytes, 0, more, self.left);
+        }
+    }
+
+    #[inline(always)]
+    const fn end_head(&mut self) {
+        let facts = self.facts;
+        if facts & Facts::INTERIM != 0 {
+            self.facts = facts & Facts::HEAD_ONLY;
+            self.begin_head();
+        } else if facts & Facts::SWITCHING != 0 {
+            self.stage = Stage::Endless as u8;
+        } else if facts & (Facts::HEAD_ONLY | Facts::BODILESS) != 0 {
+            self.stage = Stage::Idle as u8;
+        } else if facts & (Facts::OTHER_CODING | Facts::BAD_LENGTH) != 0 {
+            self.stage = Stage::Endless as u8;
+        } else if facts & Facts::CHUNKED != 0 {
+            self.begin_chunk();
+        } else if facts & Facts::LENGTH == 0 {
+            self.stage = Stage::Endless as u8;
+        } else if self.left == 0 {
+            self.stage = Stage::Idle as u8;
+        } else {
+            self.stage = Stage::Length as u8;
+        }
+    }
+
+    #[inline(always)]
+    const fn begin_chunk(&mut self) {
+        self.stage = Stage::ChunkLine as u8;
+        self.state = chunks::START;
+        self.left = 0;
+    }
+
+    /// Follows (a part of) the line before a chunk, or the lines behind the last one. Returns how many bytes belong
+    /// to it.
+    #[inline(always)]
+    pub fn follow_chunk_line(&mut self, line: &ChunkLine, length: usize) -> u32 {
+        let read = line.read(length, self.state, self.left);
+        self.left = read.size;
+        self.state = read.state;
+        match read.state {
+            chunks::SIZE_DONE if read.size == 0 => self.state = chunks::TRAILER,
+            chunks::SIZE_DONE => {
+                self.stage = Stage::ChunkData as u8;
+                self.left = read.size.wrapping_add(chunks::LINE_END_BYTES);
+            }
+            chunks::ALL_DONE => self.stage = Stage::Idle as u8,
+            chunks::BAD => self.stage = Stage::Endless as u8,
+            _ => {}
+        }
+        read.used
+    }
+
+    /// Follows up to `length` bytes of a body or chunk. Returns how many belong to it.
+    #[inline(always)]
+    pub const fn follow_body(&mut self, length: u32) -> u32 {
+        if self.left > length as u64 {
+            self.left -= length as u64;
+            return length;
+        }
+        let used = self.left as u32;
+        if self.stage == Stage::ChunkData as u8 {
+            self.begin_chunk();
+        } else {
+            self.stage = Stage::Idle as u8;
+        }
+        self.left = 0;
+        used
+    }
+}
+
+/// The bit, if there is a mark.
+#[inline(always)]
+const fn bit(mark: u16, bit: u8) -> u8 {
+    if mark != 0 { bit } else { 0 }
+}
