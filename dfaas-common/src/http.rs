@@ -11,8 +11,8 @@ mod response;
 
 pub use chunks::{CHUNK_LINE_BYTES, ChunkLine};
 pub use grammar::{STATES, Table};
-pub use request::{Head, Progress, Target, Unframed, read};
-pub use response::{Facts, Response, Stage};
+pub use request::{Head, Progress, Target, Unframed, read, scan_request};
+pub use response::{Facts, Response, Stage, scan_response};
 
 /// The capacity of the buffer that holds the first bytes of a message: a whole Ethernet payload.
 pub const HELD_BYTES: usize = 1536;
@@ -28,7 +28,7 @@ const BLOCK_BYTES: usize = 64;
 
 /// For each state, one more than the position at which it was entered last; 0 where it never was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(C)]
+#[repr(C, align(8))]
 pub struct Marks(pub [u16; STATES]);
 
 impl Default for Marks {
@@ -74,6 +74,7 @@ pub struct Span {
 /// Runs an automaton over the first `length` bytes, from a state to a state.
 #[inline(always)]
 fn scan(table: &Table, bytes: &[u8; HELD_BYTES], length: usize, from: u8, marks: &mut Marks) -> u8 {
+    let length = if length > HELD_BYTES { HELD_BYTES } else { length };
     let mut state = from;
     let mut index = 0;
     let mut block = 0;

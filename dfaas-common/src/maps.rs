@@ -160,8 +160,8 @@ pub struct Bucket {
 }
 
 /// A connection from the side of who is remote: client or peer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialOrd, Ord)]
+#[repr(C, align(4))]
 pub struct FlowKey {
     /// Its address.
     pub remote: [u8; 4],
@@ -173,12 +173,30 @@ pub struct FlowKey {
     pub local_port: [u8; 2],
 }
 
+impl PartialEq for FlowKey {
+    /// By words: comparing byte by byte is dear where nothing is inlined by hand.
+    #[inline(always)]
+    fn eq(&self, other: &Self) -> bool {
+        let ports = |key: &Self| {
+            let [a, b] = key.remote_port;
+            let [c, d] = key.local_port;
+            u32::from_ne_bytes([a, b, c, d])
+        };
+        let differs = (u32::from_ne_bytes(self.remote) ^ u32::from_ne_bytes(other.remote))
+            | (u32::from_ne_bytes(self.local) ^ u32::from_ne_bytes(other.local))
+            | (ports(self) ^ ports(other));
+        differs == 0
+    }
+}
+
 /// Bit of [`Opening::flags`]: the SYN's checksum was left to hardware.
 pub const SYN_IS_PARTIAL: u8 = 1;
 /// Bit of [`Opening::flags`]: the client takes selective acknowledgments.
 pub const SYN_PERMITS_SACK: u8 = 2;
-/// Bit of [`Opening::flags`]: the request came in more parts than one.
-pub const HEAD_IS_PARTED: u8 = 4;
+/// The bits of [`Opening::flags`] that the SYN has set.
+pub const SYN_FLAGS: u8 = 15;
+/// What each part of a head adds to [`Opening::flags`].
+pub const HEAD_PART: u8 = 16;
 
 /// A connection whose request is not decided yet, or that the data plane answered itself. Kernel only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -252,7 +270,7 @@ pub const KNOWN: usize = 4;
 
 /// A server that a client's connection has been to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
+#[repr(C, align(4))]
 pub struct Known {
     /// Peer index; 0 for none.
     pub target: u16,

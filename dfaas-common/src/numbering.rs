@@ -125,7 +125,7 @@ impl Numbering {
 
 /// The addresses of packets that leave in one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
+#[repr(C, align(4))]
 pub struct Direction {
     /// Source address.
     pub source: [u8; 4],

@@ -154,7 +154,8 @@ pub struct Headers {
 const _: () = assert!(size_of::<Headers>() == HEADERS_BYTES + 2);
 
 /// The addresses, numbers and flags of a segment that is to be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
 pub struct Segment {
     /// Ethernet destination.
     pub ethernet_destination: [u16; 3],

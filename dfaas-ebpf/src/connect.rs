@@ -1,32 +1,43 @@
-//! The server's side of the handshake: the SYN that carries the request or announces it, and what comes back.
+//! The way to a server: one that this connection has been to before, or a new one by a SYN that carries the request or
+//! announces it, and what comes back.
 
 use aya_ebpf::bindings::TC_ACT_OK;
 use dfaas_common::{
     decide::{Answer, Origin},
-    flow::Role,
-    maps::{Config, DATA_IN_SYN_LOCAL, Flow, FlowKey, Held, Opening, TARGET_DATA_IN_SYN, Target},
+    extent::Place,
+    maps::{
+        Client, Config, DATA_IN_SYN_LOCAL, FlowKey, Held, IS_CURRENT, IS_LOCAL, IS_NATURAL, IS_PROXIED,
+        IS_SPLICED, KNOWN, Known, Phase, SYN_PERMITS_SACK, TARGET_DATA_IN_SYN, Target,
+        Upstream,
+    },
+    numbering::{Direction, Numbers},
     packet::{ACK, Be16, HEADERS_BYTES, Headers, PSH, RST, SYN, Segment},
-    tcp_options::{NO_WINDOW_SCALE, SynOptions, rescale_window},
+    tcp_options::{NO_WINDOW_SCALE, OUR_WINDOW_SCALE, SynOptions, rescale_window},
 };
 
 use crate::{
-    Fault, compose, count,
-    ctx::{self, Packet, swallow},
+    Fault, Hook, Next,
+    client::{self, is_partial},
+    compose, count,
+    ctx::{self, HelperFailed, Packet, swallow},
     maps::{self, Scratch},
-    open, request,
+    open, release, request, upstream,
 };
 
 /// How many source ports are tried before a request is refused.
 const PORT_TRIES: u32 = 4;
 
 /// After so many SYNs with the request in them, one without is sent: something on the way may not like them.
-const ATTEMPTS_WITH_DATA: u32 = 2;
+const ATTEMPTS_WITH_DATA: u8 = 2;
 
 /// After so many SYNs without an answer a request is decided again; once it was, after each. The client's
 /// retransmissions drive this: they start at 0.2 s and double.
-const ATTEMPTS_FIRST_SERVER: u32 = 2;
+const ATTEMPTS_FIRST_SERVER: u8 = 2;
 /// A request that could not be decided again is given up after so many.
-const ATTEMPTS_MAX: u32 = 6;
+const ATTEMPTS_MAX: u8 = 6;
+
+/// The most that a segment carries over Ethernet.
+pub(crate) const UPSTREAM_SEGMENT_BYTES: u32 = 1_460;
 
 /// Sends the request to the local stack.
 #[inline(always)]
@@ -35,20 +46,71 @@ pub(crate) fn local(
     config: &Config,
     headers: &Headers,
     key: &FlowKey,
-    opening: &mut Opening,
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
-    if !maps::insert_held(key, &scratch.held) {
-        return Err(Fault::MapFull);
+    if let Some(upstream) = maps::upstream(key) {
+        if upstream.client == *key && upstream.is_free() {
+            return reuse(packet, headers, key, key, upstream, scratch);
+        }
+        return clear_the_way(packet, headers, key, scratch);
     }
-    if !maps::insert_flow(key, &scratch.flow) {
-        count::event(|events| &mut events.flows_full);
-        return no_room(packet, headers, key, opening, &scratch.flow);
+    if let Some(client) = maps::client(key) {
+        request::park(client, &scratch.opening);
     }
-    let flow = scratch.flow;
-    maps::remove_opening(key);
+    scratch.client.flags = 0;
+    local_stack(packet, config, headers, key, scratch)
+}
+
+/// Whether a connection to the local stack exists, under whose addresses another cannot be opened.
+#[inline(always)]
+pub(crate) fn is_in_the_way(key: &FlowKey) -> bool {
+    maps::upstream(key).is_some()
+}
+
+/// Makes the packet a reset for the connection to the local stack. The client sends the request again.
+#[inline(always)]
+pub(crate) fn clear_the_way(
+    packet: &Packet,
+    headers: &Headers,
+    key: &FlowKey,
+    scratch: &mut Scratch,
+) -> Result<i32, Fault> {
+    open::keep(key, &scratch.opening);
+    let Some(upstream) = maps::upstream(key) else {
+        return Ok(swallow());
+    };
+    if let Some(client) = maps::client(key) {
+        if client.upstream == *key {
+            request::park(client, &scratch.opening);
+        }
+    }
+    scratch.server = *key;
+    release::address(headers, upstream, scratch);
+    maps::remove_upstream(key);
+    count::event(|events| &mut events.upstream_dropped);
+    compose::bare(packet, is_partial(headers, &scratch.opening), scratch)?;
+    Ok(TC_ACT_OK)
+}
+
+/// Opens a connection to the local stack.
+#[inline(always)]
+pub(crate) fn local_stack(
+    packet: &Packet,
+    config: &Config,
+    headers: &Headers,
+    key: &FlowKey,
+    scratch: &mut Scratch,
+) -> Result<i32, Fault> {
+    let start = scratch.opening.client_isn.wrapping_add(1);
+    number(start, 0, scratch);
+    scratch.client.flags |= IS_LOCAL;
+    scratch.client.upstream = *key;
+    scratch.upstream.flags |= IS_LOCAL;
+    if !enter(key, key, scratch) {
+        return no_room(packet, headers, key, scratch);
+    }
     let with_data = config.flags & DATA_IN_SYN_LOCAL != 0;
-    send_syn(packet, headers, &flow, with_data, key, scratch)?;
+    send_syn(packet, headers, with_data, key, scratch)?;
     Ok(TC_ACT_OK)
 }
 
@@ -59,48 +121,212 @@ pub(crate) fn peer(
     config: &Config,
     headers: &Headers,
     key: &FlowKey,
-    opening: &mut Opening,
     stamp_at: u32,
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
-    let Some(target) = maps::target(scratch.flow.target).filter(|target| target.address != [0; 4]) else {
+    let index = scratch.upstream.target;
+    let Some(target) = maps::target(index).filter(|target| target.address != [0; 4]) else {
         // The peer left between the decision and now.
-        return no_room(packet, headers, key, opening, &scratch.flow);
+        return no_room(packet, headers, key, scratch);
     };
-    let stamp_bytes = stamp(packet, headers, stamp_at, scratch)?;
-    scratch.flow.stamp_bytes = stamp_bytes;
-    let Some(port) = claim_port(config, key, &target, scratch) else {
-        count::event(|events| &mut events.ports_exhausted);
-        return no_room(packet, headers, key, opening, &scratch.flow);
-    };
-    let upstream = FlowKey {
-        remote: target.address,
-        local: config.address,
-        remote_port: target.port,
-        local_port: port,
-    };
-    scratch.flow.role = Role::ToPeer as u8;
-    scratch.flow.source = config.address;
-    scratch.flow.source_port = port;
-    scratch.flow.destination = target.address;
-    scratch.flow.destination_port = target.port;
-    scratch.flow.other = upstream;
-    if !maps::insert_held(key, &scratch.held) || !maps::insert_flow(key, &scratch.flow) {
-        maps::remove_flow(&upstream);
-        count::event(|events| &mut events.flows_full);
-        return no_room(packet, headers, key, opening, &scratch.flow);
+    let length = scratch.held.length;
+    // What the client sees of its segment is without the stamp.
+    scratch.upstream.numbering.stamp_at = stamp_at as u16;
+    scratch.upstream.numbering.stamp_bytes = stamp(packet, headers, stamp_at, scratch)? as u16;
+    scratch.client.first_bytes = length;
+    let mut place = usize::from(scratch.client.next_known) & (KNOWN - 1);
+    let mut at = 0;
+    while at < KNOWN {
+        let known = scratch.client.known[at];
+        if u32::from(known.target) == index {
+            place = at;
+            let server = FlowKey {
+                remote: target.address,
+                local: config.address,
+                remote_port: target.port,
+                local_port: known.port,
+            };
+            if let Some(upstream) = maps::upstream(&server) {
+                if upstream.client == *key && upstream.is_free() {
+                    return reuse(packet, headers, key, &server, upstream, scratch);
+                }
+            }
+        }
+        at += 1;
     }
-    let flow = scratch.flow;
+    if let Some(client) = maps::client(key) {
+        request::park(client, &scratch.opening);
+    }
+    new_peer(packet, config, headers, key, &target, place, scratch)
+}
+
+/// Opens a connection to a peer.
+#[inline(always)]
+fn new_peer(
+    packet: &Packet,
+    config: &Config,
+    headers: &Headers,
+    key: &FlowKey,
+    target: &Target,
+    place: usize,
+    scratch: &mut Scratch,
+) -> Result<i32, Fault> {
+    let Some(server) = claim_port(config, key, target, scratch) else {
+        count::event(|events| &mut events.ports_exhausted);
+        return no_room(packet, headers, key, scratch);
+    };
+    let index = scratch.upstream.target;
+    let client = &mut scratch.client;
+    let place = place & (KNOWN - 1);
+    client.known[place] = Known {
+        target: index as u16,
+        port: server.local_port,
+    };
+    client.next_known = (place as u8).wrapping_add(1);
+    client.flags = 0;
+    client.direction = direction_to(&server);
+    client.upstream = server;
+    client.numbering = scratch.upstream.numbering;
+    client.phase = Phase::Connecting as u8;
+    if !maps::insert_held(key, &scratch.held) || !maps::insert_client(key, &scratch.client) {
+        maps::remove_upstream(&server);
+        count::event(|events| &mut events.flows_full);
+        return no_room(packet, headers, key, scratch);
+    }
     maps::remove_opening(key);
-    send_syn(
-        packet,
-        headers,
-        &flow,
-        target.flags & TARGET_DATA_IN_SYN != 0,
-        key,
-        scratch,
-    )?;
+    let with_data = target.flags & TARGET_DATA_IN_SYN != 0;
+    send_syn(packet, headers, with_data, key, scratch)?;
     Ok(packet.route())
+}
+
+#[inline(always)]
+fn direction_to(server: &FlowKey) -> Direction {
+    Direction {
+        source: server.local,
+        destination: server.remote,
+        source_port: server.local_port,
+        destination_port: server.remote_port,
+    }
+}
+
+/// Numbers a request towards a server that is new to the connection; its own numbers are learnt from its SYN-ACK.
+#[inline(always)]
+fn number(upstream_start: u32, server_start: u32, scratch: &mut Scratch) {
+    let numbering = &mut scratch.upstream.numbering;
+    numbering.client = scratch.opening.client_isn.wrapping_add(1);
+    numbering.upstream = upstream_start;
+    numbering.ours = scratch.opening.our_isn.wrapping_add(1);
+    numbering.server = server_start;
+    numbering.promised_scale = if scratch.opening.window_scale == NO_WINDOW_SCALE {
+        NO_WINDOW_SCALE
+    } else {
+        OUR_WINDOW_SCALE
+    };
+    numbering.server_scale = numbering.promised_scale;
+}
+
+/// Enters client and server into the tables.
+#[inline(always)]
+fn enter(key: &FlowKey, server: &FlowKey, scratch: &mut Scratch) -> bool {
+    scratch.client.phase = Phase::Connecting as u8;
+    scratch.client.numbering = scratch.upstream.numbering;
+    if !maps::insert_held(key, &scratch.held) || !maps::claim_upstream(server, &scratch.upstream) {
+        count::event(|events| &mut events.flows_full);
+        return false;
+    }
+    if !maps::insert_client(key, &scratch.client) {
+        maps::remove_upstream(server);
+        count::event(|events| &mut events.flows_full);
+        return false;
+    }
+    maps::remove_opening(key);
+    true
+}
+
+/// Sends the request to a server that this connection has been to and that has answered all it was asked.
+#[inline(always)]
+fn reuse(
+    packet: &Packet,
+    headers: &Headers,
+    key: &FlowKey,
+    server: &FlowKey,
+    upstream: &mut Upstream,
+    scratch: &mut Scratch,
+) -> Result<i32, Fault> {
+    let Some(client) = maps::client(key) else {
+        return Ok(swallow());
+    };
+    let start = scratch.opening.client_isn.wrapping_add(1);
+    let next = if client.upstream == *server && upstream.is(IS_CURRENT) {
+        client.numbering.sequence_to_server(start)
+    } else {
+        count::event(|events| &mut events.steered_again);
+        request::park(client, &scratch.opening);
+        upstream.next
+    };
+    number(next, upstream.response.at, scratch);
+    scratch.upstream.numbering.server_scale = upstream.numbering.server_scale;
+    let natural = upstream.flags & IS_NATURAL;
+    take_over(upstream, &scratch.upstream, natural);
+    scratch.client.phase = Phase::Spliced as u8;
+    scratch.client.flags = natural | (upstream.flags & IS_LOCAL);
+    scratch.client.upstream = *server;
+    scratch.client.direction = direction_to(server);
+    scratch.client.numbering = upstream.numbering;
+    let has_more = scratch.client.request.left > 0 && natural == 0;
+    *client = scratch.client;
+    let is_whole = scratch.opening.held == 0 && scratch.held.length == u32::from(headers.payload_bytes());
+    if is_whole && !has_more && upstream.is(IS_LOCAL) {
+        return client::pass(packet, headers, client, scratch);
+    }
+    if has_more {
+        open_window(packet, headers, upstream, scratch)?;
+    }
+    let numbers = Numbers {
+        sequence: next,
+        acknowledgment: client
+            .numbering
+            .acknowledgment_to_server(headers.acknowledgment.get()),
+        window: headers.window.get(),
+    };
+    client::send(packet, headers, client, &numbers, scratch)
+}
+
+/// Gives a server's entry the next request.
+#[inline(always)]
+fn take_over(upstream: &mut Upstream, request: &Upstream, natural: u8) {
+    let at = upstream.response.at;
+    upstream.decided_ns = request.decided_ns;
+    upstream.first_byte_ns = 0;
+    upstream.response = request.response;
+    upstream.response.at = at;
+    upstream.numbering = request.numbering;
+    upstream.function = request.function;
+    upstream.origin = request.origin;
+    upstream.last_seen = request.last_seen;
+    upstream.flags = (upstream.flags & IS_LOCAL) | natural | IS_SPLICED | request.flags;
+}
+
+/// Lets the client send the rest of its request: between requests it had the window of one segment.
+#[inline(always)]
+fn open_window(
+    packet: &Packet,
+    headers: &Headers,
+    upstream: &Upstream,
+    scratch: &mut Scratch,
+) -> Result<(), Fault> {
+    scratch.segment = Segment {
+        acknowledgment: upstream.numbering.client,
+        window: rescale_window(
+            upstream.window,
+            upstream.numbering.server_scale,
+            upstream.numbering.promised_scale,
+        ),
+        ..headers.answer()
+    };
+    compose::bare(packet, is_partial(headers, &scratch.opening), scratch)?;
+    packet.copy_out();
+    Ok(())
 }
 
 /// Refuses a request for which this node lacks what a connection takes, and counts it with its function.
@@ -109,25 +335,37 @@ fn no_room(
     packet: &Packet,
     headers: &Headers,
     key: &FlowKey,
-    opening: &mut Opening,
-    flow: &Flow,
+    scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
-    let origin = if flow.origin == 0 {
+    let origin = if scratch.upstream.origin == 0 {
         Origin::User
     } else {
-        Origin::Peer(flow.origin)
+        Origin::Peer(scratch.upstream.origin)
     };
-    count::refused(flow.function, origin, Answer::Unavailable);
-    request::answer_and_end(packet, headers, key, opening, Answer::Unavailable)
+    count::refused(scratch.upstream.function, origin, Answer::Unavailable);
+    request::answer_and_end(packet, headers, key, Answer::Unavailable, scratch)
 }
 
-/// Writes the stamp into the request, in the packet and in the scratch space. Returns its length.
+/// Writes the stamp into a segment of as many bytes as the held ones, in the packet and in the scratch space. Returns
+/// its length.
 #[inline(always)]
-fn stamp(packet: &Packet, headers: &Headers, stamp_at: u32, scratch: &mut Scratch) -> Result<u32, Fault> {
-    let stamp = maps::stamp().ok_or(Fault::Helper)?;
+pub(crate) fn stamp(
+    packet: &Packet,
+    headers: &Headers,
+    stamp_at: u32,
+    scratch: &mut Scratch,
+) -> Result<u32, Fault> {
+    let before = scratch.held.length;
+    write_stamp(packet, headers, stamp_at, scratch)?;
+    Ok(scratch.held.length - before)
+}
+
+#[inline(never)]
+fn write_stamp(packet: &Packet, headers: &Headers, stamp_at: u32, scratch: &mut Scratch) -> Result<(), HelperFailed> {
+    let stamp = maps::stamp().ok_or(HelperFailed)?;
     let length = scratch.held.length;
     if stamp.length == 0 {
-        return Ok(0);
+        return Ok(());
     }
     let at = headers.payload_offset();
     packet.resize(at + length + stamp.length)?;
@@ -140,32 +378,33 @@ fn stamp(packet: &Packet, headers: &Headers, stamp_at: u32, scratch: &mut Scratc
     packet.write_stamp(at + stamp_at, stamp)?;
     packet.read(at, scratch.held.bytes.as_mut_ptr(), length + stamp.length)?;
     scratch.held.length = length + stamp.length;
-    Ok(stamp.length)
+    Ok(())
 }
 
-/// Claims a free source port by inserting the upstream's entry under it.
+/// Claims a free source port by inserting the server's entry under it.
 #[inline(always)]
-fn claim_port(config: &Config, key: &FlowKey, target: &Target, scratch: &mut Scratch) -> Option<[u8; 2]> {
+fn claim_port(config: &Config, key: &FlowKey, target: &Target, scratch: &mut Scratch) -> Option<FlowKey> {
     let start = ctx::random();
     let mut tries = 0;
-    scratch.flow.role = Role::ToClient as u8;
-    scratch.flow.source = key.local;
-    scratch.flow.source_port = key.local_port;
-    scratch.flow.destination = key.remote;
-    scratch.flow.destination_port = key.remote_port;
-    scratch.flow.other = *key;
+    scratch.upstream.direction = Direction {
+        source: key.local,
+        destination: key.remote,
+        source_port: key.local_port,
+        destination_port: key.remote_port,
+    };
     while tries < PORT_TRIES {
         let port = Be16::new(config.nat_first + ((start.wrapping_add(tries)) as u16 & config.nat_mask));
         let port = port.raw().to_ne_bytes();
-        scratch.flow.upstream_isn = sequence_start(config, target, port, scratch.flow.decided_ns);
-        let upstream = FlowKey {
+        let isn = sequence_start(config, target, port, scratch.upstream.decided_ns);
+        number(isn.wrapping_add(1), 0, scratch);
+        let server = FlowKey {
             remote: target.address,
             local: config.address,
             remote_port: target.port,
             local_port: port,
         };
-        if maps::claim_flow(&upstream, &scratch.flow) {
-            return Some(port);
+        if maps::claim_upstream(&server, &scratch.upstream) {
+            return Some(server);
         }
         tries += 1;
     }
@@ -182,14 +421,6 @@ fn sequence_start(config: &Config, target: &Target, port: [u8; 2], now_ns: u64) 
     ((now_ns >> 6) as u32).wrapping_add(mixed ^ (mixed >> 15))
 }
 
-/// What becomes of a client's packet while its server has not answered.
-pub(crate) enum Waiting {
-    /// The verdict is this.
-    Verdict(i32),
-    /// The request is undecided again; the packet brings it.
-    Undecided,
-}
-
 /// Sends the upstream SYN again, takes the request back from a server that does not answer, or keeps what a client
 /// sends before the server has answered.
 #[inline(always)]
@@ -198,68 +429,66 @@ pub(crate) fn waiting(
     config: &Config,
     headers: &Headers,
     key: &FlowKey,
-    flow: &mut Flow,
+    client: &mut Client,
     scratch: &mut Scratch,
-) -> Result<Waiting, Fault> {
+) -> Result<Next, Fault> {
+    let sequence = headers.sequence.get();
     if headers.flags & RST != 0 {
-        end(key, flow);
-        count::event(|events| &mut events.reset);
-        return Ok(Waiting::Verdict(swallow()));
+        if sequence == client.request.at {
+            count::event(|events| &mut events.reset);
+            release::forget(key, client, scratch);
+        }
+        return Ok(Next::Verdict(swallow()));
     }
     if headers.payload_bytes() == 0 {
-        return Ok(Waiting::Verdict(swallow()));
+        return Ok(Next::Verdict(swallow()));
     }
-    if !flow.is_first(headers.sequence.get()) {
-        return keep_more(packet, headers, key, flow, scratch).map(Waiting::Verdict);
+    if sequence.wrapping_sub(client.numbering.client) >= client.first_bytes {
+        return keep_more(packet, headers, key, client, scratch).map(Next::Verdict);
     }
-    let is_whole = u32::from(headers.payload_bytes()) == flow.first_bytes;
-    let patience = if flow.failures == 0 {
+    let is_whole = sequence == client.numbering.client && client.asking.held == 0;
+    let patience = if client.asking.failures == 0 {
         ATTEMPTS_FIRST_SERVER
     } else {
         1
     };
-    if flow.attempts >= patience && is_whole {
-        take_back(key, flow)?;
-        return Ok(Waiting::Undecided);
+    if client.attempts >= patience && is_whole && take_back(key, client) {
+        scratch.opening = client.asking;
+        return Ok(Next::Ask);
     }
-    if flow.attempts >= ATTEMPTS_MAX {
-        take_back(key, flow)?;
+    if client.attempts >= ATTEMPTS_MAX {
+        maps::remove_upstream(&client.upstream);
         count::event(|events| &mut events.upstream_failed);
-        let opening = maps::opening(key).ok_or(Fault::MapFull)?;
-        return request::answer_and_end(packet, headers, key, opening, Answer::Unavailable)
-            .map(Waiting::Verdict);
+        scratch.opening = client.asking;
+        return request::answer_and_end(packet, headers, key, Answer::Unavailable, scratch)
+            .map(Next::Verdict);
     }
-    flow.attempts += 1;
+    client.attempts += 1;
     count::event(|events| &mut events.upstream_retried);
-    let with_data = flow.attempts <= ATTEMPTS_WITH_DATA && config.flags & DATA_IN_SYN_LOCAL != 0;
-    let copy = *flow;
-    send_syn(packet, headers, &copy, with_data, key, scratch)?;
-    Ok(Waiting::Verdict(if flow.role() == Role::Local {
+    let with_data = client.attempts <= ATTEMPTS_WITH_DATA && config.flags & DATA_IN_SYN_LOCAL != 0;
+    scratch.client = *client;
+    scratch.opening = client.asking;
+    send_syn(packet, headers, with_data, key, scratch)?;
+    Ok(Next::Verdict(if client.is(IS_LOCAL) {
         TC_ACT_OK
     } else {
         packet.route()
     }))
 }
 
-/// Makes a flow an undecided connection again.
+/// Takes the request back from its server, which is forgotten: the client's next packet with it is decided again.
+/// Not from the proxy, which is the last resort, and not where the client believes that a part of it has arrived.
 #[inline(always)]
-fn take_back(key: &FlowKey, flow: &Flow) -> Result<(), Fault> {
-    let opening = Opening {
-        client_isn: flow.client_isn,
-        our_isn: flow.our_isn,
-        window: flow.window,
-        segment_size: flow.segment_size,
-        window_scale: flow.client_scale,
-        partial: flow.partial as u8,
-        failures: flow.failures as u8 + 1,
-        ..Opening::default()
-    };
-    if !maps::insert_opening(key, &opening) {
-        return Err(Fault::MapFull);
+pub(crate) fn take_back(key: &FlowKey, client: &mut Client) -> bool {
+    if client.is(IS_PROXIED) || client.asking.held != 0 {
+        return false;
     }
+    client.asking.failures = client.asking.failures.saturating_add(1);
+    client.phase = Phase::Asking as u8;
     count::event(|events| &mut events.decided_again);
-    end(key, flow);
-    Ok(())
+    maps::remove_held(key);
+    maps::remove_upstream(&client.upstream);
+    true
 }
 
 /// Appends a segment to the held bytes; it goes with them once the server has answered.
@@ -268,22 +497,23 @@ fn keep_more(
     packet: &Packet,
     headers: &Headers,
     key: &FlowKey,
-    flow: &Flow,
+    client: &mut Client,
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
     let Some(held) = maps::held(key) else {
         count::event(|events| &mut events.held_missing);
         return Ok(swallow());
     };
-    let offset = headers
-        .sequence
-        .get()
-        .wrapping_sub(flow.client_isn)
-        .wrapping_sub(1);
+    let sequence = headers.sequence.get();
     let more = u32::from(headers.payload_bytes());
     let length = held.length;
-    // The whole has to fit into one segment of the upstream.
-    if offset.wrapping_add(flow.stamp_bytes) != length || length + more > UPSTREAM_SEGMENT_BYTES {
+    // The whole has to fit into one segment towards the server, and to belong to one request.
+    let stamp = u32::from(client.numbering.stamp_bytes);
+    let is_next = sequence.wrapping_sub(client.numbering.client).wrapping_add(stamp) == length;
+    if !is_next || length + more > UPSTREAM_SEGMENT_BYTES || u64::from(more) > client.request.left {
+        return Ok(swallow());
+    }
+    if client.request.note(sequence, more) != Place::Within {
         return Ok(swallow());
     }
     let at = headers.payload_offset();
@@ -293,145 +523,124 @@ fn keep_more(
     packet.write(at + length, scratch.copy.as_ptr(), more)?;
     packet.read(at, held.bytes.as_mut_ptr(), length + more)?;
     held.length = length + more;
+    if client.request.left == 0 {
+        client::asked(client);
+    }
     Ok(swallow())
 }
 
-/// The most that a segment carries over Ethernet.
-const UPSTREAM_SEGMENT_BYTES: u32 = 1_460;
-
 /// Makes the packet the upstream SYN.
-#[inline(always)]
+#[inline(never)]
 fn send_syn(
     packet: &Packet,
     headers: &Headers,
-    flow: &Flow,
     with_data: bool,
     key: &FlowKey,
     scratch: &mut Scratch,
-) -> Result<(), Fault> {
-    let is_forwarded = flow.role() == Role::ToPeer;
-    let direction = if is_forwarded {
-        flow.readdress(headers.onward())
-    } else {
+) -> Result<(), HelperFailed> {
+    let client = &scratch.client;
+    let direction = if client.is(IS_LOCAL) {
         headers.onward()
+    } else {
+        client.direction.readdress(headers.onward())
     };
-    let segment = Segment {
-        sequence: flow.upstream_isn,
+    scratch.segment = Segment {
+        sequence: client.numbering.upstream.wrapping_sub(1),
         acknowledgment: 0,
         flags: SYN,
-        window: flow.window,
+        window: client.asking.window,
         ..direction
     };
     let options = SynOptions {
-        segment_size: flow.segment_size,
-        window_scale: flow.client_scale,
+        segment_size: client.asking.segment_size,
+        window_scale: client.asking.window_scale,
+        permits_sack: client.asking.flags & SYN_PERMITS_SACK != 0,
     }
     .write();
-    let partial = flow.partial != 0;
+    let partial = is_partial(headers, &client.asking);
     let held: Option<&Held> = if with_data {
         maps::held(key).map(|held| &*held)
     } else {
         None
     };
-    Ok(compose::syn(packet, &segment, &options, held, partial, scratch)?)
+    compose::syn(packet, &options, held, partial, scratch)
 }
 
-/// Handles the answer of the local stack to our SYN, at its way out.
+/// Handles a server's answer to a SYN: of the local stack at its way out, of a peer at its way in.
 #[inline(always)]
-pub(crate) fn local_answer(
+pub(crate) fn answer(
     packet: &Packet,
     headers: &Headers,
     key: &FlowKey,
-    flow: &mut Flow,
+    upstream: &mut Upstream,
     scratch: &mut Scratch,
+    hook: Hook,
 ) -> Result<i32, Fault> {
-    if headers.flags & RST != 0 {
-        return Ok(refused(flow));
+    if upstream.is(IS_NATURAL) {
+        return Ok(natural(headers, upstream));
     }
-    let partial = headers.has_partial_checksum();
-    match meet(packet, headers, key, flow, scratch)? {
-        Next::Nothing => Ok(swallow()),
-        Next::Acknowledge => {
-            acknowledge_client(packet, headers, flow, headers.onward(), partial)?;
-            Ok(TC_ACT_OK)
-        }
-        // Both are made in the client's numbers, and translated when they come in like any packet of its own.
-        Next::Replay => {
-            let segment = Segment {
-                sequence: flow.client_isn.wrapping_add(1),
-                acknowledgment: flow.our_isn.wrapping_add(1),
-                ..upstream_segment(headers, flow)
-            };
-            replay(packet, key, &segment, partial, scratch)?;
-            Ok(packet.back_in())
-        }
-        Next::Complete => {
-            let segment = Segment {
-                sequence: flow.client_isn.wrapping_add(1).wrapping_add(flow.first_bytes),
-                acknowledgment: flow.our_isn.wrapping_add(1),
-                ..upstream_segment(headers, flow)
-            };
-            compose::bare(packet, &segment, partial)?;
-            Ok(packet.back_in())
-        }
-    }
-}
-
-/// Handles a peer's answer to our SYN, at its way in. `upstream` is the entry that it found.
-#[inline(always)]
-pub(crate) fn peer_answer(
-    packet: &Packet,
-    headers: &Headers,
-    upstream: &mut Flow,
-    scratch: &mut Scratch,
-) -> Result<i32, Fault> {
-    let key = upstream.other;
-    let Some(flow) = maps::flow(&key) else {
+    let client_key = upstream.client;
+    let Some(client) = maps::client(&client_key).filter(|client| client.upstream == *key) else {
         return Ok(swallow());
     };
-    let to_client = upstream.readdress(headers.onward());
     if headers.flags & RST != 0 {
-        if headers.flags & ACK == 0 || flow.taken_by(headers.acknowledgment.get()).is_none() {
-            count::event(|events| &mut events.out_of_handshake);
-            return Ok(swallow());
-        }
-        return Ok(refused(flow));
+        return Ok(refused(headers, client, upstream));
     }
-    let partial = is_partial_answer(packet, headers, scratch)?;
-    let next = meet(packet, headers, &key, flow, scratch)?;
-    upstream.server_isn = flow.server_isn;
-    upstream.server_scale = flow.server_scale;
-    upstream.spliced = flow.spliced;
-    match next {
-        Next::Nothing => Ok(swallow()),
-        Next::Acknowledge => {
-            acknowledge_client(packet, headers, flow, to_client, partial)?;
-            Ok(packet.route())
-        }
-        Next::Replay => {
-            let segment = Segment {
-                sequence: flow.upstream_isn.wrapping_add(1),
-                acknowledgment: flow.server_isn.wrapping_add(1),
-                ..upstream_segment(headers, flow)
-            };
-            replay(packet, &key, &segment, partial, scratch)?;
-            Ok(packet.out())
-        }
-        Next::Complete => {
-            let taken = flow.first_bytes.wrapping_add(flow.stamp_bytes);
-            let segment = Segment {
-                sequence: flow.upstream_isn.wrapping_add(1).wrapping_add(taken),
-                acknowledgment: flow.server_isn.wrapping_add(1),
-                ..upstream_segment(headers, flow)
-            };
-            compose::bare(packet, &segment, partial)?;
-            Ok(packet.out())
-        }
+    let partial = match hook {
+        Hook::Ingress => is_partial_answer(packet, headers, scratch)?,
+        Hook::Egress => headers.has_partial_checksum(),
+    };
+    let step = meet(packet, headers, &client_key, client, upstream, scratch)?;
+    if step == Step::Nothing {
+        return Ok(swallow());
     }
+    if step == Step::Acknowledge {
+        let direction = match hook {
+            Hook::Ingress => upstream.direction.readdress(headers.onward()),
+            Hook::Egress => headers.onward(),
+        };
+        acknowledge_client(packet, headers, client, direction, partial, scratch)?;
+        return Ok(match hook {
+            Hook::Ingress => packet.route(),
+            Hook::Egress => TC_ACT_OK,
+        });
+    }
+    let numbering = &upstream.numbering;
+    scratch.segment = Segment {
+        sequence: numbering.upstream,
+        acknowledgment: numbering.server,
+        ..upstream_segment(headers, client)
+    };
+    if step == Step::Replay {
+        replay(packet, &client_key, partial, scratch)?;
+    } else {
+        let sent = client.first_bytes.wrapping_add(numbering.stamp_bytes.into());
+        scratch.segment.sequence = numbering.upstream.wrapping_add(sent);
+        compose::bare(packet, partial, scratch)?;
+    }
+    Ok(match hook {
+        Hook::Ingress => packet.out(),
+        Hook::Egress => packet.to_stack(),
+    })
+}
+
+/// The local stack's own handshake: nothing is translated, but its numbers are learnt.
+#[inline(always)]
+fn natural(headers: &Headers, upstream: &mut Upstream) -> i32 {
+    if headers.flags & (SYN | ACK) == SYN | ACK && !upstream.is(IS_SPLICED) {
+        let first = headers.sequence.get().wrapping_add(1);
+        upstream.numbering.ours = first;
+        upstream.numbering.server = first;
+        upstream.response.at = first;
+        upstream.flags |= IS_SPLICED;
+        upstream::note_taken(headers, 0, upstream);
+    }
+    TC_ACT_OK
 }
 
 /// What a SYN-ACK calls for.
-enum Next {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
     /// It answers no SYN of ours.
     Nothing,
     /// The server has the request: tell the client.
@@ -448,52 +657,63 @@ fn meet(
     packet: &Packet,
     headers: &Headers,
     key: &FlowKey,
-    flow: &mut Flow,
+    client: &mut Client,
+    upstream: &mut Upstream,
     scratch: &mut Scratch,
-) -> Result<Next, Fault> {
+) -> Result<Step, Fault> {
     let is_syn_ack = headers.flags & (SYN | ACK) == SYN | ACK;
-    let taken = flow.taken_by(headers.acknowledgment.get());
-    let is_again = flow.spliced != 0;
-    if !is_syn_ack || taken.is_none() || (is_again && flow.server_isn != headers.sequence.get()) {
+    let sent = client
+        .first_bytes
+        .wrapping_add(upstream.numbering.stamp_bytes.into());
+    let taken = headers
+        .acknowledgment
+        .get()
+        .wrapping_sub(upstream.numbering.upstream);
+    let first = headers.sequence.get().wrapping_add(1);
+    let is_again = upstream.is(IS_SPLICED);
+    if !is_syn_ack || taken > sent || (is_again && upstream.numbering.server != first) {
         count::event(|events| &mut events.out_of_handshake);
-        return Ok(Next::Nothing);
+        return Ok(Step::Nothing);
     }
-    let taken = taken.unwrap_or_default();
-    let options = open::read_options(packet, headers, scratch)?;
-    flow.server_isn = headers.sequence.get();
-    flow.server_scale = if flow.client_scale == NO_WINDOW_SCALE {
-        NO_WINDOW_SCALE
-    } else {
-        options.window_scale
-    };
-    flow.spliced = 1;
     if !is_again {
-        count::served(flow);
+        let options = open::read_options(packet, headers, scratch)?;
+        upstream.numbering.server = first;
+        if client.asking.window_scale != NO_WINDOW_SCALE {
+            upstream.numbering.server_scale = options.window_scale;
+        } else {
+            upstream.numbering.server_scale = NO_WINDOW_SCALE;
+        }
+        upstream.response.at = first;
+        upstream.next_hop = headers.ethernet_source;
+        upstream.window = rescale_window(headers.window.get(), 0, upstream.numbering.server_scale);
+        upstream.flags |= IS_SPLICED;
+        client.numbering = upstream.numbering;
+        client.phase = Phase::Spliced as u8;
+        upstream::note_taken(headers, 0, upstream);
     }
-    let sent = flow.first_bytes.wrapping_add(flow.stamp_bytes);
     let held_bytes = maps::held(key).map_or(0, |held| held.length);
     if taken < sent || held_bytes > sent {
         count::event(|events| &mut events.replayed);
-        return Ok(Next::Replay);
+        return Ok(Step::Replay);
     }
     if is_again {
-        return Ok(Next::Complete);
+        return Ok(Step::Complete);
     }
     count::event(|events| &mut events.data_in_syn);
-    Ok(Next::Acknowledge)
+    Ok(Step::Acknowledge)
 }
 
 /// The common part of what we send to the server on the client's behalf.
 #[inline(always)]
-fn upstream_segment(headers: &Headers, flow: &Flow) -> Segment {
-    let scale = if flow.client_scale == NO_WINDOW_SCALE {
+fn upstream_segment(headers: &Headers, client: &Client) -> Segment {
+    let scale = if client.asking.window_scale == NO_WINDOW_SCALE {
         0
     } else {
-        flow.client_scale
+        client.asking.window_scale
     };
     Segment {
         flags: ACK,
-        window: rescale_window(flow.window, 0, scale),
+        window: rescale_window(client.asking.window, 0, scale),
         ..headers.answer()
     }
 }
@@ -503,19 +723,15 @@ fn upstream_segment(headers: &Headers, flow: &Flow) -> Segment {
 fn replay(
     packet: &Packet,
     key: &FlowKey,
-    segment: &Segment,
     partial: bool,
     scratch: &mut Scratch,
 ) -> Result<(), Fault> {
     let Some(held) = maps::held(key) else {
         count::event(|events| &mut events.held_missing);
-        return Err(Fault::HeldMissing);
+        return Err(Fault::HELD_MISSING);
     };
-    let segment = Segment {
-        flags: ACK | PSH,
-        ..*segment
-    };
-    Ok(compose::data(packet, &segment, held, partial, scratch)?)
+    scratch.segment.flags = ACK | PSH;
+    Ok(compose::data(packet, held, partial, scratch)?)
 }
 
 /// Tells the client that its first bytes have arrived, and how large the server's window is.
@@ -523,43 +739,42 @@ fn replay(
 fn acknowledge_client(
     packet: &Packet,
     headers: &Headers,
-    flow: &Flow,
+    client: &Client,
     direction: Segment,
     partial: bool,
+    scratch: &mut Scratch,
 ) -> Result<(), Fault> {
-    let segment = Segment {
-        sequence: flow.our_isn.wrapping_add(1),
-        acknowledgment: flow.client_isn.wrapping_add(1).wrapping_add(flow.first_bytes),
+    scratch.segment = Segment {
+        sequence: client.numbering.ours,
+        acknowledgment: client.numbering.client.wrapping_add(client.first_bytes),
         flags: ACK,
         // The window of a SYN-ACK is not scaled (RFC 7323, section 2.2).
-        window: rescale_window(headers.window.get(), 0, flow.promised_scale()),
+        window: rescale_window(headers.window.get(), 0, client.numbering.promised_scale),
         ..direction
     };
-    Ok(compose::bare(packet, &segment, partial)?)
+    Ok(compose::bare(packet, partial, scratch)?)
 }
 
 /// Notes a refusal. The client's next retransmission, which is at most moments away, is decided again; a platform
 /// that was restarted meanwhile serves it.
 #[inline(always)]
-fn refused(flow: &mut Flow) -> i32 {
+fn refused(headers: &Headers, client: &mut Client, upstream: &Upstream) -> i32 {
+    let sent = client
+        .first_bytes
+        .wrapping_add(upstream.numbering.stamp_bytes.into());
+    let taken = headers
+        .acknowledgment
+        .get()
+        .wrapping_sub(upstream.numbering.upstream);
+    if headers.flags & ACK == 0 || taken > sent {
+        count::event(|events| &mut events.out_of_handshake);
+        return swallow();
+    }
     count::event(|events| &mut events.upstream_refused);
-    if flow.spliced == 0 {
-        flow.attempts = flow.attempts.max(ATTEMPTS_FIRST_SERVER);
+    if !upstream.is(IS_SPLICED) {
+        client.attempts = client.attempts.max(ATTEMPTS_FIRST_SERVER);
     }
     swallow()
-}
-
-/// Forgets a flow, both entries of it.
-#[inline(always)]
-pub(crate) fn end(key: &FlowKey, flow: &Flow) {
-    let is_forwarded = !flow.role().is_served_here();
-    let other = flow.other;
-    maps::remove_held(key);
-    if is_forwarded {
-        maps::remove_held(&other);
-        maps::remove_flow(&other);
-    }
-    maps::remove_flow(key);
 }
 
 /// Whether a peer's SYN-ACK leaves its checksum to hardware.

@@ -3,7 +3,7 @@
 use dfaas_common::{
     decide::{Answer, Origin},
     histogram,
-    maps::{Counters, Events, Flow, NO_FUNCTION, Pair},
+    maps::{Counters, Events, IS_PROXIED, NO_FUNCTION, Pair, Upstream},
 };
 
 use crate::{ctx, maps};
@@ -23,16 +23,19 @@ fn request(function: u32, peer: u32, count: impl FnOnce(&mut Counters) -> &mut u
     }
 }
 
-/// Counts a request whose server has answered. A request that is taken back from a server is not counted there, so
-/// each is counted once.
+/// Counts a request whose server has begun to take it. A request that is taken back from a server is not counted
+/// there, so each is counted once.
 #[inline(always)]
-pub(crate) fn served(flow: &Flow) {
-    if flow.target != 0 {
-        request(flow.function, flow.target, |counters| &mut counters.forwarded);
-    } else if flow.origin != 0 {
-        request(flow.function, flow.origin, |counters| &mut counters.admitted);
+pub(crate) fn served(upstream: &Upstream) {
+    let function = upstream.function;
+    if upstream.is(IS_PROXIED) {
+        // The proxy may make several of it, and counts them itself.
+    } else if upstream.target != 0 {
+        request(function, upstream.target, |counters| &mut counters.forwarded);
+    } else if upstream.origin != 0 {
+        request(function, upstream.origin, |counters| &mut counters.admitted);
     } else {
-        request(flow.function, 0, |counters| &mut counters.local);
+        request(function, 0, |counters| &mut counters.local);
     }
 }
 
@@ -58,6 +61,7 @@ fn refusal(function: u32, sender: u32, answer: Answer) {
         Answer::Forbidden => event(|events| &mut events.forbidden),
         Answer::HeadTooLong => event(|events| &mut events.head_too_long),
         Answer::Root => event(|events| &mut events.root),
+        Answer::NotImplemented => event(|events| &mut events.proxy_missing),
     }
 }
 
@@ -67,22 +71,22 @@ pub(crate) fn answer(answer: Answer) {
     refusal(NO_FUNCTION, 0, answer);
 }
 
-/// Notes the first byte of an answer, once a connection.
+/// Notes the first byte of an answer, once a request.
 #[inline(always)]
-pub(crate) fn first_byte(flow: &mut Flow) {
-    if flow.first_byte_ns != 0 {
+pub(crate) fn first_byte(upstream: &mut Upstream) {
+    if upstream.first_byte_ns != 0 || upstream.is(IS_PROXIED) {
         return;
     }
     let now_ns = ctx::now_ns();
-    flow.first_byte_ns = now_ns;
+    upstream.first_byte_ns = now_ns;
     let pair = Pair {
-        function: flow.function,
-        peer: flow.target,
+        function: upstream.function,
+        peer: upstream.target,
     };
     let Some(latency) = maps::latency(&pair) else {
         return;
     };
-    let duration_ns = now_ns.wrapping_sub(flow.decided_ns);
+    let duration_ns = now_ns.wrapping_sub(upstream.decided_ns);
     latency.sum_ns = latency.sum_ns.wrapping_add(duration_ns);
     if let Some(count) = latency.bins.get_mut(histogram::bin(duration_ns)) {
         *count += 1;

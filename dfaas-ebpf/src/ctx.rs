@@ -10,19 +10,23 @@ use aya_ebpf::{
         __sk_buff, BPF_F_INGRESS, BPF_F_PSEUDO_HDR, BPF_F_RECOMPUTE_CSUM, TC_ACT_SHOT, bpf_sk_lookup,
     },
     helpers::{
-        bpf_csum_diff, bpf_get_prandom_u32, bpf_ktime_get_ns, bpf_l4_csum_replace, bpf_redirect,
+        bpf_clone_redirect, bpf_csum_diff, bpf_get_prandom_u32, bpf_ktime_get_ns, bpf_l4_csum_replace, bpf_redirect,
         bpf_redirect_neigh, bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_store_bytes,
     },
     programs::TcContext,
 };
 use dfaas_common::{
-    http::HELD_BYTES,
-    maps::{REPLY_BYTES, Reply, STAMP_BYTES, Stamp},
+    http::{ChunkLine, HELD_BYTES},
+    maps::{FlowKey, REPLY_BYTES, Reply, STAMP_BYTES, Stamp},
     packet::{HEADERS_BYTES, Headers, TCP_CHECKSUM_OFFSET},
 };
 
 /// A helper of the kernel refused.
 pub(crate) struct HelperFailed;
+
+/// The mark of packets that we made for the local stack and that the ingress program must not look at again. Marks
+/// do not travel between hosts or network namespaces.
+const FOR_STACK: u32 = 0x0df_aa5;
 
 /// `bpf_csum_diff` takes no more than this at once before kernel 6.13.
 const CHUNK_BYTES: usize = 512;
@@ -73,6 +77,34 @@ impl Packet {
                 length,
                 BPF_F_RECOMPUTE_CSUM.into(),
             )
+        };
+        done(result)
+    }
+
+    /// Reads a value of a fixed size.
+    #[inline(always)]
+    pub(crate) fn read_value<T>(&self, offset: u32, value: &mut T) -> Result<(), HelperFailed> {
+        // SAFETY: the bytes of `value` are writable, and its users hold integers only.
+        let result = unsafe {
+            let size = size_of::<T>() as u32;
+            bpf_skb_load_bytes(self.skb.cast(), offset, from_mut(value).cast(), size)
+        };
+        done(result)
+    }
+
+    /// Reads `length` bytes, 1 to 16, of a chunk's line.
+    #[inline(always)]
+    pub(crate) fn read_line(
+        &self,
+        offset: u32,
+        line: &mut ChunkLine,
+        length: u32,
+    ) -> Result<(), HelperFailed> {
+        let length = masked::<15>(length.wrapping_sub(1).into()) as u32 + 1;
+        // SAFETY: the line has room for the masked length.
+        let result = unsafe {
+            let to = line.0.as_mut_ptr();
+            bpf_skb_load_bytes(self.skb.cast(), offset, to.cast(), length)
         };
         done(result)
     }
@@ -231,6 +263,42 @@ impl Packet {
         unsafe { bpf_redirect(self.interface(), BPF_F_INGRESS.into()) as i32 }
     }
 
+    /// The verdict that lets the packet come in for the local stack, past the ingress program.
+    #[inline(always)]
+    pub(crate) fn to_stack(&self) -> i32 {
+        self.mark(FOR_STACK);
+        self.back_in()
+    }
+
+    /// Whether we made this packet for the local stack.
+    #[inline(always)]
+    pub(crate) fn is_for_stack(&self) -> bool {
+        // SAFETY: the context is valid for the program's run.
+        unsafe { (*self.skb).mark == FOR_STACK }
+    }
+
+    /// Sends a copy of the packet out of the interface at which it is.
+    #[inline(always)]
+    pub(crate) fn copy_out(&self) {
+        // SAFETY: no pointer into the packet is kept anywhere.
+        let _lost = unsafe { bpf_clone_redirect(self.skb, self.interface(), 0) };
+    }
+
+    /// Lets a copy of the packet come in for the local stack.
+    #[inline(always)]
+    pub(crate) fn copy_to_stack(&self) {
+        self.mark(FOR_STACK);
+        // SAFETY: no pointer into the packet is kept anywhere.
+        let _lost = unsafe { bpf_clone_redirect(self.skb, self.interface(), BPF_F_INGRESS.into()) };
+        self.mark(0);
+    }
+
+    #[inline(always)]
+    fn mark(&self, mark: u32) {
+        // SAFETY: the context is valid for the program's run, and the mark may be written.
+        unsafe { (*self.skb).mark = mark };
+    }
+
     /// The verdict that routes the packet and sends it to the next hop.
     #[inline(always)]
     pub(crate) fn route(&self) -> i32 {
@@ -342,6 +410,20 @@ impl Lookup {
     pub(crate) fn port(&self) -> u16 {
         // SAFETY: the context is valid for the program's run; the field is in host order.
         unsafe { (*self.lookup).local_port as u16 }
+    }
+
+    /// The key of the client whose connection this would be.
+    #[inline(always)]
+    pub(crate) fn key(&self) -> FlowKey {
+        // SAFETY: the context is valid for the program's run; addresses and the remote port are in network order.
+        unsafe {
+            FlowKey {
+                remote: (*self.lookup).remote_ip4.to_ne_bytes(),
+                local: (*self.lookup).local_ip4.to_ne_bytes(),
+                remote_port: ((*self.lookup).remote_port as u16).to_ne_bytes(),
+                local_port: self.port().to_be_bytes(),
+            }
+        }
     }
 
     /// Whether this is TCP.

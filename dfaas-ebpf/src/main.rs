@@ -6,14 +6,19 @@
 #![feature(asm_experimental_arch)]
 #![expect(unreachable_pub, reason = "entry functions are exported by their macros")]
 
+mod client;
 mod compose;
 mod connect;
 mod count;
 mod ctx;
 mod maps;
 mod open;
+mod proxy;
+mod release;
 mod request;
-mod splice;
+mod scan;
+mod translate;
+mod upstream;
 
 use aya_ebpf::{
     bindings::{TC_ACT_OK, sk_action},
@@ -25,49 +30,72 @@ use dfaas_common::{maps::FlowKey, packet::Headers};
 use crate::ctx::{HelperFailed, Lookup, Packet, swallow};
 
 /// Why a packet could not be handled.
-pub(crate) enum Fault {
+///
+/// A number, like the verdict in the other arm of a result: of an arm without one the compiler leaves a register
+/// undefined, and the verifier refuses that ("R4 !read_ok").
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fault(i32);
+
+impl Fault {
     /// A helper of the kernel refused.
-    Helper,
+    pub(crate) const HELPER: Self = Self(1);
     /// A map took no more.
-    MapFull,
+    pub(crate) const MAP_FULL: Self = Self(2);
     /// The held bytes of a connection are gone.
-    HeldMissing,
+    pub(crate) const HELD_MISSING: Self = Self(3);
+}
+
+/// What a packet of a client calls for.
+pub(crate) enum Next {
+    /// The verdict is this.
+    Verdict(i32),
+    /// A decision; what is known of the client is in the scratch space.
+    Ask,
+}
+
+/// Where a program sees a packet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hook {
+    /// Coming in at the interface: from a peer.
+    Ingress,
+    /// Going out: from the local stack.
+    Egress,
 }
 
 impl From<HelperFailed> for Fault {
     #[inline(always)]
     fn from(_: HelperFailed) -> Self {
-        Self::Helper
+        Self::HELPER
     }
 }
 
 /// What comes in at the interface. What is not ours passes untouched; what we failed on is dropped, and its sender
 /// sends it again.
 #[classifier]
+#[inline(always)]
 pub fn ingress(ctx: TcContext) -> i32 {
     verdict(incoming(&Packet::new(&ctx)))
 }
 
 /// What the local stack sends out.
 #[classifier]
+#[inline(always)]
 pub fn egress(ctx: TcContext) -> i32 {
     verdict(outgoing(&Packet::new(&ctx)))
 }
 
 #[inline(always)]
 fn verdict(result: Result<i32, Fault>) -> i32 {
-    match result {
-        Ok(verdict) => verdict,
-        Err(Fault::Helper) => {
-            count::event(|events| &mut events.helper_failed);
-            swallow()
-        }
-        Err(Fault::MapFull) => {
-            count::event(|events| &mut events.flows_full);
-            swallow()
-        }
-        Err(Fault::HeldMissing) => swallow(),
+    let fault = match result {
+        Ok(verdict) => return verdict,
+        Err(fault) => fault,
+    };
+    if fault == Fault::HELPER {
+        count::event(|events| &mut events.helper_failed);
+    } else if fault == Fault::MAP_FULL {
+        count::event(|events| &mut events.flows_full);
     }
+    swallow()
 }
 
 #[inline(always)]
@@ -83,23 +111,28 @@ fn incoming(packet: &Packet) -> Result<i32, Fault> {
     }
     let is_service = headers.destination_port.raw() == u16::from_ne_bytes(config.port);
     let is_upstream = headers.destination_port.get().wrapping_sub(config.nat_first) <= config.nat_mask;
-    if !is_service && !is_upstream {
+    if (!is_service && !is_upstream) || packet.is_for_stack() {
         return Ok(TC_ACT_OK);
     }
     let Some(scratch) = maps::scratch() else {
         return Ok(TC_ACT_OK);
     };
     let key = key_of_sender(&headers);
-    if let Some(flow) = maps::flow(&key) {
-        match splice::incoming(packet, config, &headers, &key, flow, scratch)? {
-            splice::Outcome::Verdict(verdict) => return Ok(verdict),
-            splice::Outcome::Reopen => {}
-        }
-    }
     if !is_service {
-        return Ok(TC_ACT_OK);
+        return match maps::upstream(&key) {
+            Some(server) => upstream::handle(packet, config, &headers, &key, server, scratch, Hook::Ingress),
+            // Nobody knows this connection; the stack says so with a reset.
+            None => Ok(TC_ACT_OK),
+        };
     }
-    open::handle(packet, config, &headers, &key, scratch)
+    let next = match maps::client(&key) {
+        Some(client) => client::handle(packet, config, &headers, &key, client, scratch)?,
+        None => open::handle(packet, config, &headers, &key, scratch)?,
+    };
+    match next {
+        Next::Verdict(verdict) => Ok(verdict),
+        Next::Ask => open::ask(packet, config, &headers, &key, scratch),
+    }
 }
 
 #[inline(always)]
@@ -117,16 +150,13 @@ fn outgoing(packet: &Packet) -> Result<i32, Fault> {
         return Ok(TC_ACT_OK);
     }
     let key = key_of_receiver(&headers);
-    let Some(flow) = maps::flow(&key) else {
+    let Some(server) = maps::upstream(&key) else {
         return Ok(TC_ACT_OK);
     };
-    if !flow.role().is_served_here() {
-        return Ok(TC_ACT_OK);
-    }
     let Some(scratch) = maps::scratch() else {
         return Ok(TC_ACT_OK);
     };
-    splice::outgoing(packet, config, &headers, &key, flow, scratch)
+    upstream::handle(packet, config, &headers, &key, server, scratch, Hook::Egress)
 }
 
 #[inline(always)]
@@ -154,7 +184,7 @@ fn key_of_receiver(headers: &Headers) -> FlowKey {
 pub fn listener(ctx: SkLookupContext) -> u32 {
     let lookup = Lookup::new(&ctx);
     let is_ours = maps::config().is_some_and(|config| lookup.port() == u16::from_be_bytes(config.port));
-    if !is_ours || !lookup.is_tcp() || maps::assign_listener(&ctx) {
+    if !is_ours || !lookup.is_tcp() || maps::assign_listener(&ctx, &lookup.key()) {
         return sk_action::SK_PASS;
     }
     count::event(|events| &mut events.no_listener);

@@ -8,13 +8,14 @@ use aya_ebpf::{
     programs::SkLookupContext,
 };
 use dfaas_common::{
-    decide::{ANSWERS, Answer},
-    http::Marks,
+    decide::ANSWERS,
+    http::{ChunkLine, Marks, Response},
     maps::{
-        self, Config, Counters, Events, Flow, FlowKey, Function, FunctionKey, Held, Latency, Opening, Pair,
-        Peer, PeerKey, Reply, Stamp, Target,
+        self, Client, Config, Counters, Events, FlowKey, Function, FunctionKey, Held, IS_PROXIED, Latency,
+        Opening, Pair, Peer, PeerKey, Reply, Stamp, Target, Upstream,
     },
     meter::{self, Limit},
+    packet::{Headers, Segment},
     tcp_options::OptionMarks,
 };
 
@@ -41,7 +42,18 @@ pub(crate) struct Scratch {
     pub(crate) option_marks: OptionMarks,
     pub(crate) function: FunctionKey,
     pub(crate) peer: PeerKey,
-    pub(crate) flow: Flow,
+    /// What is to be made of the packet.
+    pub(crate) segment: Segment,
+    pub(crate) made: Headers,
+    pub(crate) opening: Opening,
+    pub(crate) client: Client,
+    pub(crate) upstream: Upstream,
+    pub(crate) line: ChunkLine,
+    pub(crate) response: Response,
+    /// How far a response is followed in the packet.
+    pub(crate) offset: u32,
+    /// The key of a server that is looked for.
+    pub(crate) server: FlowKey,
     /// Always zero: a new histogram is made from it.
     pub(crate) latency: Latency,
 }
@@ -69,10 +81,10 @@ static ADMISSIONS: HashMap<Pair, Limit, { maps::BUCKETS }, { BPF_F_NO_PREALLOC a
 /// Agent -> kernel: what we may send to a peer.
 #[btf_map]
 static CAPS: HashMap<Pair, Limit, { maps::BUCKETS }, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
-/// Agent -> kernel, by [`Answer`].
+/// Agent -> kernel, by `dfaas_common::decide::Answer`.
 #[btf_map]
 static REPLIES: Array<Reply, ANSWERS> = Array::new();
-/// Agent -> kernel: the platform's listener at 0.
+/// Agent -> kernel: the platform's listener at 0, the proxy's at 1.
 #[btf_map]
 static LISTENERS: SockMap<2> = SockMap::new();
 /// Kernel only.
@@ -89,7 +101,10 @@ static OPENING: LruHashMap<FlowKey, Opening, { maps::OPENINGS }> = LruHashMap::n
 static HELD: LruHashMap<FlowKey, Held, { maps::HELDS }> = LruHashMap::new();
 /// Kernel writes, agent sweeps.
 #[btf_map]
-static FLOWS: HashMap<FlowKey, Flow, { maps::FLOWS }> = HashMap::new();
+static CLIENTS: HashMap<FlowKey, Client, { maps::CLIENTS }> = HashMap::new();
+/// Kernel writes, agent sweeps.
+#[btf_map]
+static UPSTREAMS: HashMap<FlowKey, Upstream, { maps::UPSTREAMS }> = HashMap::new();
 /// Kernel -> agent.
 #[btf_map]
 static STATS: PerCpuHashMap<Pair, Counters, { maps::FUNCTIONS }, { BPF_F_NO_PREALLOC as usize }> =
@@ -113,11 +128,6 @@ pub(crate) fn config() -> Option<&'static Config> {
 #[inline(always)]
 pub(crate) fn stamp() -> Option<&'static Stamp> {
     STAMP.get(0)
-}
-
-#[inline(always)]
-pub(crate) fn reply(answer: Answer) -> Option<&'static Reply> {
-    REPLIES.get(answer as u32)
 }
 
 #[inline(always)]
@@ -229,25 +239,36 @@ pub(crate) fn remove_held(key: &FlowKey) {
 }
 
 #[inline(always)]
-pub(crate) fn flow(key: &FlowKey) -> Option<&'static mut Flow> {
+pub(crate) fn client(key: &FlowKey) -> Option<&'static mut Client> {
     // SAFETY: as in `opening`.
-    FLOWS.get_ptr_mut(key).map(|flow| unsafe { &mut *flow })
+    CLIENTS.get_ptr_mut(key).map(|client| unsafe { &mut *client })
 }
 
 #[inline(always)]
-pub(crate) fn insert_flow(key: &FlowKey, flow: &Flow) -> bool {
-    FLOWS.insert(key, flow, BPF_ANY.into()).is_ok()
-}
-
-/// Inserts a flow under a key that must be free.
-#[inline(always)]
-pub(crate) fn claim_flow(key: &FlowKey, flow: &Flow) -> bool {
-    FLOWS.insert(key, flow, BPF_NOEXIST.into()).is_ok()
+pub(crate) fn insert_client(key: &FlowKey, client: &Client) -> bool {
+    CLIENTS.insert(key, client, BPF_ANY.into()).is_ok()
 }
 
 #[inline(always)]
-pub(crate) fn remove_flow(key: &FlowKey) {
-    let _missing = FLOWS.remove(key);
+pub(crate) fn remove_client(key: &FlowKey) {
+    let _missing = CLIENTS.remove(key);
+}
+
+#[inline(always)]
+pub(crate) fn upstream(key: &FlowKey) -> Option<&'static mut Upstream> {
+    // SAFETY: as in `opening`.
+    UPSTREAMS.get_ptr_mut(key).map(|upstream| unsafe { &mut *upstream })
+}
+
+/// Inserts an upstream under a key that must be free.
+#[inline(always)]
+pub(crate) fn claim_upstream(key: &FlowKey, upstream: &Upstream) -> bool {
+    UPSTREAMS.insert(key, upstream, BPF_NOEXIST.into()).is_ok()
+}
+
+#[inline(always)]
+pub(crate) fn remove_upstream(key: &FlowKey) {
+    let _missing = UPSTREAMS.remove(key);
 }
 
 /// The counters of a pair; made at first use.
@@ -277,8 +298,15 @@ pub(crate) fn events() -> Option<&'static mut Events> {
     EVENTS.get_ptr_mut(0).map(|events| unsafe { &mut *events })
 }
 
-/// Gives the connection to a lent listener, if there is one.
+/// Gives the connection to a lent listener, if there is one: the proxy's for the connections of clients that it has,
+/// and for those of this host itself.
 #[inline(always)]
-pub(crate) fn assign_listener(ctx: &SkLookupContext) -> bool {
-    LISTENERS.redirect_sk_lookup(ctx, 0, 0).is_ok()
+pub(crate) fn assign_listener(ctx: &SkLookupContext, key: &FlowKey) -> bool {
+    match client(key) {
+        Some(client) if client.is(IS_PROXIED) => LISTENERS.redirect_sk_lookup(ctx, 1, 0).is_ok(),
+        Some(_) => LISTENERS.redirect_sk_lookup(ctx, 0, 0).is_ok(),
+        None => {
+            LISTENERS.redirect_sk_lookup(ctx, 1, 0).is_ok() || LISTENERS.redirect_sk_lookup(ctx, 0, 0).is_ok()
+        }
+    }
 }

@@ -2,23 +2,23 @@
 
 use aya_ebpf::bindings::TC_ACT_OK;
 use dfaas_common::{
-    maps::{Config, FlowKey, Opening},
+    maps::{Config, FlowKey, Opening, Phase, SYN_IS_PARTIAL, SYN_PERMITS_SACK},
     packet::{ACK, FIN, HEADERS_BYTES, Headers, RST, SYN, Segment},
     tcp_options::{NO_WINDOW_SCALE, OUR_OPTIONS_BYTES, OUR_WINDOW_SCALE, SynOptions},
 };
 
 use crate::{
-    Fault, compose, count,
+    Fault, Next, compose, count,
     ctx::{self, Packet, swallow},
     maps::{self, Scratch},
-    request,
+    release, request,
 };
 
 /// The window of our SYN-ACK. Linux sends no more than half of the largest window it has seen in one segment, but
 /// all of a window up to this (`tcp_bound_to_half_wnd`, `TCP_MSS_DEFAULT`), so one segment comes.
 pub(crate) const FIRST_WINDOW: u16 = 536;
 
-/// Handles a packet of a client whose request is not decided yet.
+/// Handles a packet of a client of whom no request was decided.
 #[inline(always)]
 pub(crate) fn handle(
     packet: &Packet,
@@ -26,41 +26,74 @@ pub(crate) fn handle(
     headers: &Headers,
     key: &FlowKey,
     scratch: &mut Scratch,
-) -> Result<i32, Fault> {
+) -> Result<Next, Fault> {
     if headers.flags & (SYN | ACK | RST | FIN) == SYN {
         if headers.payload_bytes() > 0 && request::accept_syn(packet, config, headers, key, scratch)? {
-            return Ok(TC_ACT_OK);
+            return Ok(Next::Verdict(TC_ACT_OK));
         }
-        return answer_syn(packet, config, headers, key, scratch);
+        return answer_syn(packet, config, headers, key, scratch).map(Next::Verdict);
     }
     let Some(opening) = maps::opening(key) else {
         // Nobody knows this connection; the stack says so with a reset.
-        return Ok(TC_ACT_OK);
+        return Ok(Next::Verdict(TC_ACT_OK));
     };
-    if opening.reply != 0 {
-        return answered(packet, headers, key, opening);
+    scratch.opening = *opening;
+    Ok(Next::Ask)
+}
+
+/// Handles a packet of a client whose request, the first or a later one, is not decided yet.
+#[inline(always)]
+pub(crate) fn ask(
+    packet: &Packet,
+    config: &Config,
+    headers: &Headers,
+    key: &FlowKey,
+    scratch: &mut Scratch,
+) -> Result<i32, Fault> {
+    if scratch.opening.reply != 0 {
+        return answered(packet, headers, key, scratch);
     }
-    if headers.flags & ACK == 0 || headers.acknowledgment.get() != opening.our_isn.wrapping_add(1) {
+    if headers.flags & ACK == 0 || headers.acknowledgment.get() != scratch.opening.our_isn.wrapping_add(1) {
         count::event(|events| &mut events.out_of_handshake);
         return Ok(swallow());
     }
     if headers.flags & RST != 0 {
-        maps::remove_opening(key);
+        forget(key, scratch);
         count::event(|events| &mut events.reset);
         return Ok(swallow());
     }
     if headers.payload_bytes() > 0 {
-        return request::handle(packet, config, headers, key, opening, scratch);
+        return request::handle(packet, config, headers, key, scratch);
     }
     if headers.flags & FIN != 0 {
-        let segment = Segment {
+        scratch.segment = Segment {
             flags: ACK | FIN,
             ..headers.answer()
         };
-        compose::bare(packet, &segment, headers.has_partial_checksum())?;
+        compose::bare(packet, headers.has_partial_checksum(), scratch)?;
         return Ok(packet.out());
     }
     Ok(swallow())
+}
+
+/// Writes back what is known of an undecided request.
+#[inline(always)]
+pub(crate) fn keep(key: &FlowKey, opening: &Opening) {
+    if let Some(client) = maps::client(key) {
+        client.asking = *opening;
+        client.phase = Phase::Asking as u8;
+    } else if let Some(known) = maps::opening(key) {
+        *known = *opening;
+    }
+}
+
+#[inline(always)]
+fn forget(key: &FlowKey, scratch: &mut Scratch) {
+    if let Some(client) = maps::client(key) {
+        release::forget(key, client, scratch);
+    } else {
+        maps::remove_opening(key);
+    }
 }
 
 /// Turns a SYN round into our SYN-ACK.
@@ -89,12 +122,12 @@ fn answer_syn(
         window: headers.window.get(),
         segment_size: theirs.segment_size,
         window_scale: theirs.window_scale,
-        partial: u8::from(partial),
+        flags: syn_flags(partial, &theirs),
         reply: 0,
         failures: 0,
     };
     if !maps::insert_opening(key, &opening) {
-        return Err(Fault::MapFull);
+        return Err(Fault::MAP_FULL);
     }
     let ours = SynOptions {
         segment_size: config.segment_size,
@@ -103,17 +136,25 @@ fn answer_syn(
         } else {
             OUR_WINDOW_SCALE
         },
+        permits_sack: theirs.permits_sack,
     };
-    let segment = Segment {
+    scratch.segment = Segment {
         sequence: our_isn,
         acknowledgment: client_isn.wrapping_add(1),
         flags: SYN | ACK,
         window: FIRST_WINDOW,
         ..headers.answer()
     };
-    compose::syn(packet, &segment, &ours.write(), None, partial, scratch)?;
+    compose::syn(packet, &ours.write(), None, partial, scratch)?;
     count::event(|events| &mut events.opened);
     Ok(packet.out())
+}
+
+#[inline(always)]
+fn syn_flags(partial: bool, theirs: &SynOptions) -> u8 {
+    let partial = if partial { SYN_IS_PARTIAL } else { 0 };
+    let sack = if theirs.permits_sack { SYN_PERMITS_SACK } else { 0 };
+    partial | sack
 }
 
 /// The options of a SYN or SYN-ACK.
@@ -139,24 +180,27 @@ const _: () = assert!(OUR_OPTIONS_BYTES % 4 == 0);
 
 /// Handles a packet of a client that has our answer, or is about to get it.
 #[inline(always)]
-fn answered(packet: &Packet, headers: &Headers, key: &FlowKey, opening: &Opening) -> Result<i32, Fault> {
+fn answered(
+    packet: &Packet,
+    headers: &Headers,
+    key: &FlowKey,
+    scratch: &mut Scratch,
+) -> Result<i32, Fault> {
+    let opening = scratch.opening;
     if headers.flags & RST != 0 {
-        maps::remove_opening(key);
+        forget(key, scratch);
         return Ok(swallow());
     }
-    let reply = maps::reply_by_number(opening.reply.wrapping_sub(1)).ok_or(Fault::Helper)?;
+    let reply = maps::reply_by_number(opening.reply.wrapping_sub(1)).ok_or(Fault::HELPER)?;
     let partial = headers.has_partial_checksum();
-    let first = Segment {
+    scratch.segment = Segment {
         sequence: opening.our_isn.wrapping_add(1),
         ..headers.answer()
     };
     let is_old = (headers.sequence_end().wrapping_sub(opening.answered) as i32) <= 0;
     if headers.payload_bytes() > 0 && is_old {
-        let segment = Segment {
-            acknowledgment: opening.answered,
-            ..first
-        };
-        compose::write_reply(packet, &segment, reply, partial)?;
+        scratch.segment.acknowledgment = opening.answered;
+        compose::write_reply(packet, reply, partial, scratch)?;
         return Ok(packet.out());
     }
     if headers.payload_bytes() == 0 && headers.flags & FIN == 0 {
@@ -165,14 +209,12 @@ fn answered(packet: &Packet, headers: &Headers, key: &FlowKey, opening: &Opening
     // What follows a refused request is acknowledged and forgotten, so that the client reads the answer instead of
     // a reset (RFC 9112, section 9.6).
     count::event(|events| &mut events.drained);
-    let behind_reply = first.sequence.wrapping_add(reply.length).wrapping_add(1);
-    compose::drain(
-        packet,
-        &Segment {
-            sequence: behind_reply,
-            ..first
-        },
-        partial,
-    )?;
+    let behind_reply = scratch.segment.sequence.wrapping_add(reply.length).wrapping_add(1);
+    scratch.segment.sequence = behind_reply;
+    compose::drain(packet, partial, scratch)?;
+    let is_over = headers.flags & FIN != 0 && headers.acknowledgment.get() == behind_reply;
+    if is_over && let Some(client) = maps::client(key) {
+        release::forget(key, client, scratch);
+    }
     Ok(packet.out())
 }

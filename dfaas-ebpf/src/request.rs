@@ -2,26 +2,35 @@
 
 use dfaas_common::{
     decide::{self, Answer, Decision, Meter, Origin},
-    flow::Role,
-    http::{HELD_BYTES, Head, NAME_BYTES, NODE_ID_BYTES, Progress, Span, Target as Path, scan},
+    extent::{Extent, Place},
+    http::{HELD_BYTES, Head, NAME_BYTES, NODE_ID_BYTES, Progress, Span, Target as Path, Unframed},
     maps::{
-        Config, DATA_IN_SYN_FROM_ALL, DATA_IN_SYN_FROM_PEERS, Flow, FlowKey, Function, NO_FUNCTION, Opening,
-        Pair,
+        Client, Config, DATA_IN_SYN_FROM_ALL, DATA_IN_SYN_FROM_PEERS, FlowKey, Function, HEAD_PART, IS_ASKED,
+        IS_CURRENT, IS_LOCAL, IS_NATURAL, NO_FUNCTION, Opening, PROXY, Pair, Phase, SYN_IS_PARTIAL, Upstream,
     },
+    numbering::Numbering,
     packet::{ACK, Headers, Segment},
     pick::slot,
     tcp_options::{NO_WINDOW_SCALE, OUR_WINDOW_SCALE},
 };
 
 use crate::{
-    Fault, compose, connect, count,
-    ctx::{self, Packet, swallow},
+    Fault,
+    client::is_partial,
+    compose,
+    connect::{self, UPSTREAM_SEGMENT_BYTES},
+    count,
+    ctx::{self, HelperFailed, Packet, swallow},
     maps::{self, Scratch},
-    open::FIRST_WINDOW,
+    open::{self, FIRST_WINDOW},
+    proxy::{self, Reason},
+    release, scan,
 };
 
 /// How many servers may fail a request before its client is told.
 const FAILURES_MAX: u8 = 3;
+/// A head in more parts than these comes from somebody slow, whom the proxy waits for.
+const HEAD_PARTS_MAX: u8 = 8;
 
 /// The tokens of this moment.
 struct Tokens {
@@ -65,34 +74,39 @@ pub(crate) fn handle(
     config: &Config,
     headers: &Headers,
     key: &FlowKey,
-    opening: &mut Opening,
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
+    let held = scratch.opening.held;
     let offset = headers
         .sequence
         .get()
-        .wrapping_sub(opening.client_isn)
+        .wrapping_sub(scratch.opening.client_isn)
         .wrapping_sub(1);
-    if offset < opening.held {
+    if offset < held {
         // Sent again, so our acknowledgment was lost.
-        return acknowledge(packet, config, headers, opening);
+        return acknowledge(packet, config, headers, scratch);
     }
-    if offset > opening.held {
+    if offset > held {
         // Out of order: the client sends what is missing.
         count::event(|events| &mut events.out_of_handshake);
         return Ok(swallow());
     }
-    let length = opening.held + u32::from(headers.payload_bytes());
-    if length > u32::from(config.segment_size) || length > HELD_BYTES as u32 {
-        return refuse(packet, headers, key, opening, Answer::HeadTooLong);
+    // What does not fit into one segment towards a server is cut off, and comes again.
+    let length = (held + u32::from(headers.payload_bytes())).min(UPSTREAM_SEGMENT_BYTES);
+    gather(packet, headers, key, held, length, scratch)?;
+    match read(length, scratch) {
+        Progress::Malformed => refuse(packet, headers, key, Answer::Malformed, scratch),
+        Progress::OtherProtocol => proxy::hand_over(packet, config, headers, key, Reason::NotHttp1, scratch),
+        Progress::Incomplete => wait(packet, config, headers, key, scratch),
+        Progress::Complete => complete(packet, config, headers, key, scratch),
     }
-    gather(packet, headers, key, opening.held, length, scratch)?;
-    scratch.marks.clear();
-    match scan(&scratch.held.bytes, length as usize, &mut scratch.marks) {
-        Progress::Malformed => refuse(packet, headers, key, opening, Answer::Malformed),
-        Progress::Incomplete => wait(packet, config, headers, key, opening, scratch),
-        Progress::Complete => complete(packet, config, headers, key, opening, scratch),
-    }
+}
+
+/// Reads the held bytes as a request's head.
+#[inline(always)]
+fn read(length: u32, scratch: &mut Scratch) -> Progress {
+    let state = scan::dfaas_scan_request(length) as u8;
+    Progress::from_state(state, &scratch.marks)
 }
 
 /// Brings what is held and what came now together, in the scratch space and in the packet behind its headers.
@@ -109,7 +123,7 @@ fn gather(
     if held_bytes > 0 {
         let Some(held) = maps::held(key) else {
             count::event(|events| &mut events.held_missing);
-            return Err(Fault::HeldMissing);
+            return Err(Fault::HELD_MISSING);
         };
         packet.read(at, scratch.copy.as_mut_ptr(), length - held_bytes)?;
         packet.resize(at + length)?;
@@ -128,33 +142,44 @@ fn wait(
     config: &Config,
     headers: &Headers,
     key: &FlowKey,
-    opening: &mut Opening,
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
     let length = scratch.held.length;
     if length >= u32::from(config.segment_size) {
-        return refuse(packet, headers, key, opening, Answer::HeadTooLong);
+        return proxy::hand_over(packet, config, headers, key, Reason::Head, scratch);
+    }
+    let has_proxy = config.flags & PROXY != 0;
+    if has_proxy && scratch.opening.flags >= HEAD_PARTS_MAX * HEAD_PART {
+        return proxy::hand_over(packet, config, headers, key, Reason::Slow, scratch);
     }
     if !maps::insert_held(key, &scratch.held) {
-        return Err(Fault::MapFull);
+        return Err(Fault::MAP_FULL);
     }
-    opening.held = length;
+    scratch.opening.held = length;
+    scratch.opening.flags = scratch.opening.flags.saturating_add(HEAD_PART);
+    open::keep(key, &scratch.opening);
     count::event(|events| &mut events.head_continued);
-    acknowledge(packet, config, headers, opening)
+    acknowledge(packet, config, headers, scratch)
 }
 
 /// Acknowledges what is held and opens the window for what is missing.
 #[inline(always)]
-fn acknowledge(packet: &Packet, config: &Config, headers: &Headers, opening: &Opening) -> Result<i32, Fault> {
+fn acknowledge(
+    packet: &Packet,
+    config: &Config,
+    headers: &Headers,
+    scratch: &mut Scratch,
+) -> Result<i32, Fault> {
+    let opening = scratch.opening;
     let room = u32::from(config.segment_size).saturating_sub(opening.held);
-    let segment = Segment {
+    scratch.segment = Segment {
         sequence: opening.our_isn.wrapping_add(1),
         acknowledgment: opening.client_isn.wrapping_add(1).wrapping_add(opening.held),
         flags: ACK,
-        window: window_of(room.min(FIRST_WINDOW.into()), opening),
+        window: window_of(room.min(FIRST_WINDOW.into()), &opening),
         ..headers.answer()
     };
-    compose::bare(packet, &segment, is_partial(headers, opening))?;
+    compose::bare(packet, is_partial(headers, &opening), scratch)?;
     Ok(packet.out())
 }
 
@@ -166,13 +191,6 @@ fn window_of(bytes: u32, opening: &Opening) -> u16 {
     ((bytes + (1 << scale) - 1) >> scale) as u16
 }
 
-/// Whether the client's interface leaves checksums to hardware. The SYN and this segment must agree: by chance, a
-/// whole checksum looks like a partial one in one packet of 65536.
-#[inline(always)]
-pub(crate) fn is_partial(headers: &Headers, opening: &Opening) -> bool {
-    opening.partial != 0 && headers.has_partial_checksum()
-}
-
 /// Decides about a request whose head is whole.
 #[inline(always)]
 fn complete(
@@ -180,24 +198,31 @@ fn complete(
     config: &Config,
     headers: &Headers,
     key: &FlowKey,
-    opening: &mut Opening,
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
-    let head = Head::from_marks(&scratch.marks);
+    let head = Head::from_marks(&scratch.held.bytes, &scratch.marks);
+    if head.unframed != Unframed::No {
+        let reason = match head.unframed {
+            Unframed::Coding | Unframed::No => Reason::Chunked,
+            Unframed::Upgrade => Reason::Upgrade,
+            Unframed::Length => Reason::Lengths,
+        };
+        return proxy::hand_over(packet, config, headers, key, reason, scratch);
+    }
     let origin = origin(packet, headers, &head, scratch)?;
     let name = match head.target {
         Path::Function(name) => name,
         Path::Root if origin != Origin::Stranger => {
-            return refuse(packet, headers, key, opening, Answer::Root);
+            return refuse(packet, headers, key, Answer::Root, scratch);
         }
         Path::Root | Path::Other if origin == Origin::Stranger => {
-            return refuse(packet, headers, key, opening, Answer::Stranger);
+            return refuse(packet, headers, key, Answer::Stranger, scratch);
         }
-        Path::Root | Path::Other => return refuse(packet, headers, key, opening, Answer::Forbidden),
+        Path::Root | Path::Other => return refuse(packet, headers, key, Answer::Forbidden, scratch),
     };
     let function = find_function(packet, headers, name, scratch)?;
     let now_ns = ctx::now_ns();
-    let decision = if opening.failures > FAILURES_MAX {
+    let decision = if scratch.opening.failures > FAILURES_MAX {
         count::event(|events| &mut events.upstream_failed);
         Decision::Refuse(Answer::Unavailable)
     } else {
@@ -208,57 +233,55 @@ fn complete(
     } else {
         NO_FUNCTION
     };
-    scratch.flow = new_flow(config, headers, opening, function_id, origin, now_ns);
-    match decision {
-        Decision::Local => connect::local(packet, config, headers, key, opening, scratch),
-        Decision::Forward(index) => {
-            scratch.flow.target = index;
-            connect::peer(
-                packet,
-                config,
-                headers,
-                key,
-                opening,
-                head.fields_start.into(),
-                scratch,
-            )
-        }
+    let target = match decision {
         Decision::Refuse(answer) => {
             count::refused(function_id, origin, answer);
-            answer_and_end(packet, headers, key, opening, answer)
+            return answer_and_end(packet, headers, key, answer, scratch);
         }
+        Decision::Local => 0,
+        Decision::Forward(index) => index,
+    };
+    prepare(config, key, u64::from(head.length).wrapping_add(head.body), scratch);
+    let upstream = &mut scratch.upstream;
+    upstream.decided_ns = now_ns;
+    upstream.function = function_id;
+    upstream.origin = if let Origin::Peer(peer) = origin { peer } else { 0 };
+    upstream.target = target;
+    upstream.response.begin(head.wants_no_body);
+    if target == 0 {
+        connect::local(packet, config, headers, key, scratch)
+    } else {
+        connect::peer(packet, config, headers, key, head.fields_start.into(), scratch)
     }
 }
 
-/// A flow as far as it is known before a server is chosen.
-#[inline(always)]
-fn new_flow(
-    config: &Config,
-    headers: &Headers,
-    opening: &Opening,
-    function: u32,
-    origin: Origin,
-    now_ns: u64,
-) -> Flow {
-    Flow {
-        decided_ns: now_ns,
-        role: Role::Local as u8,
-        client_scale: opening.window_scale,
-        server_scale: opening.window_scale,
-        last_seen: config.tick,
-        function,
-        origin: if let Origin::Peer(peer) = origin { peer } else { 0 },
-        client_isn: opening.client_isn,
-        our_isn: opening.our_isn,
-        upstream_isn: opening.client_isn,
-        first_bytes: opening.held + u32::from(headers.payload_bytes()),
-        attempts: 1,
-        failures: opening.failures.into(),
-        window: opening.window,
-        segment_size: opening.segment_size,
-        partial: u32::from(is_partial(headers, opening)),
-        ..Flow::default()
+/// Sets up the client's entry and that of a server that is not chosen yet, for a request of so many bytes.
+#[inline(never)]
+pub(crate) fn prepare(config: &Config, key: &FlowKey, request_bytes: u64, scratch: &mut Scratch) {
+    let start = scratch.opening.client_isn.wrapping_add(1);
+    if let Some(client) = maps::client(key) {
+        scratch.client = *client;
+    } else {
+        scratch.client = Client::default();
     }
+    let length = scratch.held.length;
+    let client = &mut scratch.client;
+    client.request = Extent::new(start, request_bytes);
+    if let Place::Crossing(keep) = client.request.note(start, length) {
+        // The next request begins in the same segment; it comes again.
+        scratch.held.length = keep;
+        count::event(|events| &mut events.cut);
+    }
+    client.first_bytes = scratch.held.length;
+    client.asking = scratch.opening;
+    client.last_seen = config.tick;
+    client.attempts = 1;
+    scratch.upstream = Upstream {
+        client: *key,
+        last_seen: config.tick,
+        flags: IS_CURRENT | if client.request.left == 0 { IS_ASKED } else { 0 },
+        ..Upstream::default()
+    };
 }
 
 /// Who sent the request.
@@ -301,43 +324,71 @@ fn find_function(
 
 /// Counts an answer that concerns no function, and gives it.
 #[inline(always)]
-fn refuse(
+pub(crate) fn refuse(
     packet: &Packet,
     headers: &Headers,
     key: &FlowKey,
-    opening: &mut Opening,
     answer: Answer,
+    scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
     count::answer(answer);
-    answer_and_end(packet, headers, key, opening, answer)
+    answer_and_end(packet, headers, key, answer, scratch)
 }
 
-/// Turns the segment round into our answer.
+/// Turns the segment round into our answer. Servers of earlier requests are let go.
 #[inline(always)]
 pub(crate) fn answer_and_end(
     packet: &Packet,
     headers: &Headers,
     key: &FlowKey,
-    opening: &mut Opening,
     answer: Answer,
+    scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
-    let acknowledgment = headers
+    note_answer(headers, key, answer as u32, scratch);
+    if let Some(client) = maps::client(key) {
+        park(client, &scratch.opening);
+        // Nothing is current from here on.
+        client.upstream = FlowKey::default();
+        release::parked(packet, headers, key, client, scratch)?;
+    }
+    turn_round(packet, headers, answer as u32, scratch)?;
+    Ok(packet.out())
+}
+
+#[inline(never)]
+fn note_answer(headers: &Headers, key: &FlowKey, answer: u32, scratch: &mut Scratch) {
+    if scratch.opening.held > 0 {
+        maps::remove_held(key);
+    }
+    scratch.opening.reply = answer as u8 + 1;
+    scratch.opening.answered = headers
         .sequence
         .get()
         .wrapping_add(headers.payload_bytes().into());
-    opening.reply = answer as u8 + 1;
-    opening.answered = acknowledgment;
-    if opening.held > 0 {
-        maps::remove_held(key);
-    }
-    let sequence = opening.our_isn.wrapping_add(1);
-    let segment = Segment {
-        sequence,
-        acknowledgment,
+    open::keep(key, &scratch.opening);
+}
+
+#[inline(never)]
+fn turn_round(packet: &Packet, headers: &Headers, answer: u32, scratch: &mut Scratch) -> Result<(), HelperFailed> {
+    let partial = is_partial(headers, &scratch.opening);
+    scratch.segment = Segment {
+        sequence: scratch.opening.our_isn.wrapping_add(1),
+        acknowledgment: scratch.opening.answered,
         ..headers.answer()
     };
-    compose::answer(packet, &segment, answer, is_partial(headers, opening))?;
-    Ok(packet.out())
+    let reply = maps::reply_by_number(answer as u8).ok_or(HelperFailed)?;
+    compose::write_reply(packet, reply, partial, scratch)
+}
+
+/// Notes what the server of the last request expects next.
+#[inline(always)]
+pub(crate) fn park(client: &Client, opening: &Opening) {
+    if let Some(upstream) = maps::upstream(&client.upstream) {
+        upstream.flags &= !IS_CURRENT;
+        upstream.next = client
+            .numbering
+            .sequence_to_server(opening.client_isn.wrapping_add(1));
+    }
 }
 
 /// Takes a request that came in a SYN, if its sender may send it so and the local platform has room for it.
@@ -356,14 +407,17 @@ pub(crate) fn accept_syn(
         return Ok(false);
     }
     packet.read(headers.payload_offset(), scratch.held.bytes.as_mut_ptr(), length)?;
-    scratch.marks.clear();
-    if scan(&scratch.held.bytes, length as usize, &mut scratch.marks) != Progress::Complete {
+    if read(length, scratch) != Progress::Complete {
         return Ok(false);
     }
-    let head = Head::from_marks(&scratch.marks);
+    let head = Head::from_marks(&scratch.held.bytes, &scratch.marks);
     let Path::Function(name) = head.target else {
         return Ok(false);
     };
+    let request_bytes = u64::from(head.length).wrapping_add(head.body);
+    if head.unframed != Unframed::No || request_bytes < u64::from(length) {
+        return Ok(false);
+    }
     let origin = origin(packet, headers, &head, scratch)?;
     let Some(function) = find_function(packet, headers, name, scratch)? else {
         return Ok(false);
@@ -373,22 +427,37 @@ pub(crate) fn accept_syn(
         return Ok(false);
     }
     let isn = headers.sequence.get();
-    scratch.flow = Flow {
-        decided_ns: now_ns,
-        role: Role::Passed as u8,
-        spliced: 1,
-        last_seen: config.tick,
-        function: function.id,
-        origin: if let Origin::Peer(peer) = origin { peer } else { 0 },
+    scratch.held.length = length;
+    scratch.opening = Opening {
         client_isn: isn,
-        upstream_isn: isn,
-        ..Flow::default()
+        window: headers.window.get(),
+        segment_size: UPSTREAM_SEGMENT_BYTES as u16,
+        window_scale: NO_WINDOW_SCALE,
+        flags: if headers.has_partial_checksum() { SYN_IS_PARTIAL } else { 0 },
+        ..Opening::default()
     };
-    if !maps::insert_flow(key, &scratch.flow) {
+    prepare(config, key, request_bytes, scratch);
+    let client = &mut scratch.client;
+    client.phase = Phase::Spliced as u8;
+    client.flags = IS_LOCAL | IS_NATURAL;
+    client.upstream = *key;
+    client.numbering = Numbering {
+        client: isn.wrapping_add(1),
+        upstream: isn.wrapping_add(1),
+        ..Numbering::default()
+    };
+    let upstream = &mut scratch.upstream;
+    upstream.decided_ns = now_ns;
+    upstream.function = function.id;
+    upstream.origin = if let Origin::Peer(peer) = origin { peer } else { 0 };
+    upstream.numbering = scratch.client.numbering;
+    upstream.flags |= IS_LOCAL | IS_NATURAL;
+    upstream.response.begin(head.wants_no_body);
+    if !maps::insert_client(key, &scratch.client) || !maps::claim_upstream(key, &scratch.upstream) {
+        maps::remove_client(key);
         count::event(|events| &mut events.flows_full);
         return Ok(false);
     }
-    count::served(&scratch.flow);
     count::event(|events| &mut events.syn_accepted);
     Ok(true)
 }

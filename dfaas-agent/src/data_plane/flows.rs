@@ -1,13 +1,13 @@
 //! The flow table: what is over or idle is taken out. Live connections take themselves out as they end.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context, Result};
 use aya::{
-    Ebpf,
+    Ebpf, Pod,
     maps::{Array, HashMap, MapData, MapError},
 };
-use dfaas_common::maps::{Config, Flow, FlowKey};
+use dfaas_common::maps::{Client, Config, FlowKey, Phase, Upstream};
 
 use super::take;
 
@@ -18,9 +18,10 @@ const TICKS_A_WALK: u32 = 5;
 /// How long a connection may take to be answered by its server, or to end once an end is closed.
 const PASSING_TICKS: u32 = 60;
 
-/// The table and its clock.
+/// The tables and their clock.
 pub(super) struct FlowMaps {
-    flows: HashMap<MapData, FlowKey, Flow>,
+    clients: HashMap<MapData, FlowKey, Client>,
+    upstreams: HashMap<MapData, FlowKey, Upstream>,
     config: Array<MapData, Config>,
     settings: Config,
     idle_ticks: u32,
@@ -31,7 +32,8 @@ impl FlowMaps {
     pub(super) fn new(ebpf: &mut Ebpf, settings: Config, idle_timeout: Duration) -> Result<Self> {
         let idle_ticks = idle_timeout.as_secs() / SWEEP_INTERVAL.as_secs();
         Ok(Self {
-            flows: HashMap::try_from(take(ebpf, "FLOWS")?)?,
+            clients: HashMap::try_from(take(ebpf, "CLIENTS")?)?,
+            upstreams: HashMap::try_from(take(ebpf, "UPSTREAMS")?)?,
             config: Array::try_from(take(ebpf, "CONFIG")?)?,
             settings,
             idle_ticks: u32::try_from(idle_ticks).unwrap_or(u32::MAX).max(1),
@@ -39,52 +41,59 @@ impl FlowMaps {
         })
     }
 
-    /// How many flows were live at the last walk.
+    /// How many clients' connections were live at the last walk.
     pub(super) fn live(&self) -> u64 {
         self.live
     }
 
-    /// Lets the clock tick, and now and then walks the table.
+    /// Lets the clock tick, and now and then walks the tables.
     pub(super) fn sweep(&mut self) -> Result<()> {
         self.settings.tick = self.settings.tick.wrapping_add(1);
         self.config.set(0, self.settings, 0).context("writing CONFIG")?;
         if !self.settings.tick.is_multiple_of(TICKS_A_WALK) {
             return Ok(());
         }
-        let mut live = 0;
+        // Servers first: a client enters its table right behind its server, so none is taken for an orphan.
+        let mut servers = Vec::new();
+        for entry in self.upstreams.iter() {
+            let (key, upstream) = entry.context("reading UPSTREAMS")?;
+            servers.push((key, upstream.client));
+        }
+        let mut live = BTreeSet::new();
         let mut over = Vec::new();
-        for entry in self.flows.iter() {
-            let (key, flow) = entry.context("reading FLOWS")?;
-            live += 1;
-            if is_over(&flow, self.settings.tick, self.idle_ticks) {
-                over.push((key, flow));
+        for entry in self.clients.iter() {
+            let (key, client) = entry.context("reading CLIENTS")?;
+            if is_over(&client, self.settings.tick, self.idle_ticks) {
+                over.push(key);
+            } else {
+                live.insert(key);
             }
         }
-        self.live = live - over.len() as u64;
-        for (key, flow) in over {
-            self.remove(&key)?;
-            if !flow.role().is_served_here() {
-                self.remove(&flow.other)?;
+        self.live = live.len() as u64;
+        for key in over {
+            remove(&mut self.clients, &key, "CLIENTS")?;
+        }
+        for (key, client) in servers {
+            if !live.contains(&client) {
+                remove(&mut self.upstreams, &key, "UPSTREAMS")?;
             }
         }
         Ok(())
     }
+}
 
-    fn remove(&mut self, key: &FlowKey) -> Result<()> {
-        match self.flows.remove(key) {
-            // It ended meanwhile.
-            Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
-            Err(MapError::SyscallError(error)) if error.io_error.kind() == std::io::ErrorKind::NotFound => {
-                Ok(())
-            }
-            Err(error) => Err(error).context("removing from FLOWS"),
-        }
+fn remove<V: Pod>(map: &mut HashMap<MapData, FlowKey, V>, key: &FlowKey, name: &str) -> Result<()> {
+    match map.remove(key) {
+        // It ended meanwhile.
+        Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
+        Err(MapError::SyscallError(error)) if error.io_error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("removing from {name}")),
     }
 }
 
-fn is_over(flow: &Flow, tick: u32, idle_ticks: u32) -> bool {
-    let idle = tick.wrapping_sub(flow.last_seen);
-    let is_passing = flow.spliced == 0 || flow.closing.has_begun();
+fn is_over(client: &Client, tick: u32, idle_ticks: u32) -> bool {
+    let idle = tick.wrapping_sub(client.last_seen);
+    let is_passing = client.phase() != Phase::Spliced || client.closing.has_begun();
     idle >= if is_passing {
         PASSING_TICKS.min(idle_ticks)
     } else {
@@ -100,27 +109,27 @@ mod tests {
 
     #[test]
     fn live_flows_last_until_they_are_idle() {
-        let flow = Flow {
-            spliced: 1,
+        let client = Client {
+            phase: Phase::Spliced as u8,
             last_seen: 100,
-            ..Flow::default()
+            ..Client::default()
         };
-        assert!(!is_over(&flow, 399, 300));
-        assert!(is_over(&flow, 400, 300));
+        assert!(!is_over(&client, 399, 300));
+        assert!(is_over(&client, 400, 300));
     }
 
     #[test]
     fn unanswered_and_closing_flows_go_sooner() {
-        let unanswered = Flow {
+        let unanswered = Client {
             last_seen: 100,
-            ..Flow::default()
+            ..Client::default()
         };
         assert!(!is_over(&unanswered, 159, 300));
         assert!(is_over(&unanswered, 160, 300));
-        let mut closing = Flow {
-            spliced: 1,
+        let mut closing = Client {
+            phase: Phase::Spliced as u8,
             last_seen: 100,
-            ..Flow::default()
+            ..Client::default()
         };
         closing.closing.client(FIN, 1, 0);
         assert!(is_over(&closing, 160, 300));
@@ -128,11 +137,11 @@ mod tests {
 
     #[test]
     fn the_clock_may_wrap() {
-        let flow = Flow {
-            spliced: 1,
+        let client = Client {
+            phase: Phase::Spliced as u8,
             last_seen: u32::MAX,
-            ..Flow::default()
+            ..Client::default()
         };
-        assert!(!is_over(&flow, 1, 300));
+        assert!(!is_over(&client, 1, 300));
     }
 }

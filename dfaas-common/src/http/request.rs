@@ -189,9 +189,24 @@ pub enum Progress {
 /// Reads the first `length` bytes as a request's head.
 #[inline(always)]
 pub fn read(bytes: &[u8; HELD_BYTES], length: usize, marks: &mut Marks) -> Progress {
+    let state = scan_request(bytes, length, marks);
+    Progress::from_state(state, marks)
+}
+
+/// Runs the automaton over the first `length` bytes of a request; [`Progress::from_state`] says what its state means.
+#[inline(always)]
+pub fn scan_request(bytes: &[u8; HELD_BYTES], length: usize, marks: &mut Marks) -> u8 {
     marks.clear();
-    let state = scan(&AUTOMATON.table, bytes, length, START, marks);
-    progress(state, marks)
+    scan(&AUTOMATON.table, bytes, length, START, marks)
+}
+
+impl Progress {
+    /// What a state of the automaton and its marks mean.
+    #[inline(always)]
+    #[must_use]
+    pub fn from_state(state: u8, marks: &Marks) -> Self {
+        progress(state, marks)
+    }
 }
 
 #[inline(always)]

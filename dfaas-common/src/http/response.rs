@@ -151,6 +151,13 @@ const fn coding(grammar: &mut Grammar, layer: &Layer) {
     grammar.on_value(layer, REFUSED_COLON + layer.marks, layer.value);
 }
 
+/// Runs the automaton over the first `length` bytes of (a part of) a response's head, from a state to a state.
+#[inline(always)]
+pub fn scan_response(bytes: &[u8; HELD_BYTES], length: usize, from: u8, marks: &mut Marks) -> u8 {
+    marks.clear();
+    scan(&AUTOMATON.table, bytes, length, from, marks)
+}
+
 /// What is awaited of a server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
@@ -245,8 +252,14 @@ impl Response {
     /// Follows (a part of) a head of `length` bytes at least 1. Returns how many bytes belong to the head.
     #[inline(always)]
     pub fn follow_head(&mut self, bytes: &[u8; HELD_BYTES], length: usize, marks: &mut Marks) -> u32 {
-        marks.clear();
-        let state = scan(&AUTOMATON.table, bytes, length, self.state, marks);
+        let state = scan_response(bytes, length, self.state, marks);
+        self.note_head(bytes, length, state, marks)
+    }
+
+    /// Notes what [`scan_response`] found in `length` bytes, which it left in this state. Returns how many bytes belong
+    /// to the head.
+    #[inline(always)]
+    pub fn note_head(&mut self, bytes: &[u8; HELD_BYTES], length: usize, state: u8, marks: &Marks) -> u32 {
         self.note(bytes, marks);
         if state == END || state == BODY {
             self.end_head();
@@ -348,8 +361,9 @@ impl Response {
     }
 }
 
-/// The bit, if there is a mark.
+/// The bit, if there is a mark. Marks are no larger than a segment; a branch here would be a path of its own to the
+/// verifier for every set of facts.
 #[inline(always)]
 const fn bit(mark: u16, bit: u8) -> u8 {
-    if mark != 0 { bit } else { 0 }
+    (((mark as u32 + 2047) >> 11) & 1) as u8 * bit
 }

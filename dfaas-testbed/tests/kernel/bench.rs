@@ -11,8 +11,8 @@ use dfaas_common::{
     decide::Answer,
     http::{NAME_BYTES, NODE_ID_BYTES},
     maps::{
-        Config, Events, FALLBACKS, Flow, FlowKey, Function, FunctionKey, Opening, Pair, Peer, PeerKey,
-        REPLY_BYTES, Reply, STAMP_BYTES, Stamp, Target,
+        Client, Config, Events, FALLBACKS, FlowKey, Function, FunctionKey, Opening, Pair, Peer, PeerKey,
+        REPLY_BYTES, Reply, STAMP_BYTES, Stamp, Target, Upstream,
     },
     meter::Limit,
     packet::fold,
@@ -188,8 +188,12 @@ impl Bench {
         self.hash("OPENING").get(key, 0).ok()
     }
 
-    pub(crate) fn flow(&mut self, key: &FlowKey) -> Option<Flow> {
-        self.hash("FLOWS").get(key, 0).ok()
+    pub(crate) fn client(&mut self, key: &FlowKey) -> Option<Client> {
+        self.hash("CLIENTS").get(key, 0).ok()
+    }
+
+    pub(crate) fn upstream(&mut self, key: &FlowKey) -> Option<Upstream> {
+        self.hash("UPSTREAMS").get(key, 0).ok()
     }
 
     fn array<T: Pod>(&mut self, name: &str) -> Array<&mut MapData, T> {

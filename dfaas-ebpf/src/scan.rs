@@ -1,0 +1,44 @@
+//! The automata as global functions, which the verifier checks once and not at every call (kernel 5.6).
+//!
+//! Such functions take numbers only; the bytes and the marks are in the scratch space.
+
+use dfaas_common::http::{HELD_BYTES, scan_request, scan_response};
+
+use crate::maps;
+
+/// Reads the first `length` of the held bytes as a request's head. Returns the automaton's state.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn dfaas_scan_request(length: u32) -> u32 {
+    let Some(scratch) = maps::scratch() else {
+        return 0;
+    };
+    scan_request(&scratch.held.bytes, length as usize, &mut scratch.marks).into()
+}
+
+/// Reads the first `length` of the copied bytes as (a part of) a response's head, from a state. Returns the
+/// automaton's state.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn dfaas_scan_response(length: u32, from: u32) -> u32 {
+    let Some(scratch) = maps::scratch() else {
+        return 0;
+    };
+    let Some(bytes) = scratch.copy.first_chunk::<HELD_BYTES>() else {
+        return 0;
+    };
+    scan_response(bytes, length as usize, from as u8, &mut scratch.marks).into()
+}
+
+/// Follows the response in the scratch space through the first `length` bytes of the chunk's line there. Returns how
+/// many of them belong to it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn dfaas_follow_chunk_line(length: u32) -> u32 {
+    let Some(scratch) = maps::scratch() else {
+        return 0;
+    };
+    scratch
+        .response
+        .follow_chunk_line(&scratch.line, length as usize)
+}
