@@ -224,6 +224,23 @@ impl Node {
         http::get(&self.namespace, API, path)
     }
 
+    /// How many calls of a function the platform has begun.
+    ///
+    /// # Errors
+    ///
+    /// When it does not answer, or does not count the function.
+    pub fn calls(&self, function: &str) -> Result<u64> {
+        let answer = http::get(&self.namespace, GATEWAY, "/metrics")?;
+        let metrics = answer.text();
+        let name =
+            format!("gateway_function_invocation_started{{function_name=\"{function}.openfaas-fn\"}} ");
+        let count = metrics.lines().find_map(|line| line.strip_prefix(&name));
+        count
+            .with_context(|| format!("{} does not count {function}", self.name()))?
+            .parse()
+            .context("reading a count")
+    }
+
     /// The last lines that the programs wrote.
     pub fn logs(&self) -> String {
         let tail = |name: &str| {
