@@ -7,10 +7,13 @@
 )]
 
 mod answers;
+mod asked;
 mod checksums;
 mod faults;
+mod front_ends;
 mod kit;
 mod platform;
+mod requests;
 mod share;
 mod transfers;
 mod wrong;
