@@ -2,7 +2,7 @@
 
 use dfaas_testbed::{Response, Wire};
 
-use crate::front_ends::FrontEnd;
+use crate::front_ends::{CAT, FrontEnd};
 
 /// What an echo says to who says nothing.
 const GREETING: &str = "echo\n";
@@ -13,8 +13,10 @@ pub(crate) enum Kind {
     Get,
     /// Its body comes back.
     Post,
-    /// As a post, but the client waits, or could wait, for a sign to go on.
+    /// As a post, but the client asks first whether to send its body. The echo answers at once instead.
     Expect,
+    /// As before, of a function that reads the whole body first.
+    ExpectRead,
     /// Its answer tells the length of a body that does not come.
     Head,
     /// Its answer comes in chunks.
@@ -28,10 +30,11 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Get,
         Self::Post,
         Self::Expect,
+        Self::ExpectRead,
         Self::Head,
         Self::Chunked,
         Self::NoContent,
@@ -41,7 +44,7 @@ impl Kind {
 
     pub(crate) fn method(self) -> &'static str {
         match self {
-            Self::Post | Self::Expect => "POST",
+            Self::Post | Self::Expect | Self::ExpectRead => "POST",
             Self::Head => "HEAD",
             Self::Get | Self::Chunked | Self::NoContent | Self::NotModified | Self::Failed => "GET",
         }
@@ -52,7 +55,7 @@ impl Kind {
             Self::NoContent => 204,
             Self::NotModified => 304,
             Self::Failed => 500,
-            Self::Get | Self::Post | Self::Expect | Self::Head | Self::Chunked => 200,
+            Self::Get | Self::Post | Self::Expect | Self::ExpectRead | Self::Head | Self::Chunked => 200,
         }
     }
 }
@@ -75,7 +78,7 @@ impl Asked {
         number: usize,
     ) -> Self {
         let body = match kind {
-            Kind::Post | Kind::Expect => text(number, 20 + number % 700),
+            Kind::Post | Kind::Expect | Kind::ExpectRead => text(number, 20 + number % 700),
             Kind::Get | Kind::Head | Kind::Chunked | Kind::NoContent | Kind::NotModified | Kind::Failed => {
                 Vec::new()
             }
@@ -96,13 +99,13 @@ impl Asked {
 
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let query = match self.kind {
-            Kind::Get | Kind::Post | Kind::Expect => String::new(),
+            Kind::Get | Kind::Post | Kind::Expect | Kind::ExpectRead => String::new(),
             Kind::Head => format!("?size={}", self.answer_bytes()),
             Kind::Chunked => format!("?chunked={}", self.answer_bytes()),
             Kind::NoContent | Kind::NotModified | Kind::Failed => format!("?status={}", self.kind.status()),
         };
         let expect = match self.kind {
-            Kind::Expect => "Expect: 100-continue\r\n",
+            Kind::Expect | Kind::ExpectRead => "Expect: 100-continue\r\n",
             Kind::Get
             | Kind::Post
             | Kind::Head
@@ -115,7 +118,8 @@ impl Asked {
             "POST" => format!("Content-Length: {}\r\n", self.body.len()),
             _ => String::new(),
         };
-        let (method, function) = (self.kind.method(), self.function);
+        let suffix = if self.kind == Kind::ExpectRead { CAT } else { "" };
+        let (method, function) = (self.kind.method(), self.function.to_owned() + suffix);
         let head = format!(
             "{method} /function/{function}{query} HTTP/1.1\r\nHost: functions\r\n{length}{expect}X-Call-Id: {}\r\n\r\n",
             self.number
@@ -150,8 +154,10 @@ impl Asked {
         );
         let is_right = match self.kind {
             Kind::Get => response.body == GREETING.as_bytes(),
-            Kind::Post | Kind::Expect if self.body.is_empty() => response.body == GREETING.as_bytes(),
-            Kind::Post | Kind::Expect => response.body == self.body,
+            Kind::Post | Kind::Expect | Kind::ExpectRead if self.body.is_empty() => {
+                response.body == GREETING.as_bytes()
+            }
+            Kind::Post | Kind::Expect | Kind::ExpectRead => response.body == self.body,
             Kind::Chunked => response.body.len() == self.answer_bytes(),
             Kind::Head => response.header("content-length") == Some(&self.answer_bytes().to_string()),
             Kind::NoContent | Kind::NotModified | Kind::Failed => response.body.is_empty(),

@@ -9,14 +9,18 @@ use crate::kit::PLENTY_RPS;
 /// What node 1 may serve of `shared` in a second; the others take all that is left, in these proportions.
 pub(crate) const SHARED_RPS: [u32; 3] = [10, 100_000, 200_000];
 
-/// Three nodes that tests only ask. Each has an echo of its own, and all have `shared` and `guarded`; the latter is
-/// never called by the rules. They end with the test program.
+/// What the name of a function ends with that reads all before it answers, with the same.
+pub(crate) const CAT: &str = "-cat";
+
+/// Three nodes that tests only ask. Each has an echo and a cat of its own, and all have `shared` and `guarded`; the
+/// latter is never called by the rules. They end with the test program.
 pub(crate) fn trio() -> &'static Federation {
     static TRIO: OnceLock<Federation> = OnceLock::new();
     TRIO.get_or_init(|| {
         let spec = |(own, shared_rps): (&str, u32)| {
             NodeSpec::new(vec![
                 Function::echo(PLENTY_RPS).named(own),
+                cat(&format!("{own}{CAT}")),
                 Function::echo(PLENTY_RPS).named("guarded"),
                 Function::echo(shared_rps).named("shared"),
             ])
@@ -24,6 +28,14 @@ pub(crate) fn trio() -> &'static Federation {
         let owns = ["near", "middle", "far"].into_iter().zip(SHARED_RPS);
         Federation::start(&owns.map(spec).collect::<Vec<_>>()).unwrap()
     })
+}
+
+fn cat(name: &str) -> Function {
+    Function {
+        image: "cat".to_owned(),
+        process: Some("cat".to_owned()),
+        ..Function::echo(PLENTY_RPS).named(name)
+    }
 }
 
 /// A place where functions are called.

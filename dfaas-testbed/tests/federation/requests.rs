@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use anyhow::Context as _;
 use dfaas_testbed::Wire;
 
 use crate::{
@@ -108,15 +109,22 @@ fn check_pipelined(front_end: &FrontEnd, wire: &mut Wire, all: &[Asked]) {
 fn clients_may_wait_before_they_send_a_body() {
     each(|front_end| {
         let mut wire = front_end.connect();
-        for number in 0..12 {
-            let asked = Asked::new(Kind::Expect, front_end.function(number), number);
+        for number in 0..24 {
+            let kind = [Kind::ExpectRead, Kind::Expect][number / 3 % 2];
+            let asked = Asked::new(kind, front_end.function(number), number);
             let bytes = asked.bytes();
             let (head, body) = bytes.split_at(bytes.len() - asked.body.len());
             wire.send(head).unwrap();
-            let interim = wire.any_response("POST");
-            let interim = interim.unwrap_or_else(|error| panic!("{}: {number}: {error:#}", front_end.name));
-            assert_eq!(interim.status, 100, "{}: {interim:?}", front_end.name);
-            asked.check(front_end, &wire.ask(body, "POST").unwrap());
+            let told = || format!("{}: {kind:?} {number}", front_end.name);
+            if kind == Kind::ExpectRead {
+                let interim = wire.any_response("POST").with_context(told).unwrap();
+                assert_eq!(interim.status, 100, "{}: {interim:?}", told());
+            } else {
+                // The head of an answer is a sign too.
+                let received = wire.receive().with_context(told).unwrap();
+                assert!(received > 0, "{}: closed", told());
+            }
+            asked.check(front_end, &wire.ask(body, "POST").with_context(told).unwrap());
         }
     });
 }
@@ -194,12 +202,16 @@ fn python_asks_many_functions_on_one_connection() {
     });
 }
 
-/// Calls it for who answers by himself first: what fails there is wrong here.
+/// Calls it for one place after the other, the simplest first. What fails for the platform itself is wrong here.
 fn each(check: impl Fn(&FrontEnd)) {
     let _turn = turn();
-    [FrontEnd::platform(), FrontEnd::data_plane()]
-        .iter()
-        .for_each(check);
+    let front_ends = [
+        FrontEnd::platform(),
+        FrontEnd::data_plane_to(&[("near", "node1")]),
+        FrontEnd::data_plane_to(&[("far", "node3")]),
+        FrontEnd::data_plane(),
+    ];
+    front_ends.iter().for_each(check);
 }
 
 /// Each size so many times.
