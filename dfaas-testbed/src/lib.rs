@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod burst;
 mod clock;
 mod federation;
 mod http;
@@ -20,6 +21,7 @@ mod status;
 mod tally;
 mod wire;
 
+pub use burst::{Answers, Burst};
 pub use clock::{now, wait_until};
 pub use federation::{Federation, NodeSpec};
 pub use http::{Answer, get};

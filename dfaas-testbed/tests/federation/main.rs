@@ -15,5 +15,6 @@ mod kit;
 mod platform;
 mod requests;
 mod share;
+mod spread;
 mod transfers;
 mod wrong;
