@@ -12,8 +12,8 @@ pub(crate) const SHARED_RPS: [u32; 3] = [10, 100_000, 200_000];
 /// What the name of a function ends with that reads all before it answers, with the same.
 pub(crate) const CAT: &str = "-cat";
 
-/// Three nodes that tests only ask. Each has an echo and a cat of its own, and all have `shared` and `guarded`; the
-/// latter is never called by the rules. They end with the test program.
+/// Three nodes that tests only ask. Each has an echo and a cat of its own, and all have `shared`, and
+/// `guarded` and `buried`, which are not to be called. They end with the test program.
 pub(crate) fn trio() -> &'static Federation {
     static TRIO: OnceLock<Federation> = OnceLock::new();
     TRIO.get_or_init(|| {
@@ -22,6 +22,7 @@ pub(crate) fn trio() -> &'static Federation {
                 Function::echo(PLENTY_RPS).named(own),
                 cat(&format!("{own}{CAT}")),
                 Function::echo(PLENTY_RPS).named("guarded"),
+                Function::echo(PLENTY_RPS).named("buried"),
                 Function::echo(shared_rps).named("shared"),
             ])
         };

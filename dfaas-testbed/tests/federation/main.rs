@@ -8,6 +8,8 @@
 
 mod answers;
 mod asked;
+mod attempt;
+mod cases;
 mod checksums;
 mod faults;
 mod front_ends;
@@ -15,6 +17,7 @@ mod kit;
 mod platform;
 mod requests;
 mod share;
+mod smuggling;
 mod spread;
 mod transfers;
 mod wrong;
