@@ -9,6 +9,7 @@ mod burst;
 mod clock;
 mod federation;
 mod http;
+mod kernel_maps;
 mod load;
 mod namespace;
 mod network;

@@ -14,6 +14,7 @@ mod checksums;
 mod faults;
 mod front_ends;
 mod kit;
+mod leftovers;
 mod platform;
 mod requests;
 mod share;
