@@ -1,6 +1,6 @@
 //! Every request of a connection is steered by itself and answered in order.
 
-use std::fs;
+use std::{fs, thread};
 
 use anyhow::Context as _;
 use dfaas_testbed::Wire;
@@ -12,6 +12,7 @@ use crate::{
 };
 
 const REQUESTS: usize = 1000;
+const CONNECTIONS: usize = 64;
 /// Around the ends of segments: of the first window, of what a peer's segment holds, of a whole one; and of many.
 const BYTES: [usize; 12] = [0, 1, 535, 536, 537, 1331, 1332, 1333, 1459, 1460, 1461, 4096];
 const MANY_BYTES: usize = 100_000;
@@ -25,6 +26,23 @@ fn requests_of_all_kinds_take_turns_on_one_connection() {
             let kind = Kind::ALL[number / front_end.functions.len() % Kind::ALL.len()];
             Asked::new(kind, front_end.function(number), number).ask(front_end, &mut wire);
         }
+    });
+}
+
+#[test]
+fn requests_of_all_kinds_take_turns_on_many_connections() {
+    each(|front_end| {
+        thread::scope(|scope| {
+            for first in 0..CONNECTIONS {
+                scope.spawn(move || {
+                    let mut wire = front_end.connect();
+                    for number in first..first + REQUESTS / 25 {
+                        let kind = Kind::ALL[number / 3 % Kind::ALL.len()];
+                        Asked::new(kind, front_end.function(number), number).ask(front_end, &mut wire);
+                    }
+                });
+            }
+        });
     });
 }
 

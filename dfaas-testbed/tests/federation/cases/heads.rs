@@ -305,7 +305,7 @@ fn sizes() -> Vec<Attempt> {
         |name, fields: String, allowed| case(name, format!("{}{FORGED}", self::post(&fields)), allowed);
     let long = |bytes: usize| format!("X-Long: {}\r\n", "x".repeat(bytes));
     let many = |fields: usize| "X-Many: 1\r\n".repeat(fields);
-    const TOO_LONG: &str = "200 403 | refused | closed";
+    const TOO_LONG: &str = "200 403 | refused 403 | refused | closed";
     vec![
         post("a head of 1 KiB", long(900), "200 403"),
         post("a head of 4 KiB", long(4 << 10), TOO_LONG),
