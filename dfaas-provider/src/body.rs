@@ -11,6 +11,8 @@ use crate::function::Invocation;
 
 /// Handed out again and again for downloads; large enough to fill a socket buffer in few writes.
 const BLOCK_BYTES: usize = 64 * 1024;
+/// How much of a download without a known length goes into a chunk: no multiple or part of a segment.
+const CHUNK_BYTES: usize = 1000;
 static BLOCK: [u8; BLOCK_BYTES] = pattern();
 
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +32,9 @@ enum Payload {
         limit: u64,
     },
     Blocks {
+        left: u64,
+    },
+    Chunks {
         left: u64,
     },
     Lines(mpsc::Receiver<Bytes>),
@@ -64,6 +69,11 @@ impl Body {
     /// Makes up `length` bytes.
     pub(crate) fn blocks(length: u64) -> Self {
         Payload::Blocks { left: length }.into()
+    }
+
+    /// Makes up `length` bytes and does not tell how many they will be.
+    pub(crate) fn chunks(length: u64) -> Self {
+        Payload::Chunks { left: length }.into()
     }
 
     pub(crate) fn lines(lines: mpsc::Receiver<Bytes>) -> Self {
@@ -104,7 +114,7 @@ impl HttpBody for Body {
             Payload::Whole(bytes) => bytes.is_empty(),
             Payload::Passed { incoming, .. } => incoming.is_end_stream(),
             Payload::Blocks { left } => *left == 0,
-            Payload::Lines(_) => false,
+            Payload::Chunks { .. } | Payload::Lines(_) => false,
         }
     }
 
@@ -113,7 +123,7 @@ impl HttpBody for Body {
             Payload::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Payload::Passed { incoming, .. } => incoming.size_hint(),
             Payload::Blocks { left } => SizeHint::with_exact(*left),
-            Payload::Lines(_) => SizeHint::default(),
+            Payload::Chunks { .. } | Payload::Lines(_) => SizeHint::default(),
         }
     }
 }
@@ -131,16 +141,19 @@ impl Payload {
                 let frame = ready!(Pin::new(incoming).poll_frame(context));
                 return Poll::Ready(frame.map(|frame| within(frame?, left, *limit)));
             }
-            Self::Blocks { left: 0 } => None,
-            Self::Blocks { left } => {
-                let length = BLOCK_BYTES.min(usize::try_from(*left).unwrap_or(usize::MAX));
-                *left -= length as u64;
-                Some(Bytes::from_static(&BLOCK[..length]))
-            }
+            Self::Blocks { left: 0 } | Self::Chunks { left: 0 } => None,
+            Self::Blocks { left } => Some(made_up(left, BLOCK_BYTES)),
+            Self::Chunks { left } => Some(made_up(left, CHUNK_BYTES)),
             Self::Lines(lines) => ready!(lines.poll_recv(context)),
         };
         Poll::Ready(data.map(|data| Ok(Frame::data(data))))
     }
+}
+
+fn made_up(left: &mut u64, most: usize) -> Bytes {
+    let length = most.min(usize::try_from(*left).unwrap_or(usize::MAX));
+    *left -= length as u64;
+    Bytes::from_static(&BLOCK[..length])
 }
 
 fn within(frame: Frame<Bytes>, left: &mut u64, limit: u64) -> Result<Frame<Bytes>, BodyError> {

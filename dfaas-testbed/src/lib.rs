@@ -5,19 +5,24 @@
 
 #![forbid(unsafe_code)]
 
+mod burst;
 mod clock;
 mod federation;
 mod http;
+mod kernel_maps;
 mod load;
 mod namespace;
 mod network;
 mod node;
 mod process;
 mod relay;
+mod response;
 mod stack;
 mod status;
 mod tally;
+mod wire;
 
+pub use burst::{Answers, Burst};
 pub use clock::{now, wait_until};
 pub use federation::{Federation, NodeSpec};
 pub use http::{Answer, get};
@@ -27,6 +32,8 @@ pub use network::Network;
 pub use node::Node;
 pub use process::{Process, binary};
 pub use relay::Relay;
+pub use response::Response;
 pub use stack::{Function, figlet, shasum};
 pub use status::{Status, Totals};
 pub use tally::{Second, Tally};
+pub use wire::Wire;

@@ -1,6 +1,7 @@
 //! A node: a provider and an agent in a namespace.
 
 use std::{
+    collections::BTreeMap,
     fs,
     net::{Ipv4Addr, SocketAddr},
     time::Duration,
@@ -9,7 +10,8 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{
-    Answer, Namespace, Network, Process, Status, binary, federation::NodeSpec, http, stack, wait_until,
+    Answer, Namespace, Network, Process, Status, binary, federation::NodeSpec, http, kernel_maps, stack,
+    wait_until,
 };
 
 /// Where the agent of each node tells about itself.
@@ -222,6 +224,34 @@ impl Node {
     /// When it does not answer.
     pub fn ask_agent(&self, path: &str) -> Result<Answer> {
         http::get(&self.namespace, API, path)
+    }
+
+    /// How many entries the agent's maps of these names have, where it has them.
+    ///
+    /// # Errors
+    ///
+    /// When the agent does not run, or a map cannot be read.
+    pub fn map_entries(&self, names: &[&str]) -> Result<BTreeMap<String, usize>> {
+        let agent = self.agent.as_ref();
+        let agent = agent.with_context(|| format!("no agent runs on {}", self.name()))?;
+        kernel_maps::entries(agent.pid(), names)
+    }
+
+    /// How many calls of a function the platform has begun.
+    ///
+    /// # Errors
+    ///
+    /// When it does not answer, or does not count the function.
+    pub fn calls(&self, function: &str) -> Result<u64> {
+        let answer = http::get(&self.namespace, GATEWAY, "/metrics")?;
+        let metrics = answer.text();
+        let name =
+            format!("gateway_function_invocation_started{{function_name=\"{function}.openfaas-fn\"}} ");
+        let count = metrics.lines().find_map(|line| line.strip_prefix(&name));
+        count
+            .with_context(|| format!("{} does not count {function}", self.name()))?
+            .parse()
+            .context("reading a count")
     }
 
     /// The last lines that the programs wrote.

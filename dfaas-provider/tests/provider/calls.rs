@@ -225,6 +225,43 @@ async fn downloads_have_the_size_asked_for() {
 }
 
 #[tokio::test]
+async fn downloads_come_in_chunks_where_asked() {
+    let server = Server::start().await;
+    server
+        .deploy(json!({"service": "echo", "image": "builtin:echo"}))
+        .await;
+    for length in [0, 1, 1000, 1001, 100_000] {
+        let asked = request(&format!("GET /function/echo?chunked={length}"));
+        let answer = open(server.functions(), asked.body(Full::<Bytes>::default()).unwrap()).await;
+        assert_eq!(answer.headers()["transfer-encoding"], "chunked");
+        assert!(!answer.headers().contains_key("content-length"));
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(body.len(), length);
+    }
+}
+
+#[tokio::test]
+async fn answers_have_the_status_asked_for_and_no_body() {
+    let server = Server::start().await;
+    server
+        .deploy(json!({"service": "echo", "image": "builtin:echo"}))
+        .await;
+    for status in [200, 204, 304, 404] {
+        let line = format!("GET /function/echo?status={status}");
+        let answer = send(
+            server.functions(),
+            request(&line).body(Full::<Bytes>::default()).unwrap(),
+        )
+        .await;
+        answer.expect(status, "");
+    }
+    server
+        .call("echo?status=100", "")
+        .await
+        .expect_refusal(400, "status is \"100\"");
+}
+
+#[tokio::test]
 async fn every_method_is_passed_but_those_the_watchdog_refuses() {
     let server = Server::start().await;
     server

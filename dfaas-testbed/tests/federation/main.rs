@@ -7,10 +7,20 @@
 )]
 
 mod answers;
+mod asked;
+mod attempt;
+mod cases;
 mod checksums;
 mod faults;
+mod forger;
+mod front_ends;
 mod kit;
+mod leftovers;
 mod platform;
+mod requests;
 mod share;
+mod smuggling;
+mod spread;
+mod tcp;
 mod transfers;
 mod wrong;
