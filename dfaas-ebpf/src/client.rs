@@ -43,7 +43,7 @@ pub(crate) fn handle(
             Ok(Next::Ask)
         }
         Phase::Connecting => connect::waiting(packet, config, headers, key, client, scratch),
-        Phase::Spliced => spliced(packet, config, headers, key, client, scratch),
+        Phase::Spliced => spliced(packet, headers, key, client, scratch),
     }
 }
 
@@ -86,7 +86,6 @@ pub(crate) fn is_partial(headers: &Headers, opening: &Opening) -> bool {
 #[inline(always)]
 fn spliced(
     packet: &Packet,
-    config: &Config,
     headers: &Headers,
     key: &FlowKey,
     client: &mut Client,

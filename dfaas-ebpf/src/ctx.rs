@@ -24,9 +24,9 @@ use dfaas_common::{
 /// A helper of the kernel refused.
 pub(crate) struct HelperFailed;
 
-/// The mark of packets that we made for the local stack and that the ingress program must not look at again. Marks
-/// do not travel between hosts or network namespaces.
-const FOR_STACK: u32 = 0x0df_aa5;
+/// The mark of packets that are done: those that one program sends to the hook of the other must not be looked at
+/// again. Marks do not travel between hosts or network namespaces.
+const DONE: u32 = 0x0df_aa5;
 
 /// `bpf_csum_diff` takes no more than this at once before kernel 6.13.
 const CHUNK_BYTES: usize = 512;
@@ -252,42 +252,39 @@ impl Packet {
     /// The verdict that sends the packet out of the interface at which it is.
     #[inline(always)]
     pub(crate) fn out(&self) -> i32 {
+        self.mark(DONE);
         // SAFETY: plain helper call.
         unsafe { bpf_redirect(self.interface(), 0) as i32 }
-    }
-
-    /// The verdict that lets the packet come in at the interface at which it is.
-    #[inline(always)]
-    pub(crate) fn back_in(&self) -> i32 {
-        // SAFETY: plain helper call.
-        unsafe { bpf_redirect(self.interface(), BPF_F_INGRESS.into()) as i32 }
     }
 
     /// The verdict that lets the packet come in for the local stack, past the ingress program.
     #[inline(always)]
     pub(crate) fn to_stack(&self) -> i32 {
-        self.mark(FOR_STACK);
-        self.back_in()
+        self.mark(DONE);
+        // SAFETY: plain helper call.
+        unsafe { bpf_redirect(self.interface(), BPF_F_INGRESS.into()) as i32 }
     }
 
-    /// Whether we made this packet for the local stack.
+    /// Whether one of our programs has handled this packet.
     #[inline(always)]
-    pub(crate) fn is_for_stack(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         // SAFETY: the context is valid for the program's run.
-        unsafe { (*self.skb).mark == FOR_STACK }
+        unsafe { (*self.skb).mark == DONE }
     }
 
     /// Sends a copy of the packet out of the interface at which it is.
     #[inline(always)]
     pub(crate) fn copy_out(&self) {
+        self.mark(DONE);
         // SAFETY: no pointer into the packet is kept anywhere.
         let _lost = unsafe { bpf_clone_redirect(self.skb, self.interface(), 0) };
+        self.mark(0);
     }
 
     /// Lets a copy of the packet come in for the local stack.
     #[inline(always)]
     pub(crate) fn copy_to_stack(&self) {
-        self.mark(FOR_STACK);
+        self.mark(DONE);
         // SAFETY: no pointer into the packet is kept anywhere.
         let _lost = unsafe { bpf_clone_redirect(self.skb, self.interface(), BPF_F_INGRESS.into()) };
         self.mark(0);
@@ -302,6 +299,7 @@ impl Packet {
     /// The verdict that routes the packet and sends it to the next hop.
     #[inline(always)]
     pub(crate) fn route(&self) -> i32 {
+        self.mark(DONE);
         // SAFETY: without parameters the kernel looks the next hop up itself.
         unsafe { bpf_redirect_neigh(self.interface(), ptr::null_mut(), 0, 0) as i32 }
     }

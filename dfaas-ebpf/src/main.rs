@@ -111,7 +111,7 @@ fn incoming(packet: &Packet) -> Result<i32, Fault> {
     }
     let is_service = headers.destination_port.raw() == u16::from_ne_bytes(config.port);
     let is_upstream = headers.destination_port.get().wrapping_sub(config.nat_first) <= config.nat_mask;
-    if (!is_service && !is_upstream) || packet.is_for_stack() {
+    if (!is_service && !is_upstream) || packet.is_done() {
         return Ok(TC_ACT_OK);
     }
     let Some(scratch) = maps::scratch() else {
@@ -146,6 +146,7 @@ fn outgoing(packet: &Packet) -> Result<i32, Fault> {
     if !headers.is_plain_tcp()
         || headers.source.raw() != u32::from_ne_bytes(config.address)
         || headers.source_port.raw() != u16::from_ne_bytes(config.port)
+        || packet.is_done()
     {
         return Ok(TC_ACT_OK);
     }

@@ -241,6 +241,10 @@ fn complete(
         Decision::Local => 0,
         Decision::Forward(index) => index,
     };
+    if target != 0 {
+        // Room for the stamp; the client sends the rest again.
+        scratch.held.length = scratch.held.length.min(config.segment_size.into());
+    }
     prepare(config, key, u64::from(head.length).wrapping_add(head.body), scratch);
     let upstream = &mut scratch.upstream;
     upstream.decided_ns = now_ns;

@@ -18,6 +18,7 @@ mod kit;
 mod leftovers;
 mod platform;
 mod requests;
+mod scratch;
 mod share;
 mod smuggling;
 mod spread;
