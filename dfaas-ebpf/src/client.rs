@@ -95,7 +95,7 @@ fn spliced(
     let length = u32::from(headers.payload_bytes());
     let ahead = sequence.wrapping_sub(client.request.at) as i32;
     let is_possible = ahead < WINDOW_MAX && ahead > -WINDOW_MAX;
-    if !is_possible || headers.flags & ACK == 0 {
+    if !is_possible || headers.flags & (ACK | RST) == 0 {
         // The server's stack says what it thinks of it (RFC 9293, section 3.10.7.4).
         count::event(|events| &mut events.out_of_window);
         return pass(packet, headers, client, scratch).map(Next::Verdict);

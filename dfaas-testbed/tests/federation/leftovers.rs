@@ -16,7 +16,7 @@ use crate::kit::{PLENTY_RPS, turn};
 const CONNECTIONS: usize = 10_000;
 const THREADS: usize = 8;
 /// The maps that hold what is known of connections.
-const MAPS: [&str; 2] = ["FLOWS", "LEGS"];
+const MAPS: [&str; 2] = ["CLIENTS", "UPSTREAMS"];
 /// How long a connection that has ended may be remembered.
 const FORGOTTEN: Duration = Duration::from_secs(10);
 const FUNCTIONS: [&str; 2] = ["near", "far"];

@@ -18,7 +18,6 @@ mod kit;
 mod leftovers;
 mod platform;
 mod requests;
-mod scratch;
 mod share;
 mod smuggling;
 mod spread;

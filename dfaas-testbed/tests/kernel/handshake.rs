@@ -26,7 +26,7 @@ fn a_syn_is_answered() {
         answer.tcp.window_size
     );
     let [high, low] = SEGMENT_SIZE.to_be_bytes();
-    assert_eq!(answer.tcp.options.as_slice(), [2, 4, high, low, 1, 3, 3, 7]);
+    assert_eq!(answer.tcp.options.as_slice(), [2, 4, high, low, 1, 1, 4, 2, 1, 3, 3, 7]);
     assert_eq!(answer.payload, b"");
     assert_eq!(
         bench.opening(&sent.key()).unwrap().our_isn,
@@ -38,13 +38,15 @@ fn a_syn_is_answered() {
 #[test]
 fn a_window_scale_is_offered_only_to_who_offers_one() {
     let mut bench = Bench::new();
-    let cases: &[(&[u8], [u8; 4])] = &[
-        (&[], [1, 1, 1, 1]),
-        (&[2, 4, 5, 0xb4], [1, 1, 1, 1]),
-        (&[1, 3, 3, 14], [1, 3, 3, 7]),
-        (&LINUX_OPTIONS, [1, 3, 3, 7]),
+    // Selective acknowledgments are permitted to who permits them, too.
+    let cases: &[(&[u8], [u8; 8])] = &[
+        (&[], [1, 1, 1, 1, 1, 1, 1, 1]),
+        (&[2, 4, 5, 0xb4], [1, 1, 1, 1, 1, 1, 1, 1]),
+        (&[1, 3, 3, 14], [1, 1, 1, 1, 1, 3, 3, 7]),
+        (&[4, 2, 1, 1], [1, 1, 4, 2, 1, 1, 1, 1]),
+        (&LINUX_OPTIONS, [1, 1, 4, 2, 1, 3, 3, 7]),
         // A length of zero ends the reading.
-        (&[9, 0, 1, 1, 1, 3, 3, 7], [1, 1, 1, 1]),
+        (&[9, 0, 1, 1, 1, 3, 3, 7], [1, 1, 1, 1, 1, 1, 1, 1]),
     ];
     for (port, (options, want)) in (40_100..).zip(cases) {
         let sent = Sent {
