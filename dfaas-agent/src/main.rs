@@ -18,6 +18,7 @@ mod platform;
 mod report;
 mod run;
 mod status_table;
+mod steering;
 
 use std::process::ExitCode;
 
