@@ -21,6 +21,7 @@ use crate::{
     clock,
     config::Config,
     data_plane::{DataPlane, Listener, SWEEP_INTERVAL},
+    haproxy::Proxy,
     offer::{Functions, Offer},
     overlay::{OverlayEvent, OverlayHandle},
     platform::PlatformEvent,
@@ -46,6 +47,7 @@ pub(crate) struct Agent {
     started: Instant,
     control: Control,
     data_plane: DataPlane,
+    proxy: Proxy,
     overlay: OverlayHandle,
     offer: Offer,
     listener: Listener,
@@ -64,6 +66,7 @@ impl Agent {
         node: NodeId,
         control: Control,
         data_plane: DataPlane,
+        proxy: Proxy,
         overlay: OverlayHandle,
     ) -> Self {
         Self {
@@ -72,6 +75,7 @@ impl Agent {
             started: clock::now(),
             control,
             data_plane,
+            proxy,
             overlay,
             offer: Offer::default(),
             listener: Listener::Absent,
@@ -99,22 +103,25 @@ impl Agent {
                 question = sources.questions.recv() => self.answer(question.context("the API has ended")?),
                 _ = listener_ticks.tick() => self.follow_listener(clock::now()),
                 _ = sweep_ticks.tick() => self.sweep(),
-                _ = sources.interrupt.recv() => return self.stop("SIGINT"),
-                _ = sources.terminate.recv() => return self.stop("SIGTERM"),
+                _ = sources.interrupt.recv() => return self.stop("SIGINT").await,
+                _ = sources.terminate.recv() => return self.stop("SIGTERM").await,
             }
             self.drain();
         }
     }
 
-    fn stop(self, signal: &str) -> Result<()> {
+    async fn stop(self, signal: &str) -> Result<()> {
         info!(signal, "Detaching the data plane");
         self.overlay.stop();
+        drop(self.data_plane);
+        self.proxy.stop().await;
         Ok(())
     }
 
     fn handle_timeout(&mut self, now: Instant) {
         let counters = self.data_plane.counters(now);
-        if let Some(counters) = self.note("reading counters", counters) {
+        if let Some(mut counters) = self.note("reading counters", counters) {
+            self.proxy.add_counters(&mut counters);
             self.control.handle_input(now, Input::Counters(counters));
         }
         self.control.handle_timeout(now);
@@ -155,6 +162,8 @@ impl Agent {
             self.listener = listener;
             self.tell_functions(news);
         }
+        let followed = self.data_plane.follow_proxy(self.proxy.port());
+        self.note("lending HAProxy's listener", followed);
         if let Some(policy) = self.pending.take() {
             self.apply(policy);
         }
@@ -185,6 +194,7 @@ impl Agent {
 
     /// Applies a policy, or keeps it for the next try.
     fn apply(&mut self, policy: Policy) {
+        self.proxy.apply(&policy);
         let applied = self.data_plane.apply(&policy);
         self.pending = self
             .note("applying the policy", applied)
@@ -260,7 +270,8 @@ impl Agent {
     fn report(&self) -> Result<Box<Report>, String> {
         let now = clock::now();
         let health = self.health();
-        let totals = self.data_plane.totals().map_err(|error| format!("{error:#}"))?;
+        let mut totals = self.data_plane.totals().map_err(|error| format!("{error:#}"))?;
+        self.proxy.add_totals(&mut totals);
         Ok(Box::new(Report {
             version: env!("CARGO_PKG_VERSION"),
             node: self.node.clone(),
@@ -272,6 +283,7 @@ impl Agent {
             ready: health.is_ready(),
             problems: health.problems(),
             listener: self.listener.clone(),
+            proxy: self.proxy.state(),
             overlay: OverlayReport {
                 listening: self.listening.iter().map(ToString::to_string).collect(),
                 connected: self.overlay.connected(),

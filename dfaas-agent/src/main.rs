@@ -9,6 +9,7 @@ mod clock;
 mod config;
 mod data_plane;
 mod go_duration;
+mod haproxy;
 mod http_client;
 mod identity;
 mod metrics;

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::{
     data_plane::{Listener, Totals},
+    haproxy::State,
     overlay::OverlayCounts,
 };
 
@@ -27,6 +28,7 @@ pub(crate) struct Report {
     /// Why it is not ready.
     pub(crate) problems: Vec<String>,
     pub(crate) listener: Listener,
+    pub(crate) proxy: State,
     pub(crate) overlay: OverlayReport,
     pub(crate) control: Status,
     pub(crate) totals: Totals,
@@ -139,6 +141,10 @@ pub(crate) mod fixtures {
             ready: true,
             problems: Vec::new(),
             listener: Listener::Present,
+            proxy: State::Ready {
+                version: "2.6".to_owned(),
+                pid: 7,
+            },
             overlay: OverlayReport {
                 connected: 1,
                 ..OverlayReport::default()
@@ -157,7 +163,7 @@ pub(crate) mod fixtures {
             totals: Totals {
                 functions: BTreeMap::from([(figlet(), totals)]),
                 refused: BTreeMap::from([(404, 9)]),
-                events: BTreeMap::from([("opened", 17)]),
+                events: BTreeMap::from([("opened", 17), ("proxied_chunked", 3)]),
                 flows: 2,
             },
         }
