@@ -11,6 +11,7 @@ mod checksums;
 mod faults;
 mod kit;
 mod platform;
+mod proxy;
 mod share;
 mod transfers;
 mod wrong;
