@@ -74,7 +74,7 @@ global
 
 defaults
     mode http
-    timeout connect 5s
+    timeout connect 3s
     timeout client 60s
     timeout server 60s
     timeout http-request 30s
