@@ -56,8 +56,9 @@ pub(crate) struct Agent {
     platform: Result<(), String>,
     /// What the data plane could not do, by deed.
     faults: BTreeMap<&'static str, String>,
-    /// A policy that the data plane has not taken yet.
-    pending: Option<Policy>,
+    policy: Policy,
+    /// The data plane has not taken the policy yet.
+    is_pending: bool,
 }
 
 impl Agent {
@@ -82,7 +83,8 @@ impl Agent {
             listening: Vec::new(),
             platform: Err("not asked yet".to_owned()),
             faults: BTreeMap::new(),
-            pending: None,
+            policy: Policy::default(),
+            is_pending: false,
         }
     }
 
@@ -121,7 +123,9 @@ impl Agent {
     fn handle_timeout(&mut self, now: Instant) {
         let counters = self.data_plane.counters(now);
         if let Some(mut counters) = self.note("reading counters", counters) {
-            self.proxy.add_counters(&mut counters);
+            if self.proxy.add_counters(&mut counters) {
+                self.write_policy();
+            }
             self.control.handle_input(now, Input::Counters(counters));
         }
         self.control.handle_timeout(now);
@@ -164,8 +168,8 @@ impl Agent {
         }
         let followed = self.data_plane.follow_proxy(self.proxy.port());
         self.note("lending HAProxy's listener", followed);
-        if let Some(policy) = self.pending.take() {
-            self.apply(policy);
+        if self.is_pending {
+            self.write_policy();
         }
     }
 
@@ -192,14 +196,16 @@ impl Agent {
         }
     }
 
-    /// Applies a policy, or keeps it for the next try.
     fn apply(&mut self, policy: Policy) {
         self.proxy.apply(&policy);
-        let applied = self.data_plane.apply(&policy);
-        self.pending = self
-            .note("applying the policy", applied)
-            .is_none()
-            .then_some(policy);
+        self.policy = policy;
+        self.write_policy();
+    }
+
+    /// Writes what of the policy is for the kernel, now or at the next try.
+    fn write_policy(&mut self) {
+        let applied = self.data_plane.apply(&self.proxy.left_of(&self.policy));
+        self.is_pending = self.note("applying the policy", applied).is_none();
     }
 
     /// Logs what goes wrong once, and once when it goes well again.

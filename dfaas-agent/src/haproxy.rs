@@ -2,7 +2,7 @@
 //!
 //! The agent starts one, or adopts one that the operator runs. Its configuration never changes; policy goes into a
 //! map that is replaced as a whole over the control socket, so nothing is ever reloaded. Its buckets are not those of
-//! the kernel: what comes through both is limited in each.
+//! the kernel, which therefore gets what HAProxy leaves of each limit.
 
 mod commands;
 mod configuration;
@@ -14,6 +14,7 @@ mod rows;
 #[expect(unsafe_code, reason = "no library ties a child to its parent")]
 mod sys;
 mod task;
+mod usage;
 mod version;
 
 use std::{net::SocketAddrV4, path::PathBuf, sync::Arc, time::Duration};
@@ -30,6 +31,7 @@ pub(crate) use self::{
 use self::{
     ledger::Counts,
     task::{RowsWanted, Task},
+    usage::Usage,
 };
 use crate::data_plane::Totals;
 
@@ -83,6 +85,7 @@ pub(crate) struct Proxy {
     task: Option<JoinHandle<()>>,
     /// What the core has been told.
     told: Arc<Counts>,
+    usage: Usage,
 }
 
 impl Proxy {
@@ -99,6 +102,7 @@ impl Proxy {
             snapshot,
             task: Some(task),
             told: Arc::default(),
+            usage: Usage::default(),
         }
     }
 
@@ -111,6 +115,7 @@ impl Proxy {
             snapshot: watch::channel(Snapshot::absent(reason)).1,
             task: None,
             told: Arc::default(),
+            usage: Usage::default(),
         }
     }
 
@@ -135,11 +140,20 @@ impl Proxy {
         matches!(self.snapshot.borrow().state, State::Ready { .. }).then_some(self.port)
     }
 
-    /// Adds what was counted since the last call. What could not be read yet comes with a later call.
-    pub(crate) fn add_counters(&mut self, counters: &mut Counters) {
+    /// Adds what was counted since the last call, and tells whether another part of the policy is left for the kernel.
+    /// What could not be read yet comes with a later call.
+    pub(crate) fn add_counters(&mut self, counters: &mut Counters) -> bool {
         let now = Arc::clone(&self.snapshot.borrow().counts);
+        let mut own = Counters::default();
+        ledger::add_since(&self.told, &now, &mut own);
         ledger::add_since(&self.told, &now, counters);
         self.told = now;
+        self.usage.note(&own, counters.elapsed)
+    }
+
+    /// What of a policy is left for the kernel.
+    pub(crate) fn left_of(&self, policy: &Policy) -> Policy {
+        self.usage.left_of(policy)
     }
 
     /// Adds everything counted since the agent has started.
