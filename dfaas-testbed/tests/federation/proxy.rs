@@ -1,12 +1,15 @@
 //! HAProxy beside the kernel: started by the agent, with the same policy, counted together.
 
-use std::{fs, time::Duration};
+use std::{fs, net::SocketAddr, time::Duration};
 
-use dfaas_testbed::{Federation, Function, Node, NodeSpec, wait_until};
+use dfaas_testbed::{Federation, Function, Load, Node, NodeSpec, Tally, wait_until};
 
-use crate::kit::{PLENTY_RPS, Seen, curl, pair, turn};
+use crate::kit::{PLENTY_RPS, Seen, curl, pair, three, turn};
 
 const READY: Duration = Duration::from_secs(10);
+const RATE_RPS: u32 = 50;
+const SECONDS: u64 = 8;
+const SETTLED: Duration = Duration::from_secs(2);
 
 #[test]
 fn haproxy_does_what_the_kernel_does() {
@@ -51,6 +54,39 @@ fn haproxy_does_what_the_kernel_does() {
             && far.totals("far").admitted - before.1.totals("far").admitted == 1
     })
     .unwrap();
+}
+
+#[test]
+fn both_ways_together_keep_to_the_limits() {
+    let _turn = turn();
+    let federation = three();
+    let node = &federation.nodes[0];
+    wait_until("HAProxy ready", READY, || {
+        federation.nodes.iter().all(|node| pid(node).is_some())
+    })
+    .unwrap();
+    let before = node.status().unwrap().totals("figlet");
+    let start = |server, from| {
+        let mut load = Load::new(server, "figlet", RATE_RPS / 2);
+        load.at_most = Duration::from_secs(SECONDS);
+        load.start(from).unwrap()
+    };
+    let by_haproxy = start(SocketAddr::from(([127, 0, 0, 1], 8091)), node.namespace());
+    let by_kernel = start(node.service(), &federation.client);
+    let tallies = [by_haproxy, by_kernel].map(|load| Tally::of("node1", &load.finish().unwrap()));
+    let told = || format!("{tallies:#?}\n{}", federation.logs());
+    for tally in &tallies {
+        assert_eq!(tally.failed_after(SETTLED), 0, "{}", told());
+    }
+    let local_rps: f64 = tallies.iter().map(|tally| tally.rate_of("node1", 2..8)).sum();
+    assert!((8.0..=13.0).contains(&local_rps), "{local_rps} {}", told());
+    let asked = u64::from(RATE_RPS) * SECONDS;
+    wait_until("all counted", READY, || {
+        node.status().unwrap().totals("figlet").user - before.user >= asked - 2
+    })
+    .unwrap();
+    println!("node 1 served {local_rps:.1}/s that came by both ways");
+    federation.stop().unwrap();
 }
 
 #[test]
