@@ -269,6 +269,7 @@ impl Agent {
         ];
         Health {
             checks: checks.map(|(subject, result)| Check { subject, result }).into(),
+            proxy: self.proxy.state(),
             peers: self.overlay.connected(),
         }
     }

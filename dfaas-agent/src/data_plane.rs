@@ -199,16 +199,17 @@ impl DataPlane {
     /// Lends HAProxy's listener to the kernel, and tells the kernel whether it has one. Call it every 200 ms, with the
     /// port while HAProxy can take connections.
     pub(crate) fn follow_proxy(&mut self, port: Option<u16>) -> Result<()> {
-        let listener = match port {
-            Some(port) => self.haproxy.follow(&mut self.listeners, port)?,
-            None => Listener::Absent,
+        let followed = match port {
+            Some(port) => self.haproxy.follow(&mut self.listeners, port),
+            None => Ok(Listener::Absent),
         };
-        if listener == Listener::Present {
+        if matches!(followed, Ok(Listener::Present)) {
             return self.flows.raise(maps::PROXY);
         }
-        // Not before the kernel knows may the place be empty.
+        // The place may be empty only once the kernel knows.
         self.flows.lower(maps::PROXY)?;
-        self.haproxy.end(&mut self.listeners)
+        self.haproxy.end(&mut self.listeners)?;
+        followed.map(drop)
     }
 }
 

@@ -17,7 +17,13 @@ mod task;
 mod usage;
 mod version;
 
-use std::{net::SocketAddrV4, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt::{self, Display, Formatter},
+    net::SocketAddrV4,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use dfaas_control::{Counters, NodeId, Policy};
 use serde::Serialize;
@@ -67,6 +73,16 @@ pub(crate) enum State {
     Waiting,
     /// It does not run; why.
     Absent { reason: String },
+}
+
+impl Display for State {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ready { version, pid } => write!(f, "version {version}, process {pid}"),
+            Self::Waiting => f.write_str("waits for a policy"),
+            Self::Absent { reason } => write!(f, "none: {reason}"),
+        }
+    }
 }
 
 /// What the task tells the agent.

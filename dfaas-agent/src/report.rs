@@ -46,6 +46,8 @@ pub(crate) struct OverlayReport {
 #[derive(Clone, Debug)]
 pub(crate) struct Health {
     pub(crate) checks: Vec<Check>,
+    /// A node is ready without it.
+    pub(crate) proxy: State,
     pub(crate) peers: usize,
 }
 
@@ -76,6 +78,7 @@ impl Display for Health {
             let verdict = if result.is_ok() { "ok  " } else { "FAIL" };
             writeln!(f, "{verdict} {subject}: {}", text(result))?;
         }
+        writeln!(f, "ok   haproxy: {}", self.proxy)?;
         match self.peers {
             0 => writeln!(f, "ok   peers: none yet"),
             peers => writeln!(f, "ok   peers: {peers} connected"),
@@ -187,6 +190,7 @@ pub(crate) mod fixtures {
                     result,
                 },
             ],
+            proxy: State::Waiting,
             peers: 0,
         }
     }

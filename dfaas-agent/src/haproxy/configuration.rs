@@ -160,7 +160,10 @@ impl Rules {
         self.line("acl relative url_beg /");
         self.line("acl framed req.ver -m str 2.0");
         self.line(&format!("acl function path -m reg '^/function/{PLAIN}+(/|$)'"));
-        self.line(r"acl climbs path,url_dec -m reg '[/\\]\.\.?([/\\]|$)'");
+        // What cannot be decoded is looked at as it is.
+        for path in ["path", "path,url_dec"] {
+            self.line(&format!(r"acl climbs {path} -m reg '[/\\]\.\.?([/\\;]|$)'"));
+        }
         self.rule(&format!("return status 200 {}", page(Answer::Root)), "root");
         for terms in ["!function", "climbs", "!relative !framed"] {
             self.refuse(Answer::Forbidden, "str(x/403)", terms);

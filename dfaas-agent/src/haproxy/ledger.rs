@@ -17,6 +17,11 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
+    /// Begins to read the counters of a process that has counted for somebody else.
+    pub(super) fn begin_at(&mut self, reading: &[(String, u64)]) {
+        self.seen = reading.iter().cloned().collect();
+    }
+
     /// Begins to read the counters of a process that has begun at zero.
     pub(super) fn turn_page(&mut self) {
         self.seen.clear();
@@ -26,6 +31,9 @@ impl Ledger {
     pub(super) fn note(&mut self, reading: Vec<(String, u64)>) {
         let reading: Counts = reading.into_iter().collect();
         for (key, &count) in &reading {
+            if self.seen.get(key) == Some(&count) {
+                continue;
+            }
             // A row that was not used for long is dropped and begins at zero again.
             let before = self.seen.get(key).copied().filter(|&before| before <= count);
             *self.totals.entry(key.clone()).or_default() += count - before.unwrap_or_default();

@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use super::{
     ProxyConfig, Service, Snapshot, State,
     configuration::Settings,
-    control::Control,
+    control::{Control, Reading},
     folder::Folder,
     ledger::Ledger,
     program::{self, Program},
@@ -44,7 +44,7 @@ pub(super) struct Task {
     snapshot: watch::Sender<Snapshot>,
     ledger: Ledger,
     /// The process that the ledger reads, and the rows that it has.
-    pid: u32,
+    pid: Option<u32>,
     applied: RowsWanted,
 }
 
@@ -62,7 +62,7 @@ impl Task {
             wanted,
             snapshot,
             ledger: Ledger::default(),
-            pid: 0,
+            pid: None,
             applied: None,
         }
     }
@@ -131,7 +131,7 @@ impl Task {
             .with_context(|| format!("starting {}", program.path.display()))?;
         let stderr = child.stderr.take().context("HAProxy has no stderr")?;
         let talk = tokio::spawn(program::listen(stderr));
-        self.pid = child.id().unwrap_or_default();
+        self.pid = child.id();
         self.ledger.turn_page();
         self.applied = rows;
         let control = Control::new(&folder.control());
@@ -165,11 +165,7 @@ impl Task {
                 },
             }
             let reading = control.read().await?;
-            if reading.pid != self.pid {
-                self.pid = reading.pid;
-                self.ledger.turn_page();
-                self.applied = None;
-            }
+            self.meet(&reading);
             self.ledger.note(reading.counts);
             self.bring_policy(control).await?;
             let state = match self.applied {
@@ -181,6 +177,16 @@ impl Task {
             };
             self.tell(state);
         }
+    }
+
+    /// Notices another process than the one before.
+    fn meet(&mut self, reading: &Reading) {
+        match self.pid.replace(reading.pid) {
+            Some(pid) if pid == reading.pid => return,
+            Some(_) => self.ledger.turn_page(),
+            None => self.ledger.begin_at(&reading.counts),
+        }
+        self.applied = None;
     }
 
     async fn bring_policy(&mut self, control: &Control) -> Result<()> {

@@ -5,13 +5,14 @@ mod stub;
 use std::{
     cell::Cell,
     collections::BTreeMap,
-    net::{SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddrV4, TcpListener},
+    path::Path,
     process::Stdio,
 };
 
 use dfaas_control::{FunctionName, FunctionPolicy, Peer, Route};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
-use tokio::time::sleep;
+use tokio::{process::Child, time::sleep};
 
 use self::stub::Stream;
 use super::{folder::Folder, *};
@@ -113,6 +114,8 @@ async fn only_functions_are_to_be_had() {
         "/function/figlet/%2e%2E/%2e%2e/system/functions",
         "/function/figlet/..",
         "/function/figlet/./x",
+        "/function/figlet/../../system/%zz",
+        "/function/figlet/..;/..;/system",
         "/function/figlet/x/..%5c..%5csystem",
         "/function/figlet;x",
         "/function/../system/functions",
@@ -312,53 +315,35 @@ async fn a_taken_port_is_told_with_its_reason() {
 #[tokio::test]
 async fn one_that_the_operator_runs_is_adopted() {
     let base = tempfile::tempdir().unwrap();
-    let folder = Folder::within(base.path()).unwrap();
-    let (platform, port) = (stub::serve("platform").await, free_port());
-    let settings = Settings {
-        bind: SocketAddr::from(([127, 0, 0, 1], port))
-            .to_string()
-            .parse()
-            .unwrap(),
-        functions_port: platform.port(),
-        control: folder.control(),
-        map: folder.map(),
-    };
-    let proxy = Proxy::start(
-        config(port, platform.port(), Service::Adopted(folder.control())),
-        peer_id("n1"),
-    );
-    proxy.apply(&policy(&[("figlet", figlet(f64::INFINITY))], &BTreeMap::new()));
-    let foreign = folder.map().with_file_name("other.map");
-    folder
-        .fill(
-            &Settings {
-                map: foreign.clone(),
-                ..settings.clone()
-            },
-            &BTreeMap::new(),
-        )
-        .unwrap();
-    std::fs::write(foreign, "").unwrap();
-    let mut child = program().start(&folder).unwrap();
-    until(
-        "a complaint",
-        || matches!(proxy.state(), State::Absent { reason } if reason.contains("haproxy-config")),
-    )
-    .await;
+    let operator = Operator::new(base.path()).await;
+    let proxy = operator.adopt();
+    let foreign = operator.folder.map().with_file_name("other.map");
+    std::fs::write(&foreign, "").unwrap();
+    let mut child = operator.run(&foreign);
+    let complains = || matches!(proxy.state(), State::Absent { reason } if reason.contains("haproxy-config"));
+    until("a complaint", complains).await;
     child.kill().await.unwrap();
-    folder.fill(&settings, &BTreeMap::new()).unwrap();
-    let mut child = program().start(&folder).unwrap();
+    let mut child = operator.run(&operator.folder.map());
     until("adoption", || proxy.port().is_some()).await;
-    assert_eq!(
-        Stream::connect(port)
-            .await
-            .get("/function/figlet", "")
-            .await
-            .status,
-        200
-    );
+    assert_eq!(operator.ask().await, 200);
     proxy.stop().await;
     assert!(child.try_wait().unwrap().is_none(), "it is not ours to end");
+    child.kill().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_an_adopted_one_counted_before_is_not_told() {
+    let base = tempfile::tempdir().unwrap();
+    let operator = Operator::new(base.path()).await;
+    let mut child = operator.run(&operator.folder.map());
+    for _ in 0..2 {
+        let proxy = operator.adopt();
+        until("adoption", || proxy.port().is_some()).await;
+        assert_eq!(operator.ask().await, 200);
+        until("a count", || !proxy.snapshot.borrow().counts.is_empty()).await;
+        assert_eq!(proxy.snapshot.borrow().counts["l/figlet"], 1);
+        proxy.stop().await;
+    }
     child.kill().await.unwrap();
 }
 
@@ -446,12 +431,49 @@ impl Node {
     }
 }
 
+/// Somebody who runs a HAProxy for `figlet`.
+struct Operator {
+    folder: Folder,
+    port: u16,
+    functions_port: u16,
+}
+
+impl Operator {
+    async fn new(base: &Path) -> Self {
+        Self {
+            folder: Folder::within(base).unwrap(),
+            port: free_port(),
+            functions_port: stub::serve("platform").await.port(),
+        }
+    }
+
+    fn run(&self, map: &Path) -> Child {
+        let settings = Settings {
+            bind: SocketAddrV4::new(Ipv4Addr::LOCALHOST, self.port),
+            functions_port: self.functions_port,
+            control: self.folder.control(),
+            map: map.to_owned(),
+        };
+        self.folder.fill(&settings, &BTreeMap::new()).unwrap();
+        program().start(&self.folder).unwrap()
+    }
+
+    fn adopt(&self) -> Proxy {
+        let service = Service::Adopted(self.folder.control());
+        let proxy = Proxy::start(config(self.port, self.functions_port, service), peer_id("n1"));
+        proxy.apply(&policy(&[("figlet", figlet(f64::INFINITY))], &BTreeMap::new()));
+        proxy
+    }
+
+    async fn ask(&self) -> u16 {
+        let mut client = Stream::connect(self.port).await;
+        client.get("/function/figlet", "").await.status
+    }
+}
+
 fn config(port: u16, functions_port: u16, service: Service) -> ProxyConfig {
     ProxyConfig {
-        bind: SocketAddr::from(([127, 0, 0, 1], port))
-            .to_string()
-            .parse()
-            .unwrap(),
+        bind: SocketAddrV4::new(Ipv4Addr::LOCALHOST, port),
         functions_port,
         service,
     }
