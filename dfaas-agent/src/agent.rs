@@ -21,6 +21,7 @@ use crate::{
     clock,
     config::Config,
     data_plane::{DataPlane, Listener, SWEEP_INTERVAL},
+    haproxy::Proxy,
     offer::{Functions, Offer},
     overlay::{OverlayEvent, OverlayHandle},
     platform::PlatformEvent,
@@ -46,6 +47,7 @@ pub(crate) struct Agent {
     started: Instant,
     control: Control,
     data_plane: DataPlane,
+    proxy: Proxy,
     overlay: OverlayHandle,
     offer: Offer,
     listener: Listener,
@@ -54,8 +56,9 @@ pub(crate) struct Agent {
     platform: Result<(), String>,
     /// What the data plane could not do, by deed.
     faults: BTreeMap<&'static str, String>,
-    /// A policy that the data plane has not taken yet.
-    pending: Option<Policy>,
+    policy: Policy,
+    /// The data plane has not taken the policy yet.
+    is_pending: bool,
 }
 
 impl Agent {
@@ -64,6 +67,7 @@ impl Agent {
         node: NodeId,
         control: Control,
         data_plane: DataPlane,
+        proxy: Proxy,
         overlay: OverlayHandle,
     ) -> Self {
         Self {
@@ -72,13 +76,15 @@ impl Agent {
             started: clock::now(),
             control,
             data_plane,
+            proxy,
             overlay,
             offer: Offer::default(),
             listener: Listener::Absent,
             listening: Vec::new(),
             platform: Err("not asked yet".to_owned()),
             faults: BTreeMap::new(),
-            pending: None,
+            policy: Policy::default(),
+            is_pending: false,
         }
     }
 
@@ -99,22 +105,27 @@ impl Agent {
                 question = sources.questions.recv() => self.answer(question.context("the API has ended")?),
                 _ = listener_ticks.tick() => self.follow_listener(clock::now()),
                 _ = sweep_ticks.tick() => self.sweep(),
-                _ = sources.interrupt.recv() => return self.stop("SIGINT"),
-                _ = sources.terminate.recv() => return self.stop("SIGTERM"),
+                _ = sources.interrupt.recv() => return self.stop("SIGINT").await,
+                _ = sources.terminate.recv() => return self.stop("SIGTERM").await,
             }
             self.drain();
         }
     }
 
-    fn stop(self, signal: &str) -> Result<()> {
+    async fn stop(self, signal: &str) -> Result<()> {
         info!(signal, "Detaching the data plane");
         self.overlay.stop();
+        drop(self.data_plane);
+        self.proxy.stop().await;
         Ok(())
     }
 
     fn handle_timeout(&mut self, now: Instant) {
         let counters = self.data_plane.counters(now);
-        if let Some(counters) = self.note("reading counters", counters) {
+        if let Some(mut counters) = self.note("reading counters", counters) {
+            if self.proxy.add_counters(&mut counters) {
+                self.write_policy();
+            }
             self.control.handle_input(now, Input::Counters(counters));
         }
         self.control.handle_timeout(now);
@@ -155,8 +166,10 @@ impl Agent {
             self.listener = listener;
             self.tell_functions(news);
         }
-        if let Some(policy) = self.pending.take() {
-            self.apply(policy);
+        let followed = self.data_plane.follow_proxy(self.proxy.port());
+        self.note("lending HAProxy's listener", followed);
+        if self.is_pending {
+            self.write_policy();
         }
     }
 
@@ -183,13 +196,16 @@ impl Agent {
         }
     }
 
-    /// Applies a policy, or keeps it for the next try.
     fn apply(&mut self, policy: Policy) {
-        let applied = self.data_plane.apply(&policy);
-        self.pending = self
-            .note("applying the policy", applied)
-            .is_none()
-            .then_some(policy);
+        self.proxy.apply(&policy);
+        self.policy = policy;
+        self.write_policy();
+    }
+
+    /// Writes what of the policy is for the kernel, now or at the next try.
+    fn write_policy(&mut self) {
+        let applied = self.data_plane.apply(&self.proxy.left_of(&self.policy));
+        self.is_pending = self.note("applying the policy", applied).is_none();
     }
 
     /// Logs what goes wrong once, and once when it goes well again.
@@ -253,6 +269,7 @@ impl Agent {
         ];
         Health {
             checks: checks.map(|(subject, result)| Check { subject, result }).into(),
+            proxy: self.proxy.state(),
             peers: self.overlay.connected(),
         }
     }
@@ -260,7 +277,8 @@ impl Agent {
     fn report(&self) -> Result<Box<Report>, String> {
         let now = clock::now();
         let health = self.health();
-        let totals = self.data_plane.totals().map_err(|error| format!("{error:#}"))?;
+        let mut totals = self.data_plane.totals().map_err(|error| format!("{error:#}"))?;
+        self.proxy.add_totals(&mut totals);
         Ok(Box::new(Report {
             version: env!("CARGO_PKG_VERSION"),
             node: self.node.clone(),
@@ -272,6 +290,7 @@ impl Agent {
             ready: health.is_ready(),
             problems: health.problems(),
             listener: self.listener.clone(),
+            proxy: self.proxy.state(),
             overlay: OverlayReport {
                 listening: self.listening.iter().map(ToString::to_string).collect(),
                 connected: self.overlay.connected(),

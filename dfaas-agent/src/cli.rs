@@ -13,8 +13,9 @@ use tokio::runtime::Builder;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    config::{ApiOptions, Config, Host, InterfaceOptions, KeyOptions, Mistakes, Options},
+    config::{ApiOptions, Config, Host, InterfaceOptions, KeyOptions, Mistakes, Options, ProxyOptions},
     data_plane::{self, Finding},
+    haproxy::{self, Program},
     http_client::HttpClient,
     identity, run, status_table,
 };
@@ -38,6 +39,13 @@ enum Command {
     Run(Box<Options>),
     /// Tell whether this host can run the agent
     Check(InterfaceOptions),
+    /// Print the configuration for a HAProxy that is not the agent's to start (--haproxy-socket)
+    HaproxyConfig {
+        #[command(flatten)]
+        interface: InterfaceOptions,
+        #[command(flatten)]
+        proxy: ProxyOptions,
+    },
     /// Tell what the running agent does
     Status {
         #[command(flatten)]
@@ -61,6 +69,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
     let result = match args.command {
         Command::Run(options) => run_node(&options),
         Command::Check(options) => check(&options),
+        Command::HaproxyConfig { interface, proxy } => haproxy_config(&interface, &proxy),
         Command::Status { api, json } => status(&api, json),
         Command::Id { key, create } => id(&key, create),
     };
@@ -114,7 +123,11 @@ fn start_log(config: &Config) {
 
 fn check(options: &InterfaceOptions) -> Result<()> {
     let (interface, functions_port) = options.check(&Host::read()?)?;
-    let findings = data_plane::check(interface.as_deref(), functions_port);
+    let mut findings = data_plane::check(interface.as_deref(), functions_port);
+    findings.push(Finding {
+        subject: "haproxy",
+        result: haproxy(),
+    });
     let failures = findings.iter().filter(|finding| finding.result.is_err()).count();
     print(&findings.iter().map(line).collect::<String>())?;
     match failures {
@@ -122,6 +135,30 @@ fn check(options: &InterfaceOptions) -> Result<()> {
         1 => bail!("one thing is missing"),
         failures => bail!("{failures} things are missing"),
     }
+}
+
+/// A node does without HAProxy, so nothing here is a failure.
+fn haproxy() -> Result<String, String> {
+    Ok(match Program::find() {
+        Ok(Some(program)) => format!("{} is version {}", program.path.display(), program.version),
+        Ok(None) => "not found; uploads in chunks and upgrades will be refused (install haproxy)".to_owned(),
+        Err(error) => format!("of no use: {error:#}"),
+    })
+}
+
+fn haproxy_config(interface: &InterfaceOptions, proxy: &ProxyOptions) -> Result<()> {
+    let (_, functions_port) = interface.check(&Host::read()?)?;
+    let (control, bind) = proxy.adopted(functions_port)?;
+    let map = control.with_file_name(haproxy::MAP_NAME);
+    let shown = map.display();
+    let note = format!("# The map has to exist before HAProxy starts, and may be empty: touch {shown}\n");
+    let settings = haproxy::Settings {
+        bind,
+        functions_port,
+        control,
+        map,
+    };
+    print(&(note + &haproxy::configuration(&settings)))
 }
 
 fn line(finding: &Finding) -> String {

@@ -5,6 +5,7 @@ mod host;
 mod mistakes;
 mod overlay;
 mod platform;
+mod proxy;
 
 use std::{
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
@@ -21,6 +22,7 @@ pub(crate) use self::{
     host::Host,
     mistakes::{Kind, Mistakes},
     overlay::KeyOptions,
+    proxy::{ProxyChoice, ProxyOptions},
 };
 use crate::{data_plane::DataPlaneConfig, go_duration, platform::PlatformConfig};
 
@@ -62,6 +64,8 @@ pub(crate) struct Options {
     #[command(flatten)]
     data_plane: DataPlaneOptions,
     #[command(flatten)]
+    proxy: ProxyOptions,
+    #[command(flatten)]
     api: ApiOptions,
 }
 
@@ -93,6 +97,9 @@ pub(crate) struct Config {
     pub(crate) interface: String,
     pub(crate) service: SocketAddrV4,
     pub(crate) functions_port: u16,
+    pub(crate) proxy: ProxyChoice,
+    /// Where HAProxy takes connections.
+    pub(crate) proxy_bind: SocketAddrV4,
     data_plane: data_plane::Rest,
     period: Duration,
     default_capacity_rps: f64,
@@ -119,11 +126,13 @@ impl Config {
         let platform = options
             .platform
             .check(core.period.unwrap_or_default(), &mut mistakes);
+        let functions_port = data_plane.as_ref().map(|section| section.functions_port);
+        let proxy = options.proxy.check(functions_port, &mut mistakes);
         let api = options.api.take(&mut mistakes);
-        let sections = (debug, overlay, data_plane, platform, api);
+        let sections = (debug, overlay, data_plane, platform, proxy, api);
         let core = (core.period, core.strategy, core.default_capacity_rps);
         let (
-            (Some(debug), Some(overlay), Some(data_plane), Some(platform), Some(api)),
+            (Some(debug), Some(overlay), Some(data_plane), Some(platform), Some(proxy), Some(api)),
             (Some(period), Some(strategy), Some(rate)),
         ) = (sections, core)
         else {
@@ -142,6 +151,8 @@ impl Config {
             interface: data_plane.interface,
             service: data_plane.service,
             functions_port: data_plane.functions_port,
+            proxy: proxy.choice,
+            proxy_bind: proxy.bind,
             data_plane: data_plane.rest,
             period,
             default_capacity_rps: rate,

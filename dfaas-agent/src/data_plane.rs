@@ -5,6 +5,7 @@ mod counting;
 mod flows;
 mod indices;
 mod listener;
+mod loan;
 mod policy;
 mod program;
 #[expect(unsafe_code, reason = "no library offers these socket options")]
@@ -13,7 +14,6 @@ mod sys;
 use std::{
     collections::BTreeMap,
     net::Ipv4Addr,
-    os::fd::AsFd,
     time::{Duration, Instant},
 };
 
@@ -26,13 +26,17 @@ use clap::ValueEnum;
 use dfaas_common::maps::{self, Pair};
 use dfaas_control::{Counters, FunctionName, NodeId, Policy};
 use serde::Serialize;
-use tracing::{debug, info, warn};
+use tracing::info;
 
 pub(crate) use self::{
     check::{Finding, check},
     flows::SWEEP_INTERVAL,
 };
-use self::{counting::CounterMaps, flows::FlowMaps, indices::Indices, policy::PolicyMaps};
+use self::{counting::CounterMaps, flows::FlowMaps, indices::Indices, loan::Loan, policy::PolicyMaps};
+
+/// Where the listeners are in the map `LISTENERS`.
+const PLATFORM_SLOT: u32 = 0;
+const HAPROXY_SLOT: u32 = 1;
 
 /// Where the kernel may put the request into the SYN (TCP Fast Open without a cookie, RFC 7413).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
@@ -138,8 +142,8 @@ pub(crate) struct DataPlane {
     flows: FlowMaps,
     listeners: SockMap<MapData>,
     functions_port: u16,
-    takes_data_in_syn: bool,
-    lent: Option<u64>,
+    platform: Loan,
+    haproxy: Loan,
 }
 
 impl DataPlane {
@@ -161,8 +165,8 @@ impl DataPlane {
             flows: FlowMaps::new(&mut ebpf, settings, config.idle_timeout)?,
             listeners: SockMap::try_from(take(&mut ebpf, "LISTENERS")?)?,
             functions_port: config.functions_port,
-            takes_data_in_syn,
-            lent: None,
+            platform: Loan::new(PLATFORM_SLOT, "the platform", takes_data_in_syn),
+            haproxy: Loan::new(HAPROXY_SLOT, "HAProxy", takes_data_in_syn),
             _ebpf: ebpf,
         })
     }
@@ -189,39 +193,23 @@ impl DataPlane {
 
     /// Finds the platform's listener and lends it to the kernel. Call it every 200 ms; cheap when nothing changed.
     pub(crate) fn follow_listener(&mut self) -> Result<Listener> {
-        let found = listener::find(self.functions_port)?;
-        if found == self.lent {
-            return Ok(if found.is_some() {
-                Listener::Present
-            } else {
-                Listener::Absent
-            });
-        }
-        // The kernel takes a closed socket out of the map by itself.
-        self.lent = None;
-        let Some(inode) = found else {
-            warn!(
-                port = self.functions_port,
-                "Nobody listens on the functions port any more"
-            );
-            return Ok(Listener::Absent);
+        self.platform.follow(&mut self.listeners, self.functions_port)
+    }
+
+    /// Lends HAProxy's listener to the kernel, and tells the kernel whether it has one. Call it every 200 ms, with the
+    /// port while HAProxy can take connections.
+    pub(crate) fn follow_proxy(&mut self, port: Option<u16>) -> Result<()> {
+        let followed = match port {
+            Some(port) => self.haproxy.follow(&mut self.listeners, port),
+            None => Ok(Listener::Absent),
         };
-        let Some(socket) = listener::borrow(inode)? else {
-            debug!(inode, "The listener's process is not in sight");
-            return Ok(Listener::Absent);
-        };
-        if self.takes_data_in_syn
-            && let Err(error) = sys::accept_data_in_syn(socket.as_fd())
-        {
-            warn!(%error, "The listener takes no data in SYNs; requests are replayed to it");
+        if matches!(followed, Ok(Listener::Present)) {
+            return self.flows.raise(maps::PROXY);
         }
-        self.listeners.set(0, &socket, 0).context("writing LISTENERS")?;
-        self.lent = Some(inode);
-        info!(
-            port = self.functions_port,
-            inode, "Lent the platform's listener to the kernel"
-        );
-        Ok(Listener::Present)
+        // The place may be empty only once the kernel knows.
+        self.flows.lower(maps::PROXY)?;
+        self.haproxy.end(&mut self.listeners)?;
+        followed.map(drop)
     }
 }
 

@@ -9,6 +9,7 @@ mod clock;
 mod config;
 mod data_plane;
 mod go_duration;
+mod haproxy;
 mod http_client;
 mod identity;
 mod metrics;
@@ -18,6 +19,7 @@ mod platform;
 mod report;
 mod run;
 mod status_table;
+mod steering;
 
 use std::process::ExitCode;
 

@@ -9,6 +9,7 @@ use dfaas_control::{FunctionName, FunctionStatus, Status};
 use self::exposition::{Exposition, Kind};
 use crate::{
     data_plane::{FunctionTotals, Totals},
+    haproxy::State,
     report::Report,
 };
 
@@ -19,6 +20,7 @@ pub(crate) fn encode(report: &Report) -> String {
     requests(&mut text, &report.totals);
     first_bytes(&mut text, &report.totals);
     events(&mut text, &report.totals);
+    proxied(&mut text, &report.totals);
     functions(&mut text, &report.control);
     overlay(&mut text, report);
     text.finish()
@@ -40,6 +42,13 @@ fn node(text: &mut Exposition, report: &Report) {
         Kind::Gauge,
         "Time since the agent has started.",
         report.uptime_s,
+    );
+    let proxy_ready = matches!(report.proxy, State::Ready { .. });
+    text.single(
+        "dfaas_proxy_ready",
+        Kind::Gauge,
+        "Whether HAProxy takes what the kernel cannot frame.",
+        f64::from(u8::from(proxy_ready)),
     );
     let ready = f64::from(u8::from(report.ready));
     text.single(
@@ -133,6 +142,23 @@ fn events(text: &mut Exposition, totals: &Totals) {
     text.family(NAME, Kind::Counter, "Packets and flows by what happened to them.");
     for (event, count) in &totals.events {
         text.sample(NAME, &[("event", event)], *count as f64);
+    }
+}
+
+/// How the kernel's events are called that say why a connection went to HAProxy.
+const PROXIED: &str = "proxied_";
+
+fn proxied(text: &mut Exposition, totals: &Totals) {
+    const NAME: &str = "dfaas_proxied_in_user_space_total";
+    text.family(
+        NAME,
+        Kind::Counter,
+        "Connections given to HAProxy, by what the kernel could not frame.",
+    );
+    for (event, count) in &totals.events {
+        if let Some(reason) = event.strip_prefix(PROXIED) {
+            text.sample(NAME, &[("reason", reason)], *count as f64);
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::{
     data_plane::{Listener, Totals},
+    haproxy::State,
     overlay::OverlayCounts,
 };
 
@@ -27,6 +28,7 @@ pub(crate) struct Report {
     /// Why it is not ready.
     pub(crate) problems: Vec<String>,
     pub(crate) listener: Listener,
+    pub(crate) proxy: State,
     pub(crate) overlay: OverlayReport,
     pub(crate) control: Status,
     pub(crate) totals: Totals,
@@ -44,6 +46,8 @@ pub(crate) struct OverlayReport {
 #[derive(Clone, Debug)]
 pub(crate) struct Health {
     pub(crate) checks: Vec<Check>,
+    /// A node is ready without it.
+    pub(crate) proxy: State,
     pub(crate) peers: usize,
 }
 
@@ -74,6 +78,7 @@ impl Display for Health {
             let verdict = if result.is_ok() { "ok  " } else { "FAIL" };
             writeln!(f, "{verdict} {subject}: {}", text(result))?;
         }
+        writeln!(f, "ok   haproxy: {}", self.proxy)?;
         match self.peers {
             0 => writeln!(f, "ok   peers: none yet"),
             peers => writeln!(f, "ok   peers: {peers} connected"),
@@ -139,6 +144,10 @@ pub(crate) mod fixtures {
             ready: true,
             problems: Vec::new(),
             listener: Listener::Present,
+            proxy: State::Ready {
+                version: "2.6".to_owned(),
+                pid: 7,
+            },
             overlay: OverlayReport {
                 connected: 1,
                 ..OverlayReport::default()
@@ -157,7 +166,7 @@ pub(crate) mod fixtures {
             totals: Totals {
                 functions: BTreeMap::from([(figlet(), totals)]),
                 refused: BTreeMap::from([(404, 9)]),
-                events: BTreeMap::from([("opened", 17)]),
+                events: BTreeMap::from([("opened", 17), ("proxied_chunked", 3)]),
                 flows: 2,
             },
         }
@@ -181,6 +190,7 @@ pub(crate) mod fixtures {
                     result,
                 },
             ],
+            proxy: State::Waiting,
             peers: 0,
         }
     }

@@ -1,15 +1,16 @@
 //! `dfaas-agent run`: from a configuration to a running node.
 
 use anyhow::{Context, Result, bail};
-use dfaas_control::Control;
+use dfaas_control::{Control, NodeId};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use crate::{
     agent::{Agent, Sources},
     api, clock,
-    config::{Config, Host},
+    config::{Config, Host, ProxyChoice},
     data_plane::{self, DataPlane},
+    haproxy::{Program, Proxy, ProxyConfig, Service},
     identity,
     overlay::{self, OverlayConfig},
     platform::Platform,
@@ -24,6 +25,7 @@ pub(crate) async fn run(config: Config, host: &Host) -> Result<()> {
     let terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     refuse_unfit_host(&config)?;
     warn_of_strange_address(&config, host);
+    let helper = helper(&config.proxy)?;
     let keypair = identity::load_or_create(&config.key_file)?;
     let node = identity::node_id(&keypair);
     let api = api::bind(config.api).await?;
@@ -39,6 +41,7 @@ pub(crate) async fn run(config: Config, host: &Host) -> Result<()> {
     let settings = config.settings(node.clone(), clock::unix_ms());
     let data_plane = DataPlane::attach(&config.data_plane(node.clone()), clock::now())?;
     let control = Control::new(settings.clone(), clock::now());
+    let proxy = start_proxy(helper, &config, &node);
     info!(%node, strategy = %config.strategy, service = %config.service, api = %config.api, "Running");
     let sources = Sources {
         overlay: overlay_events,
@@ -47,7 +50,7 @@ pub(crate) async fn run(config: Config, host: &Host) -> Result<()> {
         interrupt,
         terminate,
     };
-    Agent::new(config, node, control, data_plane, overlay)
+    Agent::new(config, node, control, data_plane, proxy, overlay)
         .run(sources)
         .await
 }
@@ -65,6 +68,40 @@ fn refuse_unfit_host(config: &Config) -> Result<()> {
         bail!("{}", lines.join("\n"));
     }
     Ok(())
+}
+
+/// The HAProxy that helps, or why there is none.
+fn helper(choice: &ProxyChoice) -> Result<Result<Service, String>> {
+    Ok(match choice {
+        ProxyChoice::Off => Err("it is switched off (--haproxy)".to_owned()),
+        ProxyChoice::Adopted(socket) => Ok(Service::Adopted(socket.clone())),
+        ProxyChoice::At(path) => Ok(Service::Own(Program::at(path).context("--haproxy")?)),
+        ProxyChoice::Auto => match Program::find() {
+            Ok(Some(program)) => Ok(Service::Own(program)),
+            Ok(None) => Err("there is no program haproxy on this host; install it".to_owned()),
+            Err(error) => Err(format!("{error:#}")),
+        },
+    })
+}
+
+fn start_proxy(helper: Result<Service, String>, config: &Config, node: &NodeId) -> Proxy {
+    match helper {
+        Ok(service) => {
+            let config = ProxyConfig {
+                bind: config.proxy_bind,
+                functions_port: config.functions_port,
+                service,
+            };
+            Proxy::start(config, node.clone())
+        }
+        Err(reason) => {
+            info!(
+                reason,
+                "No HAProxy helps; uploads in chunks, upgrades and all else that the kernel cannot frame are refused"
+            );
+            Proxy::none(node.clone(), &reason)
+        }
+    }
 }
 
 fn warn_of_strange_address(config: &Config, host: &Host) {

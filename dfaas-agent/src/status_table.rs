@@ -51,6 +51,7 @@ fn head(text: &mut String, status: &Value) {
         ("service", service),
         ("overlay", listening.join(", ")),
         ("strategy", string(&status["strategy"])),
+        ("haproxy", proxy(&status["proxy"])),
         ("up for", seconds(&status["uptime_s"])),
         (
             "ready",
@@ -66,6 +67,14 @@ fn head(text: &mut String, status: &Value) {
         .map(|problem| ("", string(problem)));
     for (name, value) in lines.into_iter().chain(problems) {
         writeln!(text, "{name:<8}  {value}").expect("a string takes everything");
+    }
+}
+
+fn proxy(proxy: &Value) -> String {
+    match string(&proxy["state"]).as_str() {
+        "ready" => format!("version {}, process {}", string(&proxy["version"]), proxy["pid"]),
+        "absent" => format!("none: {}", string(&proxy["reason"])),
+        state => state.to_owned(),
     }
 }
 
@@ -213,7 +222,7 @@ mod tests {
     #[test]
     fn functions_and_routes_have_rows() {
         let text = render(&json!({
-            "node": "n1", "ready": false, "problems": ["platform: no answer"],
+            "node": "n1", "ready": false, "proxy": {"state": "absent", "reason": "it is switched off"}, "problems": ["platform: no answer"],
             "control": {
                 "functions": {"figlet": {
                     "hosted": true, "capacity_rps": 10.0, "demand_rps": 12.5, "local_rps": 10.0,
@@ -228,6 +237,10 @@ mod tests {
             .lines()
             .map(|line| line.split_whitespace().collect())
             .collect();
+        assert!(
+            lines.contains(&vec!["haproxy", "none:", "it", "is", "switched", "off"]),
+            "{text}"
+        );
         assert!(lines.contains(&vec!["platform:", "no", "answer"]), "{text}");
         assert!(
             lines.contains(&vec!["figlet", "yes", "10.0", "12.5", "10.0", "7", "5", "0", "3"]),

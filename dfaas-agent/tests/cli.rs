@@ -55,6 +55,25 @@ fn an_identity_lasts() {
 }
 
 #[test]
+fn operators_get_a_configuration_for_their_haproxy() {
+    let socket = ["haproxy-config", "--haproxy-socket", "/run/haproxy/dfaas.sock"];
+    let printed = check(&mut agent(&socket), 0, "");
+    let text = String::from_utf8_lossy(&printed.stdout);
+    for line in [
+        "    stats socket /run/haproxy/dfaas.sock mode 600 level admin",
+        "    bind 127.0.0.1:8091",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{text}");
+    }
+    assert!(text.contains("touch /run/haproxy/dfaas-policy.map\n"), "{text}");
+    check(
+        &mut agent(&["haproxy-config"]),
+        64,
+        "--haproxy-socket: name the socket",
+    );
+}
+
+#[test]
 fn status_of_nobody_is_told() {
     // Nobody listens on the port of the discard service.
     check(

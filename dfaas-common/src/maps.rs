@@ -42,7 +42,7 @@ pub const DATA_IN_SYN_LOCAL: u32 = 1;
 pub const DATA_IN_SYN_FROM_PEERS: u32 = 2;
 /// Bit of [`Config::flags`]: a SYN with data is accepted from anybody.
 pub const DATA_IN_SYN_FROM_ALL: u32 = 4;
-/// Bit of [`Config::flags`]: the second place of `LISTENERS` holds a proxy's listener.
+/// Bit of [`Config::flags`]: `LISTENERS` slot 1 holds HAProxy's listener.
 pub const PROXY: u32 = 8;
 /// Bit of [`Target::flags`]: the request may travel in the SYN to this peer.
 pub const TARGET_DATA_IN_SYN: u32 = 1;

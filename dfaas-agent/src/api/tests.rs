@@ -11,7 +11,7 @@ async fn health_is_a_line_a_check() {
     assert_eq!(status, StatusCode::OK);
     assert_eq!(
         text,
-        "ok   data plane: attached to eth0\nok   listener: port 8090\nok   peers: none yet\n"
+        "ok   data plane: attached to eth0\nok   listener: port 8090\nok   haproxy: waits for a policy\nok   peers: none yet\n"
     );
     let (status, text) = read(answer::health(&fixtures::health(&Listener::Absent))).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);

@@ -100,6 +100,8 @@ fn all_mistakes_are_told_at_once() {
         "--data-in-syn=sometimes",
         "--nat-ports=40960-57344",
         "--idle-timeout=0",
+        "--haproxy=perhaps",
+        "--proxy-port=0",
         "--api=8070",
     ];
     let mistakes = check(&arguments).unwrap_err();
@@ -180,6 +182,29 @@ fn source_ports_are_as_many_as_a_power_of_two() {
     for bad in ["", "1", "2-1", "0-1", "1000-1001", "40960-57342", "65535-65536"] {
         assert!(check(&[&format!("--nat-ports={bad}")]).is_err(), "{bad:?}");
     }
+}
+
+#[test]
+fn haproxy_is_found_named_adopted_or_off() {
+    let choice = |arguments: &[&str]| check(arguments).unwrap().proxy;
+    assert_eq!(choice(&[]), ProxyChoice::Auto);
+    assert_eq!(choice(&["--haproxy=off"]), ProxyChoice::Off);
+    assert_eq!(
+        choice(&["--haproxy=/opt/haproxy"]),
+        ProxyChoice::At("/opt/haproxy".into())
+    );
+    assert_eq!(
+        choice(&["--haproxy-socket=/run/h.sock"]),
+        ProxyChoice::Adopted("/run/h.sock".into())
+    );
+    let both = check(&["--haproxy=/opt/haproxy", "--haproxy-socket=/run/h.sock"]).unwrap_err();
+    assert!(both.lines()[0].contains("leave one of both away"), "{both}");
+    assert_eq!(check(&[]).unwrap().proxy_bind, "127.0.0.1:8091".parse().unwrap());
+    let same = check(&["--proxy-port=8090"]).unwrap_err();
+    assert_eq!(
+        same.lines(),
+        ["--proxy-port: 8090 is the port of the platform (--functions-port)"]
+    );
 }
 
 #[test]

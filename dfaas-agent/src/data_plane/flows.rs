@@ -46,6 +46,29 @@ impl FlowMaps {
         self.live
     }
 
+    /// Sets a bit of the settings' flags.
+    pub(super) fn raise(&mut self, bit: u32) -> Result<()> {
+        self.write_flags(self.settings.flags | bit)
+    }
+
+    /// Clears a bit of the settings' flags.
+    pub(super) fn lower(&mut self, bit: u32) -> Result<()> {
+        self.write_flags(self.settings.flags & !bit)
+    }
+
+    fn write_flags(&mut self, flags: u32) -> Result<()> {
+        if self.settings.flags == flags {
+            return Ok(());
+        }
+        let settings = Config {
+            flags,
+            ..self.settings
+        };
+        self.config.set(0, settings, 0).context("writing CONFIG")?;
+        self.settings = settings;
+        Ok(())
+    }
+
     /// Lets the clock tick, and now and then walks the tables.
     pub(super) fn sweep(&mut self) -> Result<()> {
         self.settings.tick = self.settings.tick.wrapping_add(1);

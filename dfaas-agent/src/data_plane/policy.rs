@@ -11,24 +11,12 @@ use dfaas_common::{
     http::{NAME_BYTES, NODE_ID_BYTES},
     maps::{self, Function, FunctionKey, Pair, Peer, PeerKey, TARGET_DATA_IN_SYN, Target},
     meter::Limit,
-    pick,
 };
-use dfaas_control::{FunctionName, FunctionPolicy, NodeId, Policy};
+use dfaas_control::{FunctionName, FunctionPolicy, NodeId, Policy, Route};
 use tracing::warn;
 
 use super::{Names, indices::Indices, take};
-
-/// How much of a second's capacity may come at once. The reference admits a whole second's worth at any time; half
-/// of it serves users who come at random nearly as well and lets a surge spill over sooner.
-const LOCAL_BURST_S: f64 = 0.5;
-/// What is sent comes evenly spaced by the weights, so little is enough.
-const CAP_BURST_S: f64 = 0.25;
-const CAP_BURST_MIN: f64 = 2.0;
-/// A receiver's bucket is deeper than the sender's: delays on the way bunch requests.
-const ADMISSION_BURST_S: f64 = 0.5;
-const ADMISSION_BURST_MIN: f64 = 4.0;
-/// The namespace that a function has without saying so (OpenFaaS).
-const DEFAULT_NAMESPACE: &str = ".openfaas-fn";
+use crate::steering::{self, Choice};
 
 /// Which bucket a limit meters against.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -126,11 +114,11 @@ impl PolicyMaps {
     fn add_limits(&mut self, policy: &Policy, names: &mut Names) -> Result<()> {
         for (name, function) in &policy.functions {
             for (peer, &rate_rps) in &function.admit {
-                let burst = (rate_rps * ADMISSION_BURST_S).max(ADMISSION_BURST_MIN);
                 let bucket = BucketOf::Admission(name.clone(), peer.clone());
-                let Some((pair, limit)) = self.limit(name, peer, rate_rps, burst, bucket, names) else {
+                let Some((pair, bucket)) = self.metered(name, peer, bucket, names) else {
                     continue;
                 };
+                let limit = steering::admission(rate_rps, bucket);
                 let key = (name.clone(), peer.clone());
                 if self.written.admissions.insert(key, limit) != Some(limit) {
                     self.admissions
@@ -139,11 +127,11 @@ impl PolicyMaps {
                 }
             }
             for (peer, route) in &function.routes {
-                let burst = (route.cap_rps * CAP_BURST_S).max(CAP_BURST_MIN);
                 let bucket = BucketOf::Cap(name.clone(), peer.clone());
-                let Some((pair, limit)) = self.limit(name, peer, route.cap_rps, burst, bucket, names) else {
+                let Some((pair, bucket)) = self.metered(name, peer, bucket, names) else {
                     continue;
                 };
+                let limit = steering::cap(route.cap_rps, bucket);
                 let key = (name.clone(), peer.clone());
                 if self.written.caps.insert(key, limit) != Some(limit) {
                     self.caps.insert(pair, limit, 0).context("writing CAPS")?;
@@ -153,20 +141,17 @@ impl PolicyMaps {
         Ok(())
     }
 
-    /// A limit between us and a peer, if there is an index for all that it needs.
-    fn limit(
+    /// The numbers of a limit between us and a peer, and of its bucket, if there is one for each.
+    fn metered(
         &mut self,
         name: &FunctionName,
         peer: &NodeId,
-        rate_rps: f64,
-        burst: f64,
         bucket: BucketOf,
         names: &mut Names,
-    ) -> Option<(Pair, Limit)> {
+    ) -> Option<(Pair, u32)> {
         let function = names.functions.claim(name)?;
         let peer = names.peers.get(peer)?;
-        let bucket = self.buckets.claim(&bucket)?;
-        Some((Pair { function, peer }, Limit::new(rate_rps, burst, bucket)))
+        Some((Pair { function, peer }, self.buckets.claim(&bucket)?))
     }
 
     fn write_functions(&mut self, policy: &Policy, names: &mut Names) -> Result<()> {
@@ -274,47 +259,28 @@ impl PolicyMaps {
 }
 
 fn row(id: u32, bucket: u32, function: &FunctionPolicy, names: &Names) -> Function {
-    let index = |peer: &NodeId| names.peers.get(peer).map(|index| index as u16);
-    let weights: Vec<(u16, f64)> = function
-        .routes
-        .iter()
-        .filter_map(|(peer, route)| Some((index(peer)?, route.weight)))
+    let routes = function.routes.iter();
+    let known: Vec<(u16, Route)> = routes
+        .filter_map(|(peer, route)| Some((names.peers.get(peer)? as u16, *route)))
         .collect();
-    let mut by_cap: Vec<(u16, f64)> = function
-        .routes
-        .iter()
-        .filter_map(|(peer, route)| Some((index(peer)?, route.cap_rps)))
-        .collect();
-    by_cap.sort_by(|left, right| right.1.total_cmp(&left.1));
-    let burst = (function.local_rps * LOCAL_BURST_S).max(1.0);
-    let mut slots = pick::fill(&weights);
-    if let (true, Some(&(first, _))) = (weights.iter().all(|&(_, weight)| weight <= 0.0), by_cap.first()) {
-        // Routes without any weight are for emergencies; the row must still name one, or none is tried.
-        slots = [first; pick::SLOTS];
-    }
+    let choice = Choice::new(&known);
     Function {
         id,
         hosted: u32::from(function.hosted),
-        local: Limit::new(function.local_rps, burst, bucket),
-        slots,
-        fallbacks: pick::fallbacks(&by_cap),
+        local: steering::local(function.local_rps, bucket),
+        slots: choice.slots,
+        fallbacks: choice.fallbacks,
     }
 }
 
-/// A function is known by its name, and by its name with the default namespace if it says none.
 fn function_keys(name: &FunctionName) -> impl Iterator<Item = FunctionKey> {
-    let text = name.as_str();
-    let dotted = (!text.contains('.')).then(|| format!("{text}{DEFAULT_NAMESPACE}"));
-    [Some(text.to_owned()), dotted]
-        .into_iter()
-        .flatten()
-        .filter_map(|text| {
-            let mut key = FunctionKey {
-                name: [0; NAME_BYTES],
-            };
-            key.name.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
-            Some(key)
-        })
+    steering::names_of(name).into_iter().filter_map(|text| {
+        let mut key = FunctionKey {
+            name: [0; NAME_BYTES],
+        };
+        key.name.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
+        Some(key)
+    })
 }
 
 fn peer_key(id: &NodeId) -> Option<PeerKey> {
@@ -329,28 +295,12 @@ fn peer_key(id: &NodeId) -> Option<PeerKey> {
 
 #[cfg(test)]
 mod tests {
-    use dfaas_control::Route;
+    use dfaas_common::pick;
 
     use super::*;
 
     #[test]
-    fn a_plain_name_is_known_with_the_default_namespace_too() {
-        let text = |key: FunctionKey| {
-            String::from_utf8(key.name.into_iter().take_while(|&byte| byte != 0).collect()).unwrap()
-        };
-        let keys = |name: &str| {
-            function_keys(&FunctionName::new(name).unwrap())
-                .map(text)
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(keys("figlet"), ["figlet", "figlet.openfaas-fn"]);
-        assert_eq!(keys("figlet.team"), ["figlet.team"]);
-        let long = "x".repeat(60);
-        assert_eq!(keys(&long), std::slice::from_ref(&long));
-    }
-
-    #[test]
-    fn a_row_keeps_the_weights_and_falls_back_by_cap() {
+    fn a_row_names_the_peers_by_their_numbers() {
         let mut names = Names::new();
         let mut routes = BTreeMap::new();
         for (peer, weight, cap_rps) in [("a", 1.0, 5.0), ("b", 0.0, 20.0)] {
@@ -367,6 +317,13 @@ mod tests {
         let row = row(3, 4, &function, &names);
         assert_eq!(row.slots, [1; pick::SLOTS]);
         assert_eq!(row.fallbacks, [2, 1, 0, 0]);
-        assert_eq!(row.local.interval_ns, 100_000_000);
+        assert_eq!((row.local.interval_ns, row.local.bucket), (100_000_000, 4));
+    }
+
+    #[test]
+    fn a_key_is_filled_up_with_zeros() {
+        let keys: Vec<FunctionKey> = function_keys(&FunctionName::new("figlet").unwrap()).collect();
+        assert_eq!(keys.len(), 2);
+        assert_eq!(&keys[0].name[..8], b"figlet\0\0");
     }
 }

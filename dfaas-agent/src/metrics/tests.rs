@@ -18,6 +18,8 @@ fn every_number_has_a_sample() {
         "dfaas_first_byte_seconds_bucket{function=\"figlet\",served_by=\"local\",le=\"0.001\"} 3",
         "dfaas_first_byte_seconds_sum{function=\"figlet\",served_by=\"local\"} 0.002",
         "dfaas_events_total{event=\"opened\"} 17",
+        "dfaas_proxied_in_user_space_total{reason=\"chunked\"} 3",
+        "dfaas_proxy_ready 1",
         "dfaas_function_demand_rps{function=\"figlet\"} 20",
         "dfaas_function_capacity_rps{function=\"figlet\"} 10",
         "dfaas_route_weight{function=\"figlet\",peer=\"n2\"} 1",

@@ -17,6 +17,7 @@ mod front_ends;
 mod kit;
 mod leftovers;
 mod platform;
+mod proxy;
 mod requests;
 mod share;
 mod smuggling;

@@ -1,0 +1,150 @@
+//! The folder of one HAProxy: its configuration, its map, its socket.
+
+use std::{
+    env, fs,
+    io::ErrorKind,
+    os::unix::{
+        fs::{DirBuilderExt, chown},
+        net::UnixStream,
+    },
+    path::{Path, PathBuf},
+    process,
+};
+
+use anyhow::{Context, Result};
+use rustix::process::geteuid;
+
+use super::{
+    commands,
+    configuration::{self, MAP_NAME, Settings},
+    program::NOBODY,
+    rows::Rows,
+};
+
+/// systemd names the folder of a service here.
+const VARIABLE: &str = "RUNTIME_DIRECTORY";
+const DEFAULT: &str = "/run/dfaas";
+const PREFIX: &str = "dfaas-haproxy-";
+
+/// A folder that is private to HAProxy. It goes when it is dropped.
+#[derive(Debug)]
+pub(super) struct Folder {
+    path: PathBuf,
+    of_nobody: bool,
+}
+
+impl Folder {
+    /// Makes one, and takes away those that agents which were killed have left.
+    pub(super) fn new() -> Result<Self> {
+        if let Some(base) = env::var_os(VARIABLE) {
+            return Self::within(Path::new(&base));
+        }
+        // Who is not root finds no place in /run.
+        Self::within(Path::new(DEFAULT)).or_else(|_| Self::within(&env::temp_dir()))
+    }
+
+    pub(super) fn within(base: &Path) -> Result<Self> {
+        fs::create_dir_all(base).with_context(|| format!("making {}", base.display()))?;
+        remove_dead(base);
+        let mut number = [0; 4];
+        // Without randomness the process id has to do.
+        let _short = rustix::rand::getrandom(&mut number, rustix::rand::GetRandomFlags::empty());
+        let name = format!("{PREFIX}{}-{:08x}", process::id(), u32::from_ne_bytes(number));
+        let path = base.join(name);
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
+            .with_context(|| format!("making {}", path.display()))?;
+        let of_nobody = geteuid().is_root() && chown(&path, Some(NOBODY), Some(NOBODY)).is_ok();
+        Ok(Self { path, of_nobody })
+    }
+
+    pub(super) fn belongs_to_nobody(&self) -> bool {
+        self.of_nobody
+    }
+
+    pub(super) fn configuration(&self) -> PathBuf {
+        self.path.join("haproxy.cfg")
+    }
+
+    pub(super) fn map(&self) -> PathBuf {
+        self.path.join(MAP_NAME)
+    }
+
+    pub(super) fn control(&self) -> PathBuf {
+        self.path.join("control.sock")
+    }
+
+    /// Writes what HAProxy reads when it starts.
+    pub(super) fn fill(&self, settings: &Settings, rows: &Rows) -> Result<()> {
+        for (path, text) in [
+            (self.map(), commands::file(rows)),
+            (self.configuration(), configuration::text(settings)),
+        ] {
+            fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // Nobody is left to be told; the next start takes away what stays.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Removes folders whose socket nobody listens on.
+fn remove_dead(base: &Path) {
+    let entries = fs::read_dir(base).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
+        let path = entry.path();
+        let answer = UnixStream::connect(path.join("control.sock"));
+        if answer.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused) {
+            let _gone_or_foreign = fs::remove_dir_all(path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::{fs::PermissionsExt, net::UnixListener};
+
+    use super::*;
+
+    #[test]
+    fn a_folder_is_private_and_goes_with_its_owner() {
+        let base = tempfile::tempdir().unwrap();
+        let folder = Folder::within(base.path()).unwrap();
+        let mode = fs::metadata(&folder.path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        let settings = Settings {
+            bind: "127.0.0.1:1".parse().unwrap(),
+            functions_port: 2,
+            control: folder.control(),
+            map: folder.map(),
+        };
+        let rows = Rows::from([("a".to_owned(), "b".to_owned())]);
+        folder.fill(&settings, &rows).unwrap();
+        assert_eq!(fs::read_to_string(folder.map()).unwrap(), "a b\n");
+        drop(folder);
+        assert_eq!(fs::read_dir(base.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_killed_agents_left_is_removed() {
+        let base = tempfile::tempdir().unwrap();
+        let (live, dead) = (
+            base.path().join("dfaas-haproxy-1"),
+            base.path().join("dfaas-haproxy-2"),
+        );
+        let listen = |path: &Path| {
+            fs::create_dir(path).unwrap();
+            UnixListener::bind(path.join("control.sock")).unwrap()
+        };
+        let _listens = listen(&live);
+        drop(listen(&dead));
+        let _folder = Folder::within(base.path()).unwrap();
+        assert!(live.exists() && !dead.exists());
+    }
+}

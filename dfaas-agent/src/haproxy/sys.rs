@@ -1,0 +1,22 @@
+//! What a child does before it becomes HAProxy.
+
+use std::io::{Error, ErrorKind};
+
+use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
+use tokio::process::Command;
+
+/// Lets the child die with the thread that starts it, however that ends.
+pub(super) fn tie_to_parent(command: &mut Command) {
+    let parent = getpid();
+    let tie = move || {
+        set_parent_process_death_signal(Some(Signal::TERM))?;
+        // The parent may have died before it could be watched.
+        if getppid() == Some(parent) {
+            Ok(())
+        } else {
+            Err(Error::from(ErrorKind::NotConnected))
+        }
+    };
+    // SAFETY: between fork and exec only two system calls are made and an error without memory of its own.
+    unsafe { command.pre_exec(tie) };
+}

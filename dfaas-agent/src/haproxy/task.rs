@@ -1,0 +1,241 @@
+//! The task that keeps a HAProxy running, or follows one that the operator runs.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result, anyhow};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{
+    process::Child,
+    sync::watch,
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
+use tracing::{info, warn};
+
+use super::{
+    ProxyConfig, Service, Snapshot, State,
+    configuration::Settings,
+    control::{Control, Reading},
+    folder::Folder,
+    ledger::Ledger,
+    program::{self, Program},
+    rows::Rows,
+};
+use crate::clock;
+
+/// How often counters are read. What a HAProxy that is killed has counted since is lost.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
+/// How often a starting HAProxy is asked whether it is there.
+const START_POLL: Duration = Duration::from_millis(20);
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// HAProxy ends at once on SIGTERM.
+const STOP_TIMEOUT: Duration = Duration::from_secs(1);
+const PAUSE_MIN: Duration = Duration::from_millis(200);
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// A HAProxy that has run for so long has not failed for its configuration.
+const LIVED: Duration = Duration::from_secs(60);
+
+/// Rows to be, as soon as there is a policy.
+pub(super) type RowsWanted = Option<Arc<Rows>>;
+
+/// Keeps HAProxy at what the agent wants.
+pub(super) struct Task {
+    config: ProxyConfig,
+    wanted: watch::Receiver<RowsWanted>,
+    snapshot: watch::Sender<Snapshot>,
+    ledger: Ledger,
+    /// The process that the ledger reads, and the rows that it has.
+    pid: Option<u32>,
+    applied: RowsWanted,
+}
+
+/// The agent wants no HAProxy any more.
+struct Stopped;
+
+impl Task {
+    pub(super) fn new(
+        config: ProxyConfig,
+        wanted: watch::Receiver<RowsWanted>,
+        snapshot: watch::Sender<Snapshot>,
+    ) -> Self {
+        Self {
+            config,
+            wanted,
+            snapshot,
+            ledger: Ledger::default(),
+            pid: None,
+            applied: None,
+        }
+    }
+
+    /// Runs until the agent stops.
+    pub(super) async fn run(mut self) {
+        let mut pause = PAUSE_MIN;
+        loop {
+            let begun = clock::now();
+            let Err(error) = self.serve().await else {
+                return;
+            };
+            self.fail(&error);
+            if clock::now().duration_since(begun) >= LIVED {
+                pause = PAUSE_MIN;
+            }
+            tokio::select! {
+                () = sleep(pause) => {}
+                Stopped = stopped(&mut self.wanted) => return,
+            }
+            pause = (pause * 2).min(self.pause_max());
+        }
+    }
+
+    /// One that the operator restarts is there again within moments.
+    fn pause_max(&self) -> Duration {
+        match self.config.service {
+            Service::Own(_) => PAUSE_MAX,
+            Service::Adopted(_) => 5 * PAUSE_MIN,
+        }
+    }
+
+    fn fail(&mut self, error: &anyhow::Error) {
+        let reason = format!("{error:#}");
+        let news = State::Absent { reason };
+        if self.snapshot.borrow().state != news {
+            warn!(
+                error = format!("{error:#}"),
+                "HAProxy cannot be used; trying again"
+            );
+        }
+        self.applied = None;
+        self.tell(news);
+    }
+
+    /// Serves until the agent stops or HAProxy fails.
+    async fn serve(&mut self) -> Result<Stopped> {
+        match self.config.service.clone() {
+            Service::Own(program) => self.serve_with_child(&program).await,
+            Service::Adopted(socket) => self.attend(&Control::new(&socket)).await,
+        }
+    }
+
+    async fn serve_with_child(&mut self, program: &Program) -> Result<Stopped> {
+        let folder = Folder::new().context("a folder for HAProxy")?;
+        let rows = self.wanted.borrow().clone();
+        let settings = Settings {
+            bind: self.config.bind,
+            functions_port: self.config.functions_port,
+            control: folder.control(),
+            map: folder.map(),
+        };
+        folder.fill(&settings, rows.as_deref().unwrap_or(&Rows::new()))?;
+        let mut child = program
+            .start(&folder)
+            .with_context(|| format!("starting {}", program.path.display()))?;
+        let stderr = child.stderr.take().context("HAProxy has no stderr")?;
+        let talk = tokio::spawn(program::listen(stderr));
+        self.pid = child.id();
+        self.ledger.turn_page();
+        self.applied = rows;
+        let control = Control::new(&folder.control());
+        let mut wanted = self.wanted.clone();
+        let attended = async {
+            wait_until_up(&control, &folder.control()).await?;
+            self.attend(&control).await
+        };
+        let result = tokio::select! {
+            result = attended => result,
+            status = child.wait() => {
+                let status = status.context("waiting for HAProxy")?;
+                let said = talk.await.ok().flatten();
+                return Err(anyhow!("HAProxy has ended ({status}): {}", said.unwrap_or_default()));
+            }
+            Stopped = stopped(&mut wanted) => Ok(Stopped),
+        };
+        end(&mut child).await;
+        result
+    }
+
+    /// Brings policy to HAProxy and counters back.
+    async fn attend(&mut self, control: &Control) -> Result<Stopped> {
+        let mut ticks = interval(POLL_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                changed = self.wanted.changed() => if changed.is_err() {
+                    return Ok(Stopped);
+                },
+            }
+            let reading = control.read().await?;
+            self.meet(&reading);
+            self.ledger.note(reading.counts);
+            self.bring_policy(control).await?;
+            let state = match self.applied {
+                Some(_) => State::Ready {
+                    version: reading.version.to_string(),
+                    pid: reading.pid,
+                },
+                None => State::Waiting,
+            };
+            self.tell(state);
+        }
+    }
+
+    /// Notices another process than the one before.
+    fn meet(&mut self, reading: &Reading) {
+        match self.pid.replace(reading.pid) {
+            Some(pid) if pid == reading.pid => return,
+            Some(_) => self.ledger.turn_page(),
+            None => self.ledger.begin_at(&reading.counts),
+        }
+        self.applied = None;
+    }
+
+    async fn bring_policy(&mut self, control: &Control) -> Result<()> {
+        let wanted = self.wanted.borrow_and_update().clone();
+        if let Some(rows) = &wanted
+            && self.applied != wanted
+        {
+            control.replace(rows).await.context("giving HAProxy the policy")?;
+            self.applied = wanted;
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, state: State) {
+        let last = self.snapshot.borrow().state.clone();
+        if let State::Ready { version, pid } = &state
+            && last != state
+        {
+            info!(version, pid, bind = %self.config.bind, "HAProxy takes what the kernel cannot frame");
+        }
+        let counts = Arc::new(self.ledger.totals().clone());
+        self.snapshot.send_replace(Snapshot { state, counts });
+    }
+}
+
+/// Waits until the agent wants no more.
+async fn stopped(wanted: &mut watch::Receiver<RowsWanted>) -> Stopped {
+    while wanted.changed().await.is_ok() {}
+    Stopped
+}
+
+async fn wait_until_up(control: &Control, socket: &Path) -> Result<()> {
+    let begun = clock::now();
+    while let Err(error) = control.read().await {
+        if clock::now().duration_since(begun) > START_TIMEOUT {
+            return Err(error).with_context(|| format!("HAProxy does not listen on {}", socket.display()));
+        }
+        sleep(START_POLL).await;
+    }
+    Ok(())
+}
+
+async fn end(child: &mut Child) {
+    let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+    if let Some(pid) = pid {
+        // It may have ended meanwhile.
+        let _ = kill_process(pid, Signal::TERM);
+    }
+    if timeout(STOP_TIMEOUT, child.wait()).await.is_err() {
+        let _ = child.kill().await;
+    }
+}
