@@ -18,7 +18,7 @@ mod stack;
 mod status;
 mod tally;
 
-pub use clock::{now, wait_until};
+pub use clock::{now, patience, wait_until};
 pub use federation::{Federation, NodeSpec};
 pub use http::{Answer, get};
 pub use load::{Connections, Load, Outcome, Running, Sample};

@@ -9,7 +9,8 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{
-    Answer, Namespace, Network, Process, Status, binary, federation::NodeSpec, http, stack, wait_until,
+    Answer, Namespace, Network, Process, Status, binary, federation::NodeSpec, http, patience, stack,
+    wait_until,
 };
 
 /// Where the agent of each node tells about itself.
@@ -18,6 +19,8 @@ const API: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST
 const GATEWAY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 /// The port where users reach functions.
 const SERVICE_PORT: u16 = 80;
+/// How often agents tell each other and decide.
+const PERIOD: Duration = Duration::from_secs(1);
 /// How long a program may take until it answers.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -128,7 +131,9 @@ impl Node {
             "--state-dir",
             "/run/agent",
         ];
-        let loops = ["--recalc-period", "1s", "--strategy", &self.spec.strategy];
+        // What is older than some periods counts for nothing, so a slow machine needs longer ones.
+        let period = format!("{}s", patience(PERIOD).as_secs());
+        let loops = ["--recalc-period", &period, "--strategy", &self.spec.strategy];
         let extra: Vec<&str> = self.spec.agent_arguments.iter().map(String::as_str).collect();
         let arguments = [&["run"][..], &own, &platform, &overlay, &loops, &extra].concat();
         self.agent = Some(Process::start(

@@ -10,6 +10,7 @@ mod answers;
 mod checksums;
 mod faults;
 mod kit;
+mod lossy;
 mod platform;
 mod share;
 mod transfers;
