@@ -7,7 +7,7 @@ mod machine;
 mod plan;
 mod root;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{env, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -21,7 +21,7 @@ use self::{
 use crate::{
     ebpf, packages,
     report::{Report, Step},
-    shell,
+    setup, shell,
     suite::{Program, Suite},
 };
 
@@ -58,6 +58,7 @@ pub(crate) struct Args {
 /// When this process is not root or something does not compile. What fails later is printed and makes the exit code.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     shell::need_root("vmtest")?;
+    setup::tools()?;
     ebpf::build()?;
     let suite = Suite::build()?;
     ensure!(suite.complete, "something does not compile; see above");
@@ -123,7 +124,7 @@ fn boot(
     root.add_file(&ebpf::object())?;
     root.add_empty(&folder)?;
     let modules = root.add_modules(&kernel.modules(), &MODULES)?;
-    root.write_program("init", &machine::init(&modules, &folder, &runs))?;
+    root.write_program("init", &machine::init(&modules, &folder, &settings(), &runs))?;
     let machine = Machine {
         image,
         root: root.pack()?,
@@ -135,6 +136,13 @@ fn boot(
     machine.boot(&runs, |said| log.see(&said))?;
     log.finish(&runs)
         .with_context(|| format!("all that the machine said is in {}", machine.log.display()))
+}
+
+/// Variables for tests, which hold in machines too.
+fn settings() -> Vec<(String, String)> {
+    env::vars()
+        .filter(|(name, _)| name.starts_with("DFAAS_TEST_"))
+        .collect()
 }
 
 /// The programs that machines run, and the folder of their crate.

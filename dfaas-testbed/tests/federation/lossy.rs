@@ -1,7 +1,7 @@
 //! Long bodies over bad links: whole, and not much slower than without the data plane.
 
 use std::{
-    fmt,
+    env, fmt,
     fs::File,
     io::{BufWriter, Write as _},
     time::Duration,
@@ -9,9 +9,10 @@ use std::{
 
 use dfaas_testbed::{Federation, Function, Namespace, Network, Node, NodeSpec, Process, get, wait_until};
 
-use crate::kit::{PLENTY_RPS, start_ours, turn};
+use crate::kit::{PLENTY_RPS, start_ours, try_curl, turn};
 
-const BYTES: u64 = 100_000_000;
+/// The length of a transfer, in megabytes, unless this variable says another.
+const LENGTH: (&str, u64) = ("DFAAS_TEST_LONG_MB", 100);
 /// Of the packets to every host, each way.
 const LINK: &str = "delay 1ms reorder 25% 50% loss 1%";
 /// The least of the speed without the data plane that is left with it.
@@ -26,10 +27,10 @@ fn long_transfers_survive_loss_and_reordering() {
     let network = Network::new().unwrap();
     let host = network.add_host("host", 1).unwrap();
     if let Err(error) = network.impair(&host, 1, LINK) {
-        // Not by a macro, whose output the test harness would keep to itself.
-        let _ = writeln!(std::io::stderr(), "SKIPPED: transfers over bad links: {error:#}");
+        tell(&format!("SKIPPED: transfers over bad links: {error:#}"));
         return;
     }
+    drop((host, network));
     let [near, far] = [("echo", "sum"), ("far", "far-sum")].map(|(echo, sum)| {
         let echo = Function::echo(PLENTY_RPS).named(echo);
         NodeSpec::new(vec![echo, checksum().named(sum)])
@@ -49,7 +50,6 @@ fn long_transfers_survive_loss_and_reordering() {
         upload(&federation, "local upload", near, "sum", &sent),
         upload(&federation, "forwarded upload", far, "far-sum", &sent),
     ];
-    pairs.iter().for_each(|pair| println!("{pair}"));
     let slow: Vec<&Pair> = pairs.iter().filter(|pair| pair.speed() < SPEED_MIN).collect();
     assert!(slow.is_empty(), "{slow:#?}{}", federation.logs());
 }
@@ -141,7 +141,7 @@ fn impair(federation: &Federation) {
 /// Writes what is sent, in which no two places look alike, and returns its checksum.
 fn prepare_upload(client: &Namespace) -> String {
     let mut file = BufWriter::new(File::create(client.path("/run/sent")).unwrap());
-    for n in 0..BYTES / 8 {
+    for n in 0..bytes() / 8 {
         let word = n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
         file.write_all(&word).unwrap();
     }
@@ -151,7 +151,7 @@ fn prepare_upload(client: &Namespace) -> String {
 
 /// The checksum of what functions send, as it never went over a link.
 fn stored(node: &Node) -> String {
-    let url = format!("http://127.0.0.1:{DIRECT_PORT}/function/echo?size={BYTES}");
+    let url = format!("http://127.0.0.1:{DIRECT_PORT}/function/echo?size={}", bytes());
     curl(node.namespace(), &["--output", "/run/stored", &url]);
     sha256(node.namespace(), "/run/stored")
 }
@@ -162,7 +162,7 @@ fn download(federation: &Federation, what: &'static str, at: &Node, function: &s
         federation,
         what,
         at,
-        &format!("{function}?size={BYTES}"),
+        &format!("{function}?size={}", bytes()),
         |client, url| {
             let took = curl(client, &["--output", "/run/got", url]);
             assert_eq!(sha256(client, "/run/got"), sum, "{what} {url}: not what was sent");
@@ -199,13 +199,39 @@ fn check(
         &federation.client,
         &format!("http://{address}:{DIRECT_PORT}/function/{path}"),
     );
-    let service = federation.nodes[0].service();
-    let through = transfer(&federation.client, &format!("http://{service}/function/{path}"));
-    Pair {
+    tell(&format!("{what}: {direct:.1?} without the data plane"));
+    let url = format!("http://{}/function/{path}", federation.nodes[0].service());
+    wait_until_reached(federation, &url);
+    let through = transfer(&federation.client, &url);
+    let pair = Pair {
         what,
         direct,
         through,
-    }
+    };
+    tell(&pair.to_string());
+    pair
+}
+
+/// Over bad links, nodes may just have lost touch.
+fn wait_until_reached(federation: &Federation, url: &str) {
+    let short = url.split('?').next().unwrap();
+    let reached = || {
+        try_curl(&federation.client, &["--fail", "--data", "x", short])
+            .status
+            .success()
+    };
+    wait_until("function reached", Duration::from_secs(20), reached).unwrap();
+}
+
+/// Says how far it is: not by a macro, whose output the test harness keeps until the end.
+fn tell(text: &str) {
+    let _ = writeln!(std::io::stderr(), "lossy: {text}");
+}
+
+fn bytes() -> u64 {
+    let (name, unless) = LENGTH;
+    let told = env::var(name).ok().and_then(|length| length.parse().ok());
+    told.unwrap_or(unless) * 1_000_000
 }
 
 /// How long curl took for a transfer.

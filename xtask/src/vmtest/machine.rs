@@ -19,6 +19,8 @@ const END: &str = "vmtest: end ";
 const BOOT_SECONDS: u64 = 120;
 /// How much slower than this machine an emulated one is, for tests that wait.
 const SLOWNESS: u32 = 4;
+/// The length of transfers over bad links: in emulation, 100 MB take a quarter of an hour, and these some three minutes.
+const LONG_MB: u32 = 10;
 
 const PROLOGUE: &str = "#!/bin/busybox sh
 export PATH=/usr/sbin:/usr/bin:/usr/busybox HOME=/ TERM=dumb
@@ -53,16 +55,20 @@ pub(crate) enum Said<'a> {
 }
 
 /// The first program of a machine: it loads the modules, does all runs, and turns the machine off.
-pub(crate) fn init(modules: &[String], folder: &Path, runs: &[Run]) -> String {
+pub(crate) fn init(modules: &[String], folder: &Path, settings: &[(String, String)], runs: &[Run]) -> String {
     let mut script = PROLOGUE.to_owned();
     for module in modules {
         script += &format!("insmod /modules/{module}.ko\n");
     }
     script += &format!("cd {}\n", folder.display());
     script += &format!(
-        "export CARGO_MANIFEST_DIR={} DFAAS_TEST_SLOWNESS={SLOWNESS} RUST_BACKTRACE=0\n",
+        "export CARGO_MANIFEST_DIR={} RUST_BACKTRACE=0\n",
         folder.display()
     );
+    script += &format!("export DFAAS_TEST_SLOWNESS={SLOWNESS} DFAAS_TEST_LONG_MB={LONG_MB}\n");
+    for (name, value) in settings {
+        script += &format!("export {name}='{value}'\n");
+    }
     for run in runs {
         script += &format!("echo '{BEGIN}{}'\n{}\necho '{END}'$?\n", run.name, command(run));
     }
@@ -159,12 +165,19 @@ mod tests {
             filter: vec!["answers::".to_owned()],
             timeout: Duration::from_secs(9),
         };
-        let script = init(&["llc".to_owned(), "bridge".to_owned()], Path::new("/t"), &[run]);
+        let settings = [("DFAAS_TEST_X".to_owned(), "1".to_owned())];
+        let script = init(
+            &["llc".to_owned(), "bridge".to_owned()],
+            Path::new("/t"),
+            &settings,
+            &[run],
+        );
         let (before, after) = script.split_once("vmtest: begin loss 1 %").unwrap();
         assert!(
             before.contains("insmod /modules/llc.ko\ninsmod /modules/bridge.ko\n"),
             "{before}"
         );
+        assert!(before.contains("export DFAAS_TEST_X='1'\n"), "{before}");
         let command = "DFAAS_TEST_NETEM='loss 1%' timeout -k 5 9 /t/federation-1 --test-threads=1 --show-output \
                        --skip share:: 'answers::' 2>&1\n";
         assert!(after.contains(command), "{after}");

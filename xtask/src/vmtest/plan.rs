@@ -113,6 +113,11 @@ pub(crate) const LEFT_OUT: &[LeftOut] = &[
 /// Tests about what users get, whatever happens to packets.
 const OF_TRANSFERS: [&str; 2] = ["answers", "transfers"];
 
+/// The tests that take longest.
+const LONG: &str = "lossy";
+/// The oldest kernel.
+const FLOOR: &str = "5.10";
+
 const VERIFIER_TIMEOUT: Duration = Duration::from_secs(120);
 const FIXTURES_TIMEOUT: Duration = Duration::from_secs(600);
 const MODULE_TIMEOUT: Duration = Duration::from_secs(600);
@@ -132,7 +137,7 @@ pub(crate) fn runs(kernel: &str, extent: Extent<'_>, programs: &Programs) -> Vec
         Extent::Only { .. } => vec![],
     };
     let profiles = PROFILES.iter().filter(|profile| profile.is_in(kernel, extent));
-    runs.extend(profiles.flat_map(|profile| profile.runs(extent, programs)));
+    runs.extend(profiles.flat_map(|profile| profile.runs(kernel, extent, programs)));
     runs
 }
 
@@ -158,16 +163,20 @@ impl Profile {
     }
 
     /// A run for each module of tests: what they have in common, such as nodes that stay, ends with it.
-    fn runs(&self, extent: Extent<'_>, programs: &Programs) -> Vec<Run> {
+    fn runs(&self, kernel: &str, extent: Extent<'_>, programs: &Programs) -> Vec<Run> {
         if let Extent::Only { tests, .. } = extent
             && !tests.is_empty()
         {
             return vec![self.run(self.name, tests.to_vec(), programs)];
         }
         let modules = modules(&programs.tests);
-        let chosen = modules
-            .into_iter()
-            .filter(|module| self.netem.is_none() || OF_TRANSFERS.contains(module));
+        let wanted = |module: &&str| match extent {
+            Extent::Ring if !is_in_ring(kernel, module) => false,
+            Extent::Ring | Extent::Full | Extent::Only { .. } => {
+                self.netem.is_none() || OF_TRANSFERS.contains(module)
+            }
+        };
+        let chosen = modules.into_iter().filter(wanted);
         chosen
             .map(|module| {
                 self.run(
@@ -186,6 +195,15 @@ impl Profile {
             filter,
             ..run(name, &programs.federation, MODULE_TIMEOUT)
         }
+    }
+}
+
+/// There is time for each module on one kernel, and for those that tell most on both.
+fn is_in_ring(kernel: &str, module: &str) -> bool {
+    let is_floor = kernel == FLOOR;
+    match module {
+        LONG => !is_floor,
+        _ => is_floor || OF_TRANSFERS.contains(&module),
     }
 }
 
