@@ -9,7 +9,7 @@ use hyper::{Request, StatusCode, body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, runtime::Builder, time::timeout};
 
-use crate::Namespace;
+use crate::{Namespace, patience};
 
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -34,7 +34,7 @@ pub fn get(namespace: &Namespace, server: SocketAddr, path: &str) -> Result<Answ
         .body(Full::new(Bytes::new()))?;
     let asked = namespace.on_thread(|| -> Result<Answer> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async { timeout(TIMEOUT, ask(server, request)).await? })
+        runtime.block_on(async { timeout(patience(TIMEOUT), ask(server, request)).await? })
     })?;
     asked.with_context(|| format!("asking http://{server}{path} in {}", namespace.name()))
 }

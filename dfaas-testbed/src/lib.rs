@@ -23,7 +23,7 @@ mod tally;
 mod wire;
 
 pub use burst::{Answers, Burst};
-pub use clock::{now, wait_until};
+pub use clock::{now, patience, wait_until};
 pub use federation::{Federation, NodeSpec};
 pub use http::{Answer, get};
 pub use load::{Connections, Load, Outcome, Running, Sample};

@@ -23,7 +23,7 @@ use tokio::{
 
 use crate::{
     Namespace,
-    clock::now,
+    clock::{now, patience},
     http::{self, Connection, Response},
     namespace,
 };
@@ -173,10 +173,10 @@ struct Requester {
 impl Requester {
     async fn record(self: Arc<Self>, shared: Arc<Shared>) {
         let sent = now();
-        let outcome = match timeout(TIMEOUT, self.request()).await {
+        let outcome = match timeout(patience(TIMEOUT), self.request()).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(error)) => Outcome::Lost(format!("{error:#}")),
-            Err(_) => Outcome::Lost(format!("no answer within {TIMEOUT:?}")),
+            Err(_) => Outcome::Lost(format!("no answer within {:?}", patience(TIMEOUT))),
         };
         shared.push(self.sample(sent, outcome));
     }

@@ -1,10 +1,13 @@
 //! A bridge in a namespace of its own, with hosts around it.
 
-use std::net::Ipv4Addr;
+use std::{env, net::Ipv4Addr, process::Output};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::Namespace;
+
+/// Says what is done to the packets to every host, as [`Network::impair`] takes it.
+const NETEM: &str = "DFAAS_TEST_NETEM";
 
 /// Hosts that reach each other over a bridge, and nothing else.
 #[derive(Debug)]
@@ -48,7 +51,27 @@ impl Network {
              link set eth0 up\n\
              route add 224.0.0.0/4 dev eth0\n"
         ))?;
+        if let Ok(netem) = env::var(NETEM) {
+            self.impair(&host, number, &netem)?;
+        }
         Ok(host)
+    }
+
+    /// Does something to the packets to a host, such as `loss 1%` or `delay 5ms reorder 25% 50%`: see tc-netem(8).
+    ///
+    /// # Errors
+    ///
+    /// When this kernel has no netem, or it does not know what is asked for.
+    pub fn impair(&self, host: &Namespace, number: u8, netem: &str) -> Result<()> {
+        // What a host sends in one piece and a network card would cut is lost as one packet otherwise.
+        check(&host.output("ethtool", &["-K", "eth0", "tso", "off", "gso", "off"])?)?;
+        let port = format!("port{number}");
+        // With room for what waits, so that only what is asked for is lost.
+        let mut arguments = vec![
+            "qdisc", "replace", "dev", &port, "root", "netem", "limit", "20000",
+        ];
+        arguments.extend(netem.split_whitespace());
+        check(&self.fabric.output("tc", &arguments)?)
     }
 
     /// Pulls the plug of a host.
@@ -68,4 +91,10 @@ impl Network {
     pub fn plug(&self, number: u8) -> Result<()> {
         self.fabric.ip(&format!("link set port{number} up\n"))
     }
+}
+
+fn check(output: &Output) -> Result<()> {
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{}", complaint.trim());
+    Ok(())
 }

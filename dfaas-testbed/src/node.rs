@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{
-    Answer, Namespace, Network, Process, Status, binary, federation::NodeSpec, http, kernel_maps, stack,
+    Answer, Namespace, Network, Process, Status, binary, federation::NodeSpec, http, kernel_maps, patience, stack,
     wait_until,
 };
 
@@ -20,6 +20,8 @@ const API: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST
 const GATEWAY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 /// The port where users reach functions.
 const SERVICE_PORT: u16 = 80;
+/// How often agents tell each other and decide.
+const PERIOD: Duration = Duration::from_secs(1);
 /// How long a program may take until it answers.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -130,7 +132,9 @@ impl Node {
             "--state-dir",
             "/run/agent",
         ];
-        let loops = ["--recalc-period", "1s", "--strategy", &self.spec.strategy];
+        // What is older than some periods counts for nothing, so a slow machine needs longer ones.
+        let period = format!("{}s", patience(PERIOD).as_secs());
+        let loops = ["--recalc-period", &period, "--strategy", &self.spec.strategy];
         let extra: Vec<&str> = self.spec.agent_arguments.iter().map(String::as_str).collect();
         let arguments = [&["run"][..], &own, &platform, &overlay, &loops, &extra].concat();
         self.agent = Some(Process::start(

@@ -1,9 +1,6 @@
 //! The eBPF programs' object.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -57,7 +54,15 @@ pub(crate) fn build() -> Result<PathBuf> {
         .env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\u{1f}"))
         .env(linker_variable, linker.path);
     shell::run(&mut cargo).context("building the eBPF programs")?;
-    let object = folder.join(Path::new(TARGET)).join("release/dfaas-ebpf");
+    let object = object();
     ensure!(object.is_file(), "cargo made no {}", object.display());
     Ok(object)
+}
+
+/// Where the object is once it is built.
+pub(crate) fn object() -> PathBuf {
+    shell::workspace()
+        .join(FOLDER)
+        .join(TARGET)
+        .join("release/dfaas-ebpf")
 }

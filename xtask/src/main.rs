@@ -10,6 +10,7 @@ mod interrupt;
 mod linker;
 mod packages;
 mod readme;
+mod report;
 mod setup;
 mod shell;
 mod suite;
@@ -43,7 +44,7 @@ enum Task {
     Demo(demo::Args),
     /// Checks and tests everything (needs root)
     Test(test::Args),
-    /// Loads the eBPF programs into kernels 5.10 and 6.1, emulated (needs root and a Debian mirror)
+    /// Tests on kernels 5.10 and 6.1, emulated, over good and bad links (needs root and a Debian mirror)
     Vmtest(vmtest::Args),
     /// Runs the commands of the README that are marked for it against a federation (needs root)
     Readme,
@@ -67,9 +68,9 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::BuildEbpf => ebpf::run(),
         Task::Build(args) => build::run(&args),
         Task::Demo(args) => demo::run(&args),
-        // It says itself what failed, so that its last line is the sum.
+        // These say themselves what failed, so that their last line is the sum.
         Task::Test(args) => return test::run(&args),
-        Task::Vmtest(args) => vmtest::run(&args),
+        Task::Vmtest(args) => return vmtest::run(&args),
         Task::Readme => readme::run(),
         Task::Tidy => tidy::run(),
     }

@@ -24,8 +24,9 @@ pub(crate) struct Program {
     pub(crate) name: String,
     /// What its tests need.
     pub(crate) needs: Needs,
-    file: PathBuf,
-    folder: PathBuf,
+    pub(crate) file: PathBuf,
+    /// Where its crate is.
+    pub(crate) folder: PathBuf,
 }
 
 /// What the tests of a program need.

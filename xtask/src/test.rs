@@ -1,18 +1,15 @@
 //! Everything that can be checked, in rings from the quickest to the nearest to life.
 
-use std::{
-    fmt,
-    process::{Command, ExitCode},
-    time::Duration,
-};
+use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
-use dfaas_testbed::now;
 
 use crate::{
-    build, ebpf, readme, setup, shell,
-    suite::{self, Needs, Program, Suite},
-    tidy,
+    build, ebpf, readme,
+    report::Report,
+    setup, shell,
+    suite::{Needs, Program, Suite},
+    tidy, vmtest,
 };
 
 #[derive(Debug, clap::Args)]
@@ -30,6 +27,8 @@ enum Ring {
     Kernel,
     /// Federations in network namespaces, and the commands of the README
     Net,
+    /// The same programs and federations on older kernels in software emulation, over good and bad links
+    Vm,
 }
 
 /// Runs the rings, each whatever came of those before it.
@@ -47,250 +46,61 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     });
     report.check("build-ebpf", ebpf::run);
     if wanted(Ring::Host) {
-        report.check_sources();
+        check_sources(&mut report);
     }
-    let programs = report.build();
-    for ring in [Ring::Host, Ring::Kernel, Ring::Net] {
+    let programs = build(&mut report);
+    for ring in [Ring::Host, Ring::Kernel, Ring::Net, Ring::Vm] {
         if wanted(ring) {
-            report.run(ring, &programs);
+            ring.run(&mut report, &programs);
         }
     }
     println!("{report}");
-    let failed = report.total().failed > 0;
-    Ok(if failed {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    })
+    Ok(report.exit_code())
 }
 
 impl Ring {
-    fn needs(self) -> Needs {
+    fn run(self, report: &mut Report, programs: &[Program]) {
         match self {
-            Self::Host => Needs::Nothing,
-            Self::Kernel => Needs::Kernel,
-            Self::Net => Needs::Namespaces,
-        }
-    }
-}
-
-/// What was done.
-#[derive(Debug, Default)]
-struct Report {
-    steps: Vec<Step>,
-}
-
-#[derive(Debug)]
-struct Step {
-    name: String,
-    took: Duration,
-    score: Score,
-    /// The names of tests that failed.
-    failed: Vec<String>,
-}
-
-/// What went well and what did not.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-struct Score {
-    passed: u64,
-    failed: u64,
-}
-
-impl Report {
-    fn check_sources(&mut self) {
-        self.check("format", || {
-            shell::run(shell::cargo().args(["fmt", "--all", "--check"]))
-        });
-        self.check("clippy", || {
-            let mut clippy = build::host_crates("clippy");
-            shell::run(clippy.args(["--quiet", "--all-targets", "--", "--deny", "warnings"]))
-        });
-        self.check("tidy", tidy::run);
-    }
-
-    fn build(&mut self) -> Vec<Program> {
-        let mut programs = Vec::new();
-        self.check("build", || {
-            let suite = Suite::build()?;
-            programs = suite.programs;
-            ensure!(suite.complete, "something does not compile; see above");
-            Ok(())
-        });
-        programs
-    }
-
-    fn run(&mut self, ring: Ring, programs: &[Program]) {
-        for program in programs.iter().filter(|program| program.needs == ring.needs()) {
-            self.tests(&program.name, &mut program.command());
-        }
-        match ring {
-            Ring::Host => self.tests("examples in docs", build::host_crates("test").arg("--doc")),
-            Ring::Kernel => {}
-            Ring::Net => self.check("readme", || {
-                readme::check().map(|blocks| println!("{blocks} blocks of the README work"))
-            }),
-        }
-    }
-
-    /// Does something that counts as one test.
-    fn check(&mut self, name: &str, check: impl FnOnce() -> Result<()>) {
-        println!("test: {name}");
-        let start = now();
-        let well = check()
-            .inspect_err(|error| println!("test: {name}: {error:#}"))
-            .is_ok();
-        self.steps.push(Step {
-            name: name.to_owned(),
-            took: start.elapsed(),
-            score: Score::of(well),
-            failed: Vec::new(),
-        });
-    }
-
-    /// Runs tests, shows what they write, and adds up their results.
-    fn tests(&mut self, name: &str, command: &mut Command) {
-        println!("test: {name}");
-        let start = now();
-        let mut score = Score::default();
-        let mut failed = Vec::new();
-        let ended = suite::each_line(command, |line| {
-            println!("{line}");
-            score.add(Score::read(line));
-            failed.extend(failed_test(line).map(str::to_owned));
-        });
-        let well = ended.unwrap_or_else(|error| {
-            println!("test: {name}: {error:#}");
-            false
-        });
-        if !well && score.failed == 0 {
-            // It ended before it could say so.
-            score.failed = 1;
-        }
-        self.steps.push(Step {
-            name: name.to_owned(),
-            took: start.elapsed(),
-            score,
-            failed,
-        });
-    }
-
-    fn total(&self) -> Score {
-        self.steps.iter().fold(Score::default(), |mut total, step| {
-            total.add(step.score);
-            total
-        })
-    }
-}
-
-impl Score {
-    fn of(well: bool) -> Self {
-        Self {
-            passed: well.into(),
-            failed: (!well).into(),
-        }
-    }
-
-    fn add(&mut self, other: Self) {
-        self.passed += other.passed;
-        self.failed += other.failed;
-    }
-
-    /// The numbers of a line such as `test result: ok. 5 passed; 0 failed; 0 ignored`.
-    fn read(line: &str) -> Self {
-        let Some(("", rest)) = line.split_once("test result: ") else {
-            return Self::default();
-        };
-        let words: Vec<&str> = rest.split_whitespace().collect();
-        let before = |name: &str| {
-            words
-                .windows(2)
-                .find(|pair| pair[1].starts_with(name))
-                .and_then(|pair| pair[0].parse().ok())
-        };
-        Self {
-            passed: before("passed").unwrap_or(0),
-            failed: before("failed").unwrap_or(0),
-        }
-    }
-}
-
-/// The name in a line such as `test shares_add_up ... FAILED`.
-fn failed_test(line: &str) -> Option<&str> {
-    line.strip_prefix("test ")?.strip_suffix(" ... FAILED")
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let took: Duration = self.steps.iter().map(|step| step.took).sum();
-        for step in &self.steps {
-            let seconds = step.took.as_secs_f64();
-            writeln!(f, "{seconds:>7.1} s  {:<26} {}", step.name, step.score)?;
-            for test in &step.failed {
-                writeln!(f, "{:>9}  failed: {test}", "")?;
+            Self::Host => {
+                run_all(report, programs, Needs::Nothing);
+                report.tests("examples in docs", build::host_crates("test").arg("--doc"));
             }
+            Self::Kernel => run_all(report, programs, Needs::Kernel),
+            Self::Net => {
+                run_all(report, programs, Needs::Namespaces);
+                report.check("readme", || {
+                    readme::check().map(|blocks| println!("{blocks} blocks of the README work"))
+                });
+            }
+            Self::Vm => vmtest::ring(report, programs),
         }
-        writeln!(f, "{:>7.1} s  in all", took.as_secs_f64())?;
-        write!(f, "{}", self.total())
     }
 }
 
-impl fmt::Display for Score {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} passed, {} failed", self.passed, self.failed)
+fn run_all(report: &mut Report, programs: &[Program], needs: Needs) {
+    for program in programs.iter().filter(|program| program.needs == needs) {
+        report.tests(&program.name, &mut program.command());
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn check_sources(report: &mut Report) {
+    report.check("format", || {
+        shell::run(shell::cargo().args(["fmt", "--all", "--check"]))
+    });
+    report.check("clippy", || {
+        let mut clippy = build::host_crates("clippy");
+        shell::run(clippy.args(["--quiet", "--all-targets", "--", "--deny", "warnings"]))
+    });
+    report.check("tidy", tidy::run);
+}
 
-    #[test]
-    fn results_are_read() {
-        check(
-            "test result: ok. 5 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out",
-            (5, 0),
-        );
-        check("test result: FAILED. 4 passed; 2 failed; 0 ignored", (4, 2));
-        check("test shares_add_up ... ok", (0, 0));
-    }
-
-    #[test]
-    fn names_of_failed_tests_are_read() {
-        assert_eq!(
-            failed_test("test share::adds_up ... FAILED"),
-            Some("share::adds_up")
-        );
-        assert_eq!(failed_test("test share::adds_up ... ok"), None);
-        assert_eq!(failed_test("test result: FAILED. 4 passed; 2 failed"), None);
-    }
-
-    #[test]
-    fn failures_are_counted_and_named_and_the_total_is_last() {
-        let mut report = Report::default();
-        report.check("good", || Ok(()));
-        report.check("bad", || anyhow::bail!("no"));
-        report.tests(
-            "one of two",
-            &mut shell_script(
-                "echo 'test a ... FAILED'; echo 'test result: FAILED. 1 passed; 1 failed'; exit 101",
-            ),
-        );
-        report.tests("killed", &mut shell_script("kill -9 $$"));
-        report.tests("missing", &mut Command::new("no-such-program"));
-        let text = report.to_string();
-        assert!(text.contains("failed: a\n"), "{text}");
-        assert_eq!(text.lines().last(), Some("2 passed, 4 failed"));
-    }
-
-    fn shell_script(script: &str) -> Command {
-        let mut command = Command::new("sh");
-        command.args(["-c", script]);
-        command
-    }
-
-    #[track_caller]
-    fn check(line: &str, want: (u64, u64)) {
-        let score = Score::read(line);
-        assert_eq!((score.passed, score.failed), want);
-    }
+fn build(report: &mut Report) -> Vec<Program> {
+    let mut programs = Vec::new();
+    report.check("build", || {
+        let suite = Suite::build()?;
+        programs = suite.programs;
+        ensure!(suite.complete, "something does not compile; see above");
+        Ok(())
+    });
+    programs
 }

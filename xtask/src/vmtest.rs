@@ -1,90 +1,175 @@
-//! The eBPF programs before the verifiers of older kernels, booted in software emulation.
+//! The programs and federations on older kernels, booted in software emulation, over good and bad links.
 
+mod instructions;
 mod kernel;
+mod log;
 mod machine;
+mod plan;
+mod root;
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{env, path::PathBuf, process::ExitCode};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, ensure};
 
-use self::{kernel::Kernel, machine::Machine};
-use crate::{ebpf, packages, shell};
+use self::{
+    kernel::Kernel,
+    log::Log,
+    machine::Machine,
+    plan::{Extent, Programs},
+    root::Root,
+};
+use crate::{
+    ebpf, packages,
+    report::{Report, Step},
+    setup, shell,
+    suite::{Program, Suite},
+};
 
-/// Instructions that a verifier may process, by kernel and program, one line each.
-const TABLE: &str = include_str!("vmtest/instructions.txt");
-/// How much more than in the table is a finding, in percent. Compilers differ by less.
-const RISE_MAX_PERCENT: u64 = 10;
-/// Programs that this task needs, and their packages.
+/// Programs that this task needs besides those that all tests do, and their packages.
 const TOOLS: [(&str, &str); 4] = [
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("busybox", "busybox-static"),
     ("cpio", "cpio"),
-    ("bpftool", "bpftool"),
+    ("strip", "binutils"),
 ];
+/// What the test bed's network and the data plane need of a kernel, where it is not built in.
+const MODULES: [&str; 5] = ["veth", "bridge", "sch_ingress", "cls_bpf", "sch_netem"];
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Only this kernel; may be given more than once
     #[arg(long, value_parser = kernel::names())]
     kernel: Vec<String>,
+    /// Only these links; may be given more than once
+    #[arg(long, value_parser = plan::names())]
+    profile: Vec<String>,
+    /// Everything, not only what `cargo xtask test` has time for
+    #[arg(long, conflicts_with_all = ["profile", "test"])]
+    full: bool,
+    /// Only tests of the federation with such names
+    #[arg(last = true)]
+    test: Vec<String>,
 }
 
-/// Loads the programs into each kernel and compares what its verifier had to do with the committed table.
+/// Boots each kernel and runs tests there.
 ///
 /// # Errors
 ///
-/// When a kernel cannot be had, refuses a program, or works harder for one than the table allows.
-pub(crate) fn run(args: &Args) -> Result<()> {
+/// When this process is not root or something does not compile. What fails later is printed and makes the exit code.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     shell::need_root("vmtest")?;
-    install_tools()?;
-    let object = ebpf::build()?;
-    let allowed = parse_table(TABLE)?;
-    let mut findings = Vec::new();
-    for kernel in kernel::ALL
-        .iter()
-        .filter(|kernel| args.kernel.is_empty() || args.kernel.iter().any(|name| name == kernel.name))
-    {
-        findings.extend(check(kernel, &object, &allowed).with_context(|| format!("kernel {}", kernel.name))?);
+    setup::tools()?;
+    ebpf::build()?;
+    let suite = Suite::build()?;
+    ensure!(suite.complete, "something does not compile; see above");
+    let extent = match args {
+        Args { full: true, .. } => Extent::Full,
+        Args { profile, test, .. } if profile.is_empty() && test.is_empty() => Extent::Ring,
+        Args { profile, test, .. } => Extent::Only {
+            profiles: profile,
+            tests: test,
+        },
+    };
+    let mut report = Report::default();
+    let wanted =
+        |kernel: &&Kernel| args.kernel.is_empty() || args.kernel.iter().any(|name| name == kernel.name);
+    for kernel in kernel::ALL.iter().filter(wanted) {
+        test(&mut report, kernel, extent, &suite.programs);
     }
-    if !findings.is_empty() {
-        bail!("{}", findings.join("\n"));
-    }
-    Ok(())
+    println!("{report}");
+    Ok(report.exit_code())
 }
 
-fn check(kernel: &Kernel, object: &Path, allowed: &BTreeMap<(String, String), u64>) -> Result<Vec<String>> {
-    let image = kernel.fetch()?;
-    let log = Machine::new(kernel.name)?.load(&image, object)?;
-    let processed = instructions(&log);
-    if processed.is_empty() {
-        let shown = kernel.folder().join("boot.log");
-        fs::write(&shown, &log).with_context(|| format!("writing {}", shown.display()))?;
-        bail!("the machine said nothing of programs; see {}", shown.display());
+/// Boots all kernels and runs what there is time for each time.
+pub(crate) fn ring(report: &mut Report, programs: &[Program]) {
+    for kernel in kernel::ALL {
+        test(report, kernel, Extent::Ring, programs);
     }
-    let mut findings = Vec::new();
-    for (program, count) in processed {
-        println!(
-            "vmtest: kernel {} processed {count} instructions of {program}",
-            kernel.name
-        );
-        let most = allowed
-            .get(&(kernel.name.to_owned(), program.clone()))
-            .with_context(|| format!("{program} is not in xtask/src/vmtest/instructions.txt"))?;
-        if count > most + most * RISE_MAX_PERCENT / 100 {
-            findings.push(format!(
-                "kernel {}: {program}: {count} instructions, {most} in the table",
-                kernel.name
-            ));
-        }
+}
+
+fn test(report: &mut Report, kernel: &Kernel, extent: Extent<'_>, programs: &[Program]) {
+    let had = install_tools().and_then(|()| kernel.fetch());
+    let Ok(image) = had.inspect_err(|error| {
+        println!("vmtest: SKIPPED: kernel {} cannot be had: {error:#}", kernel.name);
+        report.push(Step {
+            name: format!("{} SKIPPED", kernel.name),
+            ..Step::default()
+        });
+    }) else {
+        return;
+    };
+    let mut log = Log::new(kernel.name);
+    let booted = boot(kernel, image, extent, programs, &mut log);
+    report.check(&format!("{} machine", kernel.name), || booted);
+    log.steps().for_each(|step| report.push(step));
+}
+
+fn boot(
+    kernel: &Kernel,
+    image: PathBuf,
+    extent: Extent<'_>,
+    programs: &[Program],
+    log: &mut Log,
+) -> Result<()> {
+    let (programs, folder) = chosen(programs)?;
+    let runs = plan::runs(kernel.name, extent, &programs);
+    let root = Root::new(kernel.folder().join("root-file-system"))?;
+    root.add_system()?;
+    for program in [&programs.verifier, &programs.fixtures, &programs.federation] {
+        root.add_ours(program)?;
     }
-    if log.contains(machine::REFUSED) {
-        findings.push(format!(
-            "kernel {}: a program was refused:\n{}",
-            kernel.name,
-            tail(&log)
-        ));
+    for name in ["dfaas-agent", "dfaas-provider"] {
+        root.add_ours(&dfaas_testbed::binary(name)?)?;
     }
-    Ok(findings)
+    root.add_file(&ebpf::object())?;
+    root.add_empty(&folder)?;
+    let modules = root.add_modules(&kernel.modules(), &MODULES)?;
+    root.write_program("init", &machine::init(&modules, &folder, &settings(), &runs))?;
+    let machine = Machine {
+        image,
+        root: root.pack()?,
+        log: kernel.folder().join("boot.log"),
+    };
+    for test in plan::LEFT_OUT {
+        println!("vmtest: left out: {}: {}", test.name, test.why);
+    }
+    machine.boot(&runs, |said| log.see(&said))?;
+    log.finish(&runs)
+        .with_context(|| format!("all that the machine said is in {}", machine.log.display()))
+}
+
+/// Variables for tests, which hold in machines too.
+fn settings() -> Vec<(String, String)> {
+    env::vars()
+        .filter(|(name, _)| name.starts_with("DFAAS_TEST_"))
+        .collect()
+}
+
+/// The programs that machines run, and the folder of their crate.
+fn chosen(programs: &[Program]) -> Result<(Programs, PathBuf)> {
+    let find = |name: &str| {
+        let mut found = programs
+            .iter()
+            .filter(|program| program.name == format!("dfaas-testbed {name}"));
+        found
+            .next()
+            .with_context(|| format!("the test program {name} was not built"))
+    };
+    let federation = find("federation")?;
+    let chosen = Programs {
+        verifier: find("kernel_verifier")?.file.clone(),
+        fixtures: find("kernel")?.file.clone(),
+        federation: federation.file.clone(),
+        tests: tests_of(federation)?,
+    };
+    Ok((chosen, federation.folder.clone()))
+}
+
+/// The names of its tests.
+fn tests_of(program: &Program) -> Result<Vec<String>> {
+    let listed = shell::output(program.command().args(["--list", "--format=terse"]))?;
+    let names = listed.lines().filter_map(|line| line.strip_suffix(": test"));
+    Ok(names.map(str::to_owned).collect())
 }
 
 fn install_tools() -> Result<()> {
@@ -98,76 +183,4 @@ fn install_tools() -> Result<()> {
     }
     packages::update();
     packages::install(&missing)
-}
-
-/// `kernel program instructions` a line; `#` begins a comment.
-fn parse_table(text: &str) -> Result<BTreeMap<(String, String), u64>> {
-    let lines = text
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let entry = |line: &str| {
-        let mut words = line.split_whitespace();
-        let (kernel, program) = (words.next()?.to_owned(), words.next()?.to_owned());
-        Some(((kernel, program), words.next()?.parse().ok()?))
-    };
-    lines
-        .map(|line| entry(line).with_context(|| format!("instructions.txt: {line:?} is no entry")))
-        .collect()
-}
-
-/// What the verifier says it processed, by program, from the log of `bpftool -d prog loadall`.
-fn instructions(log: &str) -> BTreeMap<String, u64> {
-    let mut program = None;
-    let mut counts = BTreeMap::new();
-    for line in log.lines() {
-        if let Some((_, rest)) = line.split_once("prog '") {
-            program = rest.split('\'').next();
-        }
-        let count = line
-            .trim_start()
-            .strip_prefix("processed ")
-            .and_then(|rest| rest.split(' ').next()?.parse().ok());
-        if let (Some(program), Some(count)) = (program, count) {
-            counts.insert(program.to_owned(), count);
-        }
-    }
-    counts
-}
-
-fn tail(log: &str) -> String {
-    let lines: Vec<&str> = log.lines().collect();
-    lines[lines.len().saturating_sub(12)..].join("\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_committed_table_has_every_kernel() {
-        let table = parse_table(TABLE).unwrap();
-        for kernel in kernel::ALL {
-            for program in ["ingress", "egress", "listener"] {
-                assert!(
-                    table.contains_key(&(kernel.name.to_owned(), program.to_owned())),
-                    "{program}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn a_broken_table_is_told() {
-        assert!(parse_table("5.10 ingress many").is_err());
-        assert!(parse_table("# comment\n\n").unwrap().is_empty());
-    }
-
-    #[test]
-    fn counts_belong_to_the_program_named_before() {
-        let log = "libbpf: prog 'egress': -- BEGIN PROG LOAD LOG --\n0: (bf) r6 = r1\nprocessed 7 insns (limit 1)\n\
-                   libbpf: prog 'ingress': -- BEGIN PROG LOAD LOG --\nprocessed 9 insns (limit 1)\r\n";
-        let want = [("egress".to_owned(), 7), ("ingress".to_owned(), 9)];
-        assert_eq!(instructions(log), want.into());
-        assert!(instructions("processed 7 insns").is_empty());
-    }
 }

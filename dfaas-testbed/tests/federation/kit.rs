@@ -3,9 +3,10 @@
 use std::{
     process::Output,
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
 };
 
-use dfaas_testbed::{Federation, Function, Namespace, NodeSpec, Process, figlet};
+use dfaas_testbed::{Federation, Function, Namespace, NodeSpec, Process, figlet, patience};
 
 /// More than any test asks for.
 pub(crate) const PLENTY_RPS: u32 = 1_000_000;
@@ -84,7 +85,7 @@ pub(crate) fn try_curl(from: &Namespace, arguments: &[&str]) -> Output {
         "--silent",
         "--show-error",
         "--max-time",
-        "60",
+        &patience(Duration::from_secs(60)).as_secs().to_string(),
         "--dump-header",
         "/run/headers",
         "--output",
@@ -96,12 +97,9 @@ pub(crate) fn try_curl(from: &Namespace, arguments: &[&str]) -> Output {
 /// Runs a program of ours to its end in a namespace and returns its exit code and what it wrote.
 pub(crate) fn run_ours(namespace: &Namespace, program: &str, arguments: &[&str]) -> (Option<i32>, String) {
     let program = dfaas_testbed::binary(program).unwrap();
-    let output = namespace
-        .output(
-            "timeout",
-            &[&["20", program.to_str().unwrap()], arguments].concat(),
-        )
-        .unwrap();
+    let at_most = patience(Duration::from_secs(20)).as_secs().to_string();
+    let command = [&[at_most.as_str(), program.to_str().unwrap()], arguments].concat();
+    let output = namespace.output("timeout", &command).unwrap();
     let text = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8_lossy(&text).into_owned())
 }

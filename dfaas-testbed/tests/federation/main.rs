@@ -16,6 +16,7 @@ mod forger;
 mod front_ends;
 mod kit;
 mod leftovers;
+mod lossy;
 mod platform;
 mod proxy;
 mod requests;

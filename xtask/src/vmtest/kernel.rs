@@ -45,6 +45,11 @@ impl Kernel {
         shell::workspace().join("target/vmtest").join(self.name)
     }
 
+    /// Where its modules are, once it is fetched.
+    pub(crate) fn modules(&self) -> PathBuf {
+        self.folder().join("root/lib/modules")
+    }
+
     /// The boot image; fetched once.
     ///
     /// # Errors

@@ -1,108 +1,186 @@
-//! A virtual machine that boots a kernel, loads an object, says what the verifier said, and ends.
+//! A virtual machine that boots a kernel, runs tests one program after another, and ends.
 
 use std::{
-    fs,
-    os::unix::fs::PermissionsExt,
+    fs::File,
+    io::Write as _,
     path::{Path, PathBuf},
     process::Command,
 };
 
 use anyhow::{Context as _, Result};
 
-use crate::shell;
+use super::plan::Run;
+use crate::suite;
 
-/// What the machine writes when a program was not loaded.
-pub(crate) const REFUSED: &str = "vmtest: refused";
+/// Before and after the output of a run.
+const BEGIN: &str = "vmtest: begin ";
+const END: &str = "vmtest: end ";
+/// For booting and unpacking, which take some ten.
+const BOOT_SECONDS: u64 = 120;
+/// How much slower than this machine an emulated one is, for tests that wait.
+const SLOWNESS: u32 = 4;
+/// The length of transfers over bad links: in emulation, 100 MB take a quarter of an hour, and these some three minutes.
+const LONG_MB: u32 = 10;
 
-/// Seconds after which a machine is stuck. Software emulation boots in some three and verifies in ten.
-const TIMEOUT_SECONDS: &str = "240";
+const PROLOGUE: &str = "#!/bin/busybox sh
+export PATH=/usr/sbin:/usr/bin:/usr/busybox HOME=/ TERM=dumb
+/bin/busybox mkdir -p /usr/busybox
+/bin/busybox --install -s /usr/busybox
+echo
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs dev /dev
+mount -t bpf bpf /sys/fs/bpf
+ip link set lo up
+";
 
-const INIT: &str = r#"#!/bin/busybox sh
-b=/bin/busybox
-$b mkdir -p /proc /sys /dev /tmp
-$b mount -t proc proc /proc
-$b mount -t sysfs sysfs /sys
-$b mount -t bpf bpf /sys/fs/bpf
-ulimit -l unlimited
-/bin/bpftool -d prog loadall /object /sys/fs/bpf/programs > /tmp/log 2>&1 || result=refused
-$b grep -E "BEGIN PROG LOAD LOG|^processed" /tmp/log
-if [ "$result" = refused ]; then $b tail -n 8 /tmp/log; echo "vmtest: refused"; fi
-$b poweroff -f
-"#;
-
-/// A machine's files.
+/// What a machine needs to be told.
 pub(crate) struct Machine {
-    folder: PathBuf,
+    pub(crate) image: PathBuf,
+    /// Its root file system, packed.
+    pub(crate) root: PathBuf,
+    /// Where to write what comes over the serial line.
+    pub(crate) log: PathBuf,
+}
+
+/// What a machine says.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) enum Said<'a> {
+    /// A run begins.
+    Begin(&'a str),
+    /// The run has ended with this status.
+    End(i32),
+    /// A line of the run's output.
+    Line(&'a str),
+}
+
+/// The first program of a machine: it loads the modules, does all runs, and turns the machine off.
+pub(crate) fn init(modules: &[String], folder: &Path, settings: &[(String, String)], runs: &[Run]) -> String {
+    let mut script = PROLOGUE.to_owned();
+    for module in modules {
+        script += &format!("insmod /modules/{module}.ko\n");
+    }
+    script += &format!("cd {}\n", folder.display());
+    script += &format!(
+        "export CARGO_MANIFEST_DIR={} RUST_BACKTRACE=0\n",
+        folder.display()
+    );
+    script += &format!("export DFAAS_TEST_SLOWNESS={SLOWNESS} DFAAS_TEST_LONG_MB={LONG_MB}\n");
+    for (name, value) in settings {
+        script += &format!("export {name}='{value}'\n");
+    }
+    for run in runs {
+        script += &format!("echo '{BEGIN}{}'\n{}\necho '{END}'$?\n", run.name, command(run));
+    }
+    script + "poweroff -f\n"
+}
+
+fn command(run: &Run) -> String {
+    let netem = run
+        .netem
+        .map(|netem| format!("DFAAS_TEST_NETEM='{netem}' "))
+        .unwrap_or_default();
+    let skip = run.left_out.iter().map(|name| format!(" --skip {name}"));
+    let filter = run.filter.iter().map(|name| format!(" '{name}'"));
+    let arguments: String = skip.chain(filter).collect();
+    format!(
+        "{netem}timeout -k 5 {} {} --test-threads=1 --show-output{arguments} 2>&1",
+        run.timeout.as_secs(),
+        run.program.display()
+    )
 }
 
 impl Machine {
-    /// A machine for the kernel of this name.
+    /// Boots it and shows what it says until it ends.
     ///
     /// # Errors
     ///
-    /// When its files cannot be written.
-    pub(crate) fn new(name: &str) -> Result<Self> {
-        let folder = shell::workspace()
-            .join("target/vmtest")
-            .join(name)
-            .join("initramfs");
-        // What is left from last time may have another object.
-        let _absent = fs::remove_dir_all(&folder);
-        fs::create_dir_all(folder.join("bin")).with_context(|| format!("making {}", folder.display()))?;
-        Ok(Self { folder })
-    }
-
-    /// Boots an image with an object, and returns what came over the serial line.
-    ///
-    /// # Errors
-    ///
-    /// When a part of the machine is missing or it does not end in time.
-    pub(crate) fn load(&self, image: &Path, object: &Path) -> Result<String> {
-        self.add_program("busybox")?;
-        self.add_program("bpftool")?;
-        self.add(object, Path::new("object"))?;
-        let init = self.folder.join("init");
-        fs::write(&init, INIT).with_context(|| format!("writing {}", init.display()))?;
-        fs::set_permissions(&init, fs::Permissions::from_mode(0o755)).context("making init a program")?;
-        let archive = self.folder.with_extension("cpio");
-        let pack = format!("find . | cpio --quiet -o -H newc > {}", archive.display());
-        shell::run(Command::new("sh").args(["-c", &pack]).current_dir(&self.folder))?;
+    /// When it cannot be started or its log cannot be written.
+    pub(crate) fn boot(&self, runs: &[Run], mut see: impl FnMut(Said<'_>)) -> Result<()> {
+        let mut log = File::create(&self.log).with_context(|| format!("writing {}", self.log.display()))?;
+        let at_most: u64 = BOOT_SECONDS + runs.iter().map(|run| run.timeout.as_secs() + 5).sum::<u64>();
         let mut machine = Command::new("timeout");
-        machine.args([
-            TIMEOUT_SECONDS,
-            "qemu-system-x86_64",
-            "-accel",
-            "tcg",
-            "-m",
-            "1024",
-            "-nographic",
-            "-no-reboot",
-        ]);
-        machine.args(["-append", "console=ttyS0 panic=-1 quiet"]);
-        machine.arg("-kernel").arg(image).arg("-initrd").arg(&archive);
-        shell::output(&mut machine)
+        machine
+            .args(["-k", "5", &at_most.to_string(), "qemu-system-x86_64"])
+            .args(["-accel", "tcg,thread=multi", "-cpu", "max"])
+            .args([
+                "-smp",
+                "2",
+                "-m",
+                "3072",
+                "-nic",
+                "none",
+                "-nographic",
+                "-no-reboot",
+            ])
+            .args(["-append", "console=ttyS0 panic=-1 quiet"])
+            .arg("-kernel")
+            .arg(&self.image)
+            .arg("-initrd")
+            .arg(&self.root);
+        let mut written = Ok(());
+        suite::each_line(&mut machine, |line| {
+            let line = line.trim_end_matches('\r');
+            if written.is_ok() {
+                written = writeln!(log, "{line}");
+            }
+            see(Said::read(line));
+        })?;
+        // The status of a machine that turned itself off says nothing of its runs.
+        written.with_context(|| format!("writing {}", self.log.display()))
+    }
+}
+
+impl<'a> Said<'a> {
+    fn read(line: &'a str) -> Self {
+        if let Some(name) = line.strip_prefix(BEGIN) {
+            return Self::Begin(name);
+        }
+        let end = line.strip_prefix(END).and_then(|status| status.parse().ok());
+        end.map_or(Self::Line(line), Self::End)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_ends_of_runs_are_told_from_their_output() {
+        assert_eq!(Said::read("vmtest: begin loss 1 %"), Said::Begin("loss 1 %"));
+        assert_eq!(Said::read("vmtest: end 101"), Said::End(101));
+        assert_eq!(Said::read("test a ... ok"), Said::Line("test a ... ok"));
+        assert_eq!(Said::read("vmtest: end of it"), Said::Line("vmtest: end of it"));
     }
 
-    /// Copies a program and the libraries that it is linked to.
-    fn add_program(&self, name: &str) -> Result<()> {
-        let found = shell::find(name).with_context(|| format!("{name} is not installed"))?;
-        let program = fs::canonicalize(&found).with_context(|| format!("following {}", found.display()))?;
-        self.add(&program, &Path::new("bin").join(name))?;
-        // A static program makes ldd fail, and needs nothing.
-        let linked = shell::output(Command::new("ldd").arg(&program)).unwrap_or_default();
-        for library in linked.split_whitespace().filter(|word| word.starts_with('/')) {
-            let library = Path::new(library);
-            self.add(library, library.strip_prefix("/").unwrap_or(library))?;
-        }
-        Ok(())
-    }
-
-    fn add(&self, from: &Path, to: &Path) -> Result<()> {
-        let to = self.folder.join(to);
-        if let Some(folder) = to.parent() {
-            fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
-        }
-        fs::copy(from, &to).with_context(|| format!("copying {} to {}", from.display(), to.display()))?;
-        Ok(())
+    #[test]
+    fn a_machine_loads_modules_before_it_runs_anything() {
+        let run = Run {
+            name: "loss 1 %".to_owned(),
+            program: "/t/federation-1".into(),
+            netem: Some("loss 1%"),
+            left_out: vec!["share::"],
+            filter: vec!["answers::".to_owned()],
+            timeout: Duration::from_secs(9),
+        };
+        let settings = [("DFAAS_TEST_X".to_owned(), "1".to_owned())];
+        let script = init(
+            &["llc".to_owned(), "bridge".to_owned()],
+            Path::new("/t"),
+            &settings,
+            &[run],
+        );
+        let (before, after) = script.split_once("vmtest: begin loss 1 %").unwrap();
+        assert!(
+            before.contains("insmod /modules/llc.ko\ninsmod /modules/bridge.ko\n"),
+            "{before}"
+        );
+        assert!(before.contains("export DFAAS_TEST_X='1'\n"), "{before}");
+        let command = "DFAAS_TEST_NETEM='loss 1%' timeout -k 5 9 /t/federation-1 --test-threads=1 --show-output \
+                       --skip share:: 'answers::' 2>&1\n";
+        assert!(after.contains(command), "{after}");
+        assert!(after.ends_with("poweroff -f\n"), "{after}");
     }
 }

@@ -1,0 +1,134 @@
+//! What a machine says, and what it means.
+
+use std::{mem, time::Instant};
+
+use anyhow::{Result, ensure};
+use dfaas_testbed::now;
+
+use super::{instructions, machine::Said, plan::Run};
+use crate::report::{Score, Step, failed_test};
+
+/// What a machine has said.
+pub(crate) struct Log {
+    kernel: &'static str,
+    steps: Vec<Step>,
+    /// The run that is under way.
+    current: Option<(Step, Instant)>,
+    /// What verifiers processed that the table does not allow.
+    findings: Vec<String>,
+}
+
+impl Log {
+    pub(crate) fn new(kernel: &'static str) -> Self {
+        Self {
+            kernel,
+            steps: Vec::new(),
+            current: None,
+            findings: Vec::new(),
+        }
+    }
+
+    /// Takes what the machine says, and shows it.
+    pub(crate) fn see(&mut self, said: &Said<'_>) {
+        match said {
+            Said::Begin(name) => {
+                println!("vmtest: {}: {name}", self.kernel);
+                let step = Step {
+                    name: format!("{} {name}", self.kernel),
+                    ..Step::default()
+                };
+                self.current = Some((step, now()));
+            }
+            Said::End(status) => self.end(*status),
+            Said::Line(line) => self.line(line),
+        }
+    }
+
+    fn line(&mut self, line: &str) {
+        println!("{line}");
+        let Some((step, _)) = &mut self.current else {
+            return;
+        };
+        step.score.add(Score::read(line));
+        step.failed.extend(failed_test(line).map(str::to_owned));
+        self.findings.extend(instructions::check(self.kernel, line).err());
+    }
+
+    fn end(&mut self, status: i32) {
+        let Some((mut step, start)) = self.current.take() else {
+            return;
+        };
+        step.took = start.elapsed();
+        // It ended before it could say so, or there was nothing to do, which nobody asks for.
+        if step.score.failed == 0 && (status != 0 || step.score.passed == 0) {
+            step.score.failed = 1;
+        }
+        self.steps.push(step);
+    }
+
+    /// Whether all runs ended, and no verifier had to do more than it may.
+    ///
+    /// # Errors
+    ///
+    /// When that is not so.
+    pub(crate) fn finish(&mut self, runs: &[Run]) -> Result<()> {
+        if self.current.is_some() {
+            self.end(-1);
+        }
+        let done = self.steps.len();
+        ensure!(
+            done == runs.len(),
+            "the machine did {done} of {} runs",
+            runs.len()
+        );
+        ensure!(self.findings.is_empty(), "{}", self.findings.join("; "));
+        Ok(())
+    }
+
+    /// The runs that were done.
+    pub(crate) fn steps(&mut self) -> impl Iterator<Item = Step> {
+        mem::take(&mut self.steps).into_iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_ended_well_is_counted() {
+        let lines = ["test a ... ok", "test result: ok. 3 passed; 0 failed; 0 ignored"];
+        check(&lines, Some(0), (3, 0));
+    }
+
+    #[test]
+    fn a_run_that_failed_or_did_nothing_is_counted_as_failed() {
+        check(
+            &["test a ... FAILED", "test result: FAILED. 2 passed; 1 failed"],
+            Some(101),
+            (2, 1),
+        );
+        check(&["Killed"], Some(137), (0, 1));
+        check(
+            &["test result: ok. 0 passed; 0 failed; 0 ignored"],
+            Some(0),
+            (0, 1),
+        );
+        check(&["test a ... "], None, (0, 1));
+    }
+
+    #[track_caller]
+    fn check(lines: &[&str], status: Option<i32>, want: (u64, u64)) {
+        let mut log = Log::new("5.10");
+        log.see(&Said::Begin("plain"));
+        lines.iter().for_each(|line| log.see(&Said::Line(line)));
+        if let Some(status) = status {
+            log.see(&Said::End(status));
+        }
+        assert!(log.finish(&[]).is_err(), "one run too many");
+        let steps: Vec<Step> = log.steps().collect();
+        assert_eq!(steps.len(), 1);
+        assert_eq!(steps[0].name, "5.10 plain");
+        assert_eq!((steps[0].score.passed, steps[0].score.failed), want);
+    }
+}

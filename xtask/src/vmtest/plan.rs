@@ -1,0 +1,258 @@
+//! What machines run: which tests over which links.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// A test program with its arguments.
+#[derive(Clone, Debug)]
+pub(crate) struct Run {
+    pub(crate) name: String,
+    pub(crate) program: PathBuf,
+    /// What is done to the packets on all links, as `tc qdisc add … netem` takes it.
+    pub(crate) netem: Option<&'static str>,
+    /// Tests with such names are not run.
+    pub(crate) left_out: Vec<&'static str>,
+    /// Only tests with such names are run, if there are any.
+    pub(crate) filter: Vec<String>,
+    pub(crate) timeout: Duration,
+}
+
+/// What is done to packets.
+#[derive(Debug)]
+pub(crate) struct Profile {
+    /// As one names it on the command line.
+    pub(crate) name: &'static str,
+    netem: Option<&'static str>,
+    /// The kernels on which it is part of the ring of `cargo xtask test`.
+    ring: &'static [&'static str],
+}
+
+/// A test that tells nothing in a machine.
+#[derive(Debug)]
+pub(crate) struct LeftOut {
+    pub(crate) name: &'static str,
+    pub(crate) why: &'static str,
+}
+
+/// The test programs.
+#[derive(Clone, Debug)]
+pub(crate) struct Programs {
+    pub(crate) verifier: PathBuf,
+    pub(crate) fixtures: PathBuf,
+    pub(crate) federation: PathBuf,
+    /// The tests of the last one.
+    pub(crate) tests: Vec<String>,
+}
+
+/// What is wanted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Extent<'a> {
+    /// What there is time for each time.
+    Ring,
+    /// Everything.
+    Full,
+    /// Some profiles, and of those the tests with such names, if there are any.
+    Only {
+        profiles: &'a [String],
+        tests: &'a [String],
+    },
+}
+
+pub(crate) const PROFILES: &[Profile] = &[
+    Profile {
+        name: "plain",
+        netem: None,
+        ring: &["5.10", "6.1"],
+    },
+    Profile {
+        name: "loss-1",
+        netem: Some("loss 1%"),
+        ring: &["5.10"],
+    },
+    Profile {
+        name: "loss-5",
+        netem: Some("loss 5%"),
+        ring: &[],
+    },
+    Profile {
+        name: "reordering",
+        netem: Some("delay 5ms reorder 25% 50%"),
+        ring: &["6.1"],
+    },
+    Profile {
+        name: "duplication",
+        netem: Some("duplicate 2%"),
+        ring: &[],
+    },
+    Profile {
+        name: "delay",
+        netem: Some("delay 20ms"),
+        ring: &[],
+    },
+];
+
+/// Tests of the federation that are not run in a machine.
+pub(crate) const LEFT_OUT: &[LeftOut] = &[
+    LeftOut {
+        name: "answers::many_connections_are_served",
+        why: "its load leaves the agents no time to keep in touch",
+    },
+    LeftOut {
+        name: "faults::nothing_is_sent_to_a_node",
+        why: "measures how soon agents notice, which depends on the machine",
+    },
+    LeftOut {
+        name: "share::",
+        why: "measures rates, which three agents in one slow machine do not keep",
+    },
+];
+
+/// Tests about what users get, whatever happens to packets.
+const OF_TRANSFERS: [&str; 2] = ["answers", "transfers"];
+
+/// The tests that take longest.
+const LONG: &str = "lossy";
+/// The oldest kernel.
+const FLOOR: &str = "5.10";
+
+const VERIFIER_TIMEOUT: Duration = Duration::from_secs(120);
+const FIXTURES_TIMEOUT: Duration = Duration::from_secs(600);
+const MODULE_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// What `--profile` takes.
+pub(crate) fn names() -> Vec<&'static str> {
+    PROFILES.iter().map(|profile| profile.name).collect()
+}
+
+/// The runs on a kernel.
+pub(crate) fn runs(kernel: &str, extent: Extent<'_>, programs: &Programs) -> Vec<Run> {
+    let verifier = run("verifier", &programs.verifier, VERIFIER_TIMEOUT);
+    let fixtures = run("fixtures", &programs.fixtures, FIXTURES_TIMEOUT);
+    let mut runs = match extent {
+        Extent::Ring => vec![verifier],
+        Extent::Full => vec![verifier, fixtures],
+        Extent::Only { .. } => vec![],
+    };
+    let profiles = PROFILES.iter().filter(|profile| profile.is_in(kernel, extent));
+    runs.extend(profiles.flat_map(|profile| profile.runs(kernel, extent, programs)));
+    runs
+}
+
+fn run(name: &str, program: &Path, timeout: Duration) -> Run {
+    Run {
+        name: name.to_owned(),
+        program: program.to_owned(),
+        netem: None,
+        left_out: Vec::new(),
+        filter: Vec::new(),
+        timeout,
+    }
+}
+
+impl Profile {
+    fn is_in(&self, kernel: &str, extent: Extent<'_>) -> bool {
+        match extent {
+            Extent::Ring => self.ring.contains(&kernel),
+            Extent::Full => true,
+            Extent::Only { profiles: [], .. } => self.netem.is_none(),
+            Extent::Only { profiles, .. } => profiles.iter().any(|name| name == self.name),
+        }
+    }
+
+    /// A run for each module of tests: what they have in common, such as nodes that stay, ends with it.
+    fn runs(&self, kernel: &str, extent: Extent<'_>, programs: &Programs) -> Vec<Run> {
+        if let Extent::Only { tests, .. } = extent
+            && !tests.is_empty()
+        {
+            return vec![self.run(self.name, tests.to_vec(), programs)];
+        }
+        let modules = modules(&programs.tests);
+        let wanted = |module: &&str| match extent {
+            Extent::Ring if !is_in_ring(kernel, module) => false,
+            Extent::Ring | Extent::Full | Extent::Only { .. } => {
+                self.netem.is_none() || OF_TRANSFERS.contains(module)
+            }
+        };
+        let chosen = modules.into_iter().filter(wanted);
+        chosen
+            .map(|module| {
+                self.run(
+                    &format!("{} {module}", self.name),
+                    vec![format!("{module}::")],
+                    programs,
+                )
+            })
+            .collect()
+    }
+
+    fn run(&self, name: &str, filter: Vec<String>, programs: &Programs) -> Run {
+        Run {
+            netem: self.netem,
+            left_out: LEFT_OUT.iter().map(|test| test.name).collect(),
+            filter,
+            ..run(name, &programs.federation, MODULE_TIMEOUT)
+        }
+    }
+}
+
+/// There is time for each module on one kernel, and for those that tell most on both.
+fn is_in_ring(kernel: &str, module: &str) -> bool {
+    let is_floor = kernel == FLOOR;
+    match module {
+        LONG => !is_floor,
+        _ => is_floor || OF_TRANSFERS.contains(&module),
+    }
+}
+
+/// The modules with tests that are not left out.
+fn modules(tests: &[String]) -> BTreeSet<&str> {
+    let kept = tests
+        .iter()
+        .filter(|test| !LEFT_OUT.iter().any(|out| test.contains(out.name)));
+    kept.filter_map(|test| Some(test.split_once("::")?.0)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_module_has_a_run_unless_all_its_tests_are_left_out() {
+        let names = |kernel, extent| -> Vec<String> {
+            runs(kernel, extent, &programs())
+                .into_iter()
+                .map(|run| run.name)
+                .collect()
+        };
+        let ring = names("5.10", Extent::Ring);
+        assert_eq!(ring[..3], ["verifier", "plain answers", "plain wrong"]);
+        assert!(!ring.contains(&"plain share".to_owned()), "{ring:?}");
+        assert_eq!(names("6.1", Extent::Full).len(), 2 + 2 + (PROFILES.len() - 1));
+    }
+
+    #[test]
+    fn what_is_asked_for_is_run_over_the_links_asked_for() {
+        let tests = ["wrong::a".to_owned()];
+        let only = |profiles| Extent::Only {
+            profiles,
+            tests: &tests,
+        };
+        let plain = runs("5.10", only(&[]), &programs());
+        assert_eq!((plain.len(), plain[0].netem), (1, None));
+        assert_eq!(plain[0].filter, tests);
+        let lossy = runs("5.10", only(&["loss-5".to_owned()]), &programs());
+        assert_eq!((lossy.len(), lossy[0].netem), (1, Some("loss 5%")));
+    }
+
+    fn programs() -> Programs {
+        Programs {
+            verifier: "/t/verifier".into(),
+            fixtures: "/t/kernel".into(),
+            federation: "/t/federation".into(),
+            tests: ["answers::a", "share::b", "wrong::a"].map(str::to_owned).to_vec(),
+        }
+    }
+}
