@@ -5,8 +5,8 @@ use dfaas_common::{
     extent::Place,
     http::Stage,
     maps::{
-        Client, Config, FlowKey, IS_ASKED, IS_CLOSING, IS_LOCAL, IS_NATURAL, IS_PROXIED,
-        IS_SPLICED, Opening, Phase, SYN_FLAGS, SYN_IS_PARTIAL, Upstream,
+        Client, Config, FlowKey, IS_ASKED, IS_CLOSING, IS_LOCAL, IS_NATURAL, IS_PROXIED, IS_SPLICED, Opening,
+        Phase, SYN_FLAGS, SYN_IS_PARTIAL, Upstream,
     },
     numbering::Numbers,
     packet::{ACK, FIN, Headers, PSH, RST, SYN, Segment},
@@ -130,9 +130,11 @@ fn spliced(
         return finish(packet, headers, key, client, scratch).map(Next::Verdict);
     }
     if client.closing.has_begun() {
-        client
-            .closing
-            .client(headers.flags, headers.sequence_end(), headers.acknowledgment.get());
+        client.closing.client(
+            headers.flags,
+            headers.sequence_end(),
+            headers.acknowledgment.get(),
+        );
         let verdict = pass(packet, headers, client, scratch)?;
         if client.closing.is_over() {
             count::event(|events| &mut events.closed);
@@ -230,7 +232,14 @@ fn stamp_again(
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
     let length = u32::from(headers.payload_bytes());
-    if length > u32::from(client.asking.segment_size.max(connect::UPSTREAM_SEGMENT_BYTES as u16)) {
+    if length
+        > u32::from(
+            client
+                .asking
+                .segment_size
+                .max(connect::UPSTREAM_SEGMENT_BYTES as u16),
+        )
+    {
         count::event(|events| &mut events.cut);
         return Ok(swallow());
     }
@@ -304,9 +313,11 @@ fn finish(
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
     let had_begun = client.closing.has_begun();
-    client
-        .closing
-        .client(headers.flags, headers.sequence_end(), headers.acknowledgment.get());
+    client.closing.client(
+        headers.flags,
+        headers.sequence_end(),
+        headers.acknowledgment.get(),
+    );
     if !had_begun {
         // From now on the other direction has to tell this entry what it sees.
         if let Some(upstream) = maps::upstream(&client.upstream) {

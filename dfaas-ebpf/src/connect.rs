@@ -7,21 +7,20 @@ use dfaas_common::{
     extent::Place,
     maps::{
         Client, Config, DATA_IN_SYN_LOCAL, FlowKey, Held, IS_CURRENT, IS_LOCAL, IS_NATURAL, IS_PROXIED,
-        IS_SPLICED, KNOWN, Known, Phase, SYN_PERMITS_SACK, TARGET_DATA_IN_SYN, Target,
-        Upstream,
+        IS_SPLICED, KNOWN, Known, Phase, SYN_PERMITS_SACK, TARGET_DATA_IN_SYN, Target, Upstream,
     },
     numbering::{Direction, Numbers},
-    packet::{ACK, Be16, HEADERS_BYTES, Headers, PSH, RST, SYN, Segment},
+    packet::{Be16, Headers, RST, SYN, Segment},
     tcp_options::{NO_WINDOW_SCALE, OUR_WINDOW_SCALE, SynOptions, rescale_window},
 };
 
 use crate::{
-    Fault, Hook, Next,
+    Fault, Next,
     client::{self, is_partial},
     compose, count,
     ctx::{self, HelperFailed, Packet, swallow},
     maps::{self, Scratch},
-    open, release, request, upstream,
+    open, release, request,
 };
 
 /// How many source ports are tried before a request is refused.
@@ -32,7 +31,7 @@ const ATTEMPTS_WITH_DATA: u8 = 2;
 
 /// After so many SYNs without an answer a request is decided again; once it was, after each. The client's
 /// retransmissions drive this: they start at 0.2 s and double.
-const ATTEMPTS_FIRST_SERVER: u8 = 2;
+pub(crate) const ATTEMPTS_FIRST_SERVER: u8 = 2;
 /// A request that could not be decided again is given up after so many.
 const ATTEMPTS_MAX: u8 = 6;
 
@@ -331,12 +330,7 @@ fn open_window(
 
 /// Refuses a request for which this node lacks what a connection takes, and counts it with its function.
 #[inline(always)]
-fn no_room(
-    packet: &Packet,
-    headers: &Headers,
-    key: &FlowKey,
-    scratch: &mut Scratch,
-) -> Result<i32, Fault> {
+fn no_room(packet: &Packet, headers: &Headers, key: &FlowKey, scratch: &mut Scratch) -> Result<i32, Fault> {
     let origin = if scratch.upstream.origin == 0 {
         Origin::User
     } else {
@@ -361,7 +355,12 @@ pub(crate) fn stamp(
 }
 
 #[inline(never)]
-fn write_stamp(packet: &Packet, headers: &Headers, stamp_at: u32, scratch: &mut Scratch) -> Result<(), HelperFailed> {
+fn write_stamp(
+    packet: &Packet,
+    headers: &Headers,
+    stamp_at: u32,
+    scratch: &mut Scratch,
+) -> Result<(), HelperFailed> {
     let stamp = maps::stamp().ok_or(HelperFailed)?;
     let length = scratch.held.length;
     if stamp.length == 0 {
@@ -434,11 +433,13 @@ pub(crate) fn waiting(
 ) -> Result<Next, Fault> {
     let sequence = headers.sequence.get();
     if headers.flags & RST != 0 {
-        if sequence == client.request.at {
-            count::event(|events| &mut events.reset);
-            release::forget(key, client, scratch);
+        if sequence != client.request.at {
+            return Ok(Next::Verdict(swallow()));
         }
-        return Ok(Next::Verdict(swallow()));
+        count::event(|events| &mut events.reset);
+        let verdict = give_up(packet, headers, client, scratch)?;
+        release::forget(key, client, scratch);
+        return Ok(Next::Verdict(verdict));
     }
     if headers.payload_bytes() == 0 {
         return Ok(Next::Verdict(swallow()));
@@ -474,6 +475,29 @@ pub(crate) fn waiting(
     } else {
         packet.route()
     }))
+}
+
+/// Tells a server that may have the request from its SYN that its client is gone.
+#[inline(always)]
+fn give_up(packet: &Packet, headers: &Headers, client: &Client, scratch: &mut Scratch) -> Result<i32, Fault> {
+    let sent = client
+        .first_bytes
+        .wrapping_add(client.numbering.stamp_bytes.into());
+    scratch.segment = Segment {
+        sequence: client.numbering.upstream.wrapping_add(sent),
+        acknowledgment: 0,
+        flags: RST,
+        window: 0,
+        ..headers.onward()
+    };
+    let partial = is_partial(headers, &client.asking);
+    if client.is(IS_LOCAL) {
+        compose::bare(packet, partial, scratch)?;
+        return Ok(TC_ACT_OK);
+    }
+    scratch.segment = client.direction.readdress(scratch.segment);
+    compose::bare(packet, partial, scratch)?;
+    Ok(packet.route())
 }
 
 /// Takes the request back from its server, which is forgotten: the client's next packet with it is decided again.
@@ -564,232 +588,4 @@ fn send_syn(
         None
     };
     compose::syn(packet, &options, held, partial, scratch)
-}
-
-/// Handles a server's answer to a SYN: of the local stack at its way out, of a peer at its way in.
-#[inline(always)]
-pub(crate) fn answer(
-    packet: &Packet,
-    headers: &Headers,
-    key: &FlowKey,
-    upstream: &mut Upstream,
-    scratch: &mut Scratch,
-    hook: Hook,
-) -> Result<i32, Fault> {
-    if upstream.is(IS_NATURAL) {
-        return Ok(natural(headers, upstream));
-    }
-    let client_key = upstream.client;
-    let Some(client) = maps::client(&client_key).filter(|client| client.upstream == *key) else {
-        return Ok(swallow());
-    };
-    if headers.flags & RST != 0 {
-        return Ok(refused(headers, client, upstream));
-    }
-    let partial = match hook {
-        Hook::Ingress => is_partial_answer(packet, headers, scratch)?,
-        Hook::Egress => headers.has_partial_checksum(),
-    };
-    let step = meet(packet, headers, &client_key, client, upstream, scratch)?;
-    if step == Step::Nothing {
-        return Ok(swallow());
-    }
-    if step == Step::Acknowledge {
-        let direction = match hook {
-            Hook::Ingress => upstream.direction.readdress(headers.onward()),
-            Hook::Egress => headers.onward(),
-        };
-        acknowledge_client(packet, headers, client, direction, partial, scratch)?;
-        return Ok(match hook {
-            Hook::Ingress => packet.route(),
-            Hook::Egress => TC_ACT_OK,
-        });
-    }
-    let numbering = &upstream.numbering;
-    scratch.segment = Segment {
-        sequence: numbering.upstream,
-        acknowledgment: numbering.server,
-        ..upstream_segment(headers, client)
-    };
-    if step == Step::Replay {
-        replay(packet, &client_key, partial, scratch)?;
-    } else {
-        let sent = client.first_bytes.wrapping_add(numbering.stamp_bytes.into());
-        scratch.segment.sequence = numbering.upstream.wrapping_add(sent);
-        compose::bare(packet, partial, scratch)?;
-    }
-    Ok(match hook {
-        Hook::Ingress => packet.out(),
-        Hook::Egress => packet.to_stack(),
-    })
-}
-
-/// The local stack's own handshake: nothing is translated, but its numbers are learnt.
-#[inline(always)]
-fn natural(headers: &Headers, upstream: &mut Upstream) -> i32 {
-    if headers.flags & (SYN | ACK) == SYN | ACK && !upstream.is(IS_SPLICED) {
-        let first = headers.sequence.get().wrapping_add(1);
-        upstream.numbering.ours = first;
-        upstream.numbering.server = first;
-        upstream.response.at = first;
-        upstream.flags |= IS_SPLICED;
-        upstream::note_taken(headers, 0, upstream);
-    }
-    TC_ACT_OK
-}
-
-/// What a SYN-ACK calls for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Step {
-    /// It answers no SYN of ours.
-    Nothing,
-    /// The server has the request: tell the client.
-    Acknowledge,
-    /// The server wants (more of) the request.
-    Replay,
-    /// The server has the request but waits for the handshake to end: end it.
-    Complete,
-}
-
-/// Learns the server's numbers from its SYN-ACK.
-#[inline(always)]
-fn meet(
-    packet: &Packet,
-    headers: &Headers,
-    key: &FlowKey,
-    client: &mut Client,
-    upstream: &mut Upstream,
-    scratch: &mut Scratch,
-) -> Result<Step, Fault> {
-    let is_syn_ack = headers.flags & (SYN | ACK) == SYN | ACK;
-    let sent = client
-        .first_bytes
-        .wrapping_add(upstream.numbering.stamp_bytes.into());
-    let taken = headers
-        .acknowledgment
-        .get()
-        .wrapping_sub(upstream.numbering.upstream);
-    let first = headers.sequence.get().wrapping_add(1);
-    let is_again = upstream.is(IS_SPLICED);
-    if !is_syn_ack || taken > sent || (is_again && upstream.numbering.server != first) {
-        count::event(|events| &mut events.out_of_handshake);
-        return Ok(Step::Nothing);
-    }
-    if !is_again {
-        let options = open::read_options(packet, headers, scratch)?;
-        upstream.numbering.server = first;
-        if client.asking.window_scale != NO_WINDOW_SCALE {
-            upstream.numbering.server_scale = options.window_scale;
-        } else {
-            upstream.numbering.server_scale = NO_WINDOW_SCALE;
-        }
-        upstream.response.at = first;
-        upstream.next_hop = headers.ethernet_source;
-        upstream.window = rescale_window(headers.window.get(), 0, upstream.numbering.server_scale);
-        upstream.flags |= IS_SPLICED;
-        client.numbering = upstream.numbering;
-        client.phase = Phase::Spliced as u8;
-        upstream::note_taken(headers, 0, upstream);
-    }
-    let held_bytes = maps::held(key).map_or(0, |held| held.length);
-    if taken < sent || held_bytes > sent {
-        count::event(|events| &mut events.replayed);
-        return Ok(Step::Replay);
-    }
-    if is_again {
-        return Ok(Step::Complete);
-    }
-    count::event(|events| &mut events.data_in_syn);
-    Ok(Step::Acknowledge)
-}
-
-/// The common part of what we send to the server on the client's behalf.
-#[inline(always)]
-fn upstream_segment(headers: &Headers, client: &Client) -> Segment {
-    let scale = if client.asking.window_scale == NO_WINDOW_SCALE {
-        0
-    } else {
-        client.asking.window_scale
-    };
-    Segment {
-        flags: ACK,
-        window: rescale_window(client.asking.window, 0, scale),
-        ..headers.answer()
-    }
-}
-
-/// Sends the held bytes, all of them: what the server has already, it drops.
-#[inline(always)]
-fn replay(
-    packet: &Packet,
-    key: &FlowKey,
-    partial: bool,
-    scratch: &mut Scratch,
-) -> Result<(), Fault> {
-    let Some(held) = maps::held(key) else {
-        count::event(|events| &mut events.held_missing);
-        return Err(Fault::HELD_MISSING);
-    };
-    scratch.segment.flags = ACK | PSH;
-    Ok(compose::data(packet, held, partial, scratch)?)
-}
-
-/// Tells the client that its first bytes have arrived, and how large the server's window is.
-#[inline(always)]
-fn acknowledge_client(
-    packet: &Packet,
-    headers: &Headers,
-    client: &Client,
-    direction: Segment,
-    partial: bool,
-    scratch: &mut Scratch,
-) -> Result<(), Fault> {
-    scratch.segment = Segment {
-        sequence: client.numbering.ours,
-        acknowledgment: client.numbering.client.wrapping_add(client.first_bytes),
-        flags: ACK,
-        // The window of a SYN-ACK is not scaled (RFC 7323, section 2.2).
-        window: rescale_window(headers.window.get(), 0, client.numbering.promised_scale),
-        ..direction
-    };
-    Ok(compose::bare(packet, partial, scratch)?)
-}
-
-/// Notes a refusal. The client's next retransmission, which is at most moments away, is decided again; a platform
-/// that was restarted meanwhile serves it.
-#[inline(always)]
-fn refused(headers: &Headers, client: &mut Client, upstream: &Upstream) -> i32 {
-    let sent = client
-        .first_bytes
-        .wrapping_add(upstream.numbering.stamp_bytes.into());
-    let taken = headers
-        .acknowledgment
-        .get()
-        .wrapping_sub(upstream.numbering.upstream);
-    if headers.flags & ACK == 0 || taken > sent {
-        count::event(|events| &mut events.out_of_handshake);
-        return swallow();
-    }
-    count::event(|events| &mut events.upstream_refused);
-    if !upstream.is(IS_SPLICED) {
-        client.attempts = client.attempts.max(ATTEMPTS_FIRST_SERVER);
-    }
-    swallow()
-}
-
-/// Whether a peer's SYN-ACK leaves its checksum to hardware.
-///
-/// A whole checksum can look like a partial one; then it is verified, because the same SYN-ACK would come again.
-#[inline(always)]
-fn is_partial_answer(packet: &Packet, headers: &Headers, scratch: &mut Scratch) -> Result<bool, Fault> {
-    if !headers.has_partial_checksum() {
-        return Ok(false);
-    }
-    let options = u32::from(headers.options_bytes());
-    let mut sum = headers.pseudo_sum() + headers.tcp_sum();
-    if options > 0 {
-        packet.read(HEADERS_BYTES as u32, scratch.copy.as_mut_ptr(), options)?;
-        sum += ctx::sum(&mut scratch.copy, options);
-    }
-    Ok(dfaas_common::packet::fold(sum) != 0xffff)
 }

@@ -10,8 +10,8 @@ use aya_ebpf::{
         __sk_buff, BPF_F_INGRESS, BPF_F_PSEUDO_HDR, BPF_F_RECOMPUTE_CSUM, TC_ACT_SHOT, bpf_sk_lookup,
     },
     helpers::{
-        bpf_clone_redirect, bpf_csum_diff, bpf_get_prandom_u32, bpf_ktime_get_ns, bpf_l4_csum_replace, bpf_redirect,
-        bpf_redirect_neigh, bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_store_bytes,
+        bpf_clone_redirect, bpf_csum_diff, bpf_get_prandom_u32, bpf_ktime_get_ns, bpf_l4_csum_replace,
+        bpf_redirect, bpf_redirect_neigh, bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_store_bytes,
     },
     programs::TcContext,
 };

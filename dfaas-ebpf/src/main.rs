@@ -11,6 +11,7 @@ mod compose;
 mod connect;
 mod count;
 mod ctx;
+mod handshake;
 mod maps;
 mod open;
 mod proxy;

@@ -257,7 +257,9 @@ pub(crate) fn remove_client(key: &FlowKey) {
 #[inline(always)]
 pub(crate) fn upstream(key: &FlowKey) -> Option<&'static mut Upstream> {
     // SAFETY: as in `opening`.
-    UPSTREAMS.get_ptr_mut(key).map(|upstream| unsafe { &mut *upstream })
+    UPSTREAMS
+        .get_ptr_mut(key)
+        .map(|upstream| unsafe { &mut *upstream })
 }
 
 /// Inserts an upstream under a key that must be free.

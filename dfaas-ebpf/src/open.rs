@@ -180,12 +180,7 @@ const _: () = assert!(OUR_OPTIONS_BYTES % 4 == 0);
 
 /// Handles a packet of a client that has our answer, or is about to get it.
 #[inline(always)]
-fn answered(
-    packet: &Packet,
-    headers: &Headers,
-    key: &FlowKey,
-    scratch: &mut Scratch,
-) -> Result<i32, Fault> {
+fn answered(packet: &Packet, headers: &Headers, key: &FlowKey, scratch: &mut Scratch) -> Result<i32, Fault> {
     let opening = scratch.opening;
     if headers.flags & RST != 0 {
         forget(key, scratch);
@@ -209,7 +204,11 @@ fn answered(
     // What follows a refused request is acknowledged and forgotten, so that the client reads the answer instead of
     // a reset (RFC 9112, section 9.6).
     count::event(|events| &mut events.drained);
-    let behind_reply = scratch.segment.sequence.wrapping_add(reply.length).wrapping_add(1);
+    let behind_reply = scratch
+        .segment
+        .sequence
+        .wrapping_add(reply.length)
+        .wrapping_add(1);
     scratch.segment.sequence = behind_reply;
     compose::drain(packet, partial, scratch)?;
     let is_over = headers.flags & FIN != 0 && headers.acknowledgment.get() == behind_reply;

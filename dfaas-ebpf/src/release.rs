@@ -7,8 +7,9 @@ use dfaas_common::{
 };
 
 use crate::{
-    Fault, compose, count,
+    Fault,
     client::is_partial,
+    compose, count,
     ctx::{HelperFailed, Packet},
     maps::{self, Scratch},
 };
@@ -56,7 +57,12 @@ pub(crate) fn parked(
 }
 
 #[inline(never)]
-fn reset(packet: &Packet, headers: &Headers, key: &FlowKey, scratch: &mut Scratch) -> Result<(), HelperFailed> {
+fn reset(
+    packet: &Packet,
+    headers: &Headers,
+    key: &FlowKey,
+    scratch: &mut Scratch,
+) -> Result<(), HelperFailed> {
     let Some(upstream) = maps::upstream(&scratch.server) else {
         return Ok(());
     };

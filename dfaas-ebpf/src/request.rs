@@ -245,7 +245,12 @@ fn complete(
         // Room for the stamp; the client sends the rest again.
         scratch.held.length = scratch.held.length.min(config.segment_size.into());
     }
-    prepare(config, key, u64::from(head.length).wrapping_add(head.body), scratch);
+    prepare(
+        config,
+        key,
+        u64::from(head.length).wrapping_add(head.body),
+        scratch,
+    );
     let upstream = &mut scratch.upstream;
     upstream.decided_ns = now_ns;
     upstream.function = function_id;
@@ -373,7 +378,12 @@ fn note_answer(headers: &Headers, key: &FlowKey, answer: u32, scratch: &mut Scra
 }
 
 #[inline(never)]
-fn turn_round(packet: &Packet, headers: &Headers, answer: u32, scratch: &mut Scratch) -> Result<(), HelperFailed> {
+fn turn_round(
+    packet: &Packet,
+    headers: &Headers,
+    answer: u32,
+    scratch: &mut Scratch,
+) -> Result<(), HelperFailed> {
     let partial = is_partial(headers, &scratch.opening);
     scratch.segment = Segment {
         sequence: scratch.opening.our_isn.wrapping_add(1),
@@ -437,7 +447,11 @@ pub(crate) fn accept_syn(
         window: headers.window.get(),
         segment_size: UPSTREAM_SEGMENT_BYTES as u16,
         window_scale: NO_WINDOW_SCALE,
-        flags: if headers.has_partial_checksum() { SYN_IS_PARTIAL } else { 0 },
+        flags: if headers.has_partial_checksum() {
+            SYN_IS_PARTIAL
+        } else {
+            0
+        },
         ..Opening::default()
     };
     prepare(config, key, request_bytes, scratch);

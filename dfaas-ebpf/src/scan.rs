@@ -38,7 +38,5 @@ pub extern "C" fn dfaas_follow_chunk_line(length: u32) -> u32 {
     let Some(scratch) = maps::scratch() else {
         return 0;
     };
-    scratch
-        .response
-        .follow_chunk_line(&scratch.line, length as usize)
+    scratch.response.follow_chunk_line(&scratch.line, length as usize)
 }

@@ -12,8 +12,11 @@ use dfaas_common::{
 };
 
 use crate::{
-    Fault, Hook, client::WINDOW_MAX, compose, connect, count,
+    Fault, Hook,
+    client::WINDOW_MAX,
+    compose, connect, count,
     ctx::{HelperFailed, Packet, swallow},
+    handshake,
     maps::{self, Scratch},
     release, scan,
     translate::{self, Whose, numbers},
@@ -37,7 +40,7 @@ pub(crate) fn handle(
 ) -> Result<i32, Fault> {
     upstream.last_seen = config.tick;
     if !upstream.is(IS_SPLICED) || headers.flags & SYN != 0 {
-        return connect::answer(packet, headers, key, upstream, scratch, hook);
+        return handshake::answer(packet, headers, key, upstream, scratch, hook);
     }
     if !upstream.is(IS_CURRENT) {
         return parked(packet, headers, key, upstream, hook, scratch);
@@ -292,7 +295,8 @@ fn reset(
             return Ok(swallow());
         };
         // A server that closed just when the request was on its way has not begun to serve it (RFC 9112, 9.3.1).
-        let is_untouched = upstream.response.stage == Stage::Head as u8 && !upstream.is(IS_TAKEN | IS_PROXIED);
+        let is_untouched =
+            upstream.response.stage == Stage::Head as u8 && !upstream.is(IS_TAKEN | IS_PROXIED);
         if is_untouched && connect::take_back(&key, client) {
             count::event(|events| &mut events.upstream_refused);
             return Ok(swallow());

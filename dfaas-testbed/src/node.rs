@@ -10,8 +10,8 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{
-    Answer, Namespace, Network, Process, Status, binary, federation::NodeSpec, http, kernel_maps, patience, stack,
-    wait_until,
+    Answer, Namespace, Network, Process, Status, binary, federation::NodeSpec, http, kernel_maps, patience,
+    stack, wait_until,
 };
 
 /// Where the agent of each node tells about itself.

@@ -346,7 +346,10 @@ mod tests {
             "content-type text/plain string \"dfaas: over the limit offered to the node\" hdr Retry-After 1"
         );
         let codes = Answer::ALL.map(status);
-        assert_eq!(codes, ["200", "400", "403", "403", "404", "429", "431", "503"]);
+        assert_eq!(
+            codes,
+            ["200", "400", "403", "403", "404", "429", "431", "503", "501"]
+        );
     }
 
     #[test]

@@ -26,7 +26,10 @@ fn a_syn_is_answered() {
         answer.tcp.window_size
     );
     let [high, low] = SEGMENT_SIZE.to_be_bytes();
-    assert_eq!(answer.tcp.options.as_slice(), [2, 4, high, low, 1, 1, 4, 2, 1, 3, 3, 7]);
+    assert_eq!(
+        answer.tcp.options.as_slice(),
+        [2, 4, high, low, 1, 1, 4, 2, 1, 3, 3, 7]
+    );
     assert_eq!(answer.payload, b"");
     assert_eq!(
         bench.opening(&sent.key()).unwrap().our_isn,
