@@ -32,23 +32,11 @@ enum End {
     Half,
     /// The client resets it after some answers.
     Reset,
-    /// The client resets it within a request.
-    ResetWithin,
-    /// The client is gone before it takes the answer.
-    Gone,
     /// The client never asks.
     Silent,
 }
 
-const ENDS: [End; 7] = [
-    End::Client,
-    End::Server,
-    End::Half,
-    End::Reset,
-    End::ResetWithin,
-    End::Gone,
-    End::Silent,
-];
+const ENDS: [End; 5] = [End::Client, End::Server, End::Half, End::Reset, End::Silent];
 
 #[test]
 fn connections_that_ended_leave_nothing() {
@@ -118,13 +106,6 @@ fn use_one(server: SocketAddr, end: End, number: usize) -> Result<()> {
             ask(&mut wire, 1 + number % 5)?;
             set_socket_linger(wire.stream(), Some(Duration::ZERO))?;
         }
-        End::ResetWithin => {
-            ask(&mut wire, number % 3)?;
-            let request = request(number, "keep-alive");
-            wire.send(&request[..number % request.len()])?;
-            set_socket_linger(wire.stream(), Some(Duration::ZERO))?;
-        }
-        End::Gone => wire.send(&request(number, "keep-alive"))?,
         End::Silent => {}
     }
     Ok(())
