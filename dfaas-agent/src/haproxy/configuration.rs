@@ -343,7 +343,7 @@ mod tests {
     fn answers_are_those_of_the_kernel() {
         assert_eq!(
             page(Answer::OverLimit),
-            "content-type text/plain string \"dfaas: over the limit offered to the node\" hdr Retry-After 1"
+            "content-type text/plain string \"dfaas: over the limit offered to the node\" hdr DFaaS-Refused 1 hdr Retry-After 1"
         );
         let codes = Answer::ALL.map(status);
         assert_eq!(
