@@ -105,6 +105,10 @@ pub(crate) const LEFT_OUT: &[LeftOut] = &[
         why: "measures how soon agents notice, which depends on the machine",
     },
     LeftOut {
+        name: "faults::requests_succeed_again_within_a_second",
+        why: "a provider does not start within a second there",
+    },
+    LeftOut {
         name: "share::",
         why: "measures rates, which three agents in one slow machine do not keep",
     },
