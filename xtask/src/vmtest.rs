@@ -124,13 +124,16 @@ fn boot(
     root.add_file(&ebpf::object())?;
     root.add_empty(&folder)?;
     let modules = root.add_modules(&kernel.modules(), &MODULES)?;
-    root.write_program("init", &machine::init(&modules, &folder, &settings(), &runs))?;
+    root.write_program(
+        "init",
+        &machine::init(&modules, &folder, &settings(extent), &runs),
+    )?;
     let machine = Machine {
         image,
         root: root.pack()?,
         log: kernel.folder().join("boot.log"),
     };
-    for test in plan::LEFT_OUT {
+    for test in plan::left_out(&runs) {
         println!("vmtest: left out: {}: {}", test.name, test.why);
     }
     machine.boot(&runs, |said| log.see(&said))?;
@@ -138,11 +141,11 @@ fn boot(
         .with_context(|| format!("all that the machine said is in {}", machine.log.display()))
 }
 
-/// Variables for tests, which hold in machines too.
-fn settings() -> Vec<(String, String)> {
-    env::vars()
-        .filter(|(name, _)| name.starts_with("DFAAS_TEST_"))
-        .collect()
+/// Variables for tests: those of this process hold in machines too.
+fn settings(extent: Extent<'_>) -> Vec<(String, String)> {
+    let long = ("DFAAS_TEST_LONG_MB".to_owned(), plan::long_mb(extent).to_string());
+    let ours = env::vars().filter(|(name, _)| name.starts_with("DFAAS_TEST_"));
+    [long].into_iter().chain(ours).collect()
 }
 
 /// The programs that machines run, and the folder of their crate.

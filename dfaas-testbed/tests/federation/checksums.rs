@@ -2,7 +2,7 @@
 
 use std::{thread, time::Duration};
 
-use dfaas_testbed::{Federation, Function, Namespace, NodeSpec, Process, wait_until};
+use dfaas_testbed::{Federation, Function, Namespace, NodeSpec, Process, patience, wait_until};
 
 use crate::kit::{PLENTY_RPS, curl, turn};
 
@@ -27,7 +27,7 @@ fn checksums_are_right_without_offloads() {
     }
     let captures: Vec<Process> = hosts.iter().map(|host| capture(host)).collect();
     ask(&federation);
-    thread::sleep(FLUSH);
+    thread::sleep(patience(FLUSH));
     for capture in captures {
         capture.terminate().unwrap();
     }

@@ -242,7 +242,7 @@ fn curl(from: &Namespace, arguments: &[&str]) -> Duration {
         "--show-error",
         "--fail",
         "--max-time",
-        "600",
+        "900",
         "--write-out",
         "%{time_total}",
     ];

@@ -19,8 +19,6 @@ const END: &str = "vmtest: end ";
 const BOOT_SECONDS: u64 = 120;
 /// How much slower than this machine an emulated one is, for tests that wait.
 const SLOWNESS: u32 = 4;
-/// The length of transfers over bad links: in emulation, 100 MB take a quarter of an hour, and these some three minutes.
-const LONG_MB: u32 = 10;
 
 const PROLOGUE: &str = "#!/bin/busybox sh
 export PATH=/usr/sbin:/usr/bin:/usr/busybox HOME=/ TERM=dumb
@@ -65,7 +63,7 @@ pub(crate) fn init(modules: &[String], folder: &Path, settings: &[(String, Strin
         "export CARGO_MANIFEST_DIR={} RUST_BACKTRACE=0\n",
         folder.display()
     );
-    script += &format!("export DFAAS_TEST_SLOWNESS={SLOWNESS} DFAAS_TEST_LONG_MB={LONG_MB}\n");
+    script += &format!("export DFAAS_TEST_SLOWNESS={SLOWNESS}\n");
     for (name, value) in settings {
         script += &format!("export {name}='{value}'\n");
     }

@@ -43,8 +43,12 @@ const PROGRAMS: &[&str] = &[
 /// Files that programs read, where they are.
 const FOLDERS: &[&str] = &["/usr/share/figlet", "/etc/iproute2", "/usr/share/iproute2"];
 const FILES: &[(&str, &str)] = &[
-    ("etc/passwd", "root:x:0:0:root:/:/bin/sh\n"),
-    ("etc/group", "root:x:0:\n"),
+    // tcpdump becomes the user of its name to read what it wrote.
+    (
+        "etc/passwd",
+        "root:x:0:0:root:/:/bin/sh\ntcpdump:x:101:101::/:/bin/false\n",
+    ),
+    ("etc/group", "root:x:0:\ntcpdump:x:101:\n"),
     ("etc/hosts", "127.0.0.1 localhost\n"),
     ("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n"),
 ];
