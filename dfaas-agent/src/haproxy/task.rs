@@ -9,7 +9,7 @@ use tokio::{
     sync::watch,
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::{
     ProxyConfig, Service, Snapshot, State,
@@ -29,6 +29,8 @@ const START_POLL: Duration = Duration::from_millis(20);
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// HAProxy ends at once on SIGTERM.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often in a row a HAProxy that runs may fail to do as it is told before it is started anew.
+const FAILURES_MAX: u32 = 5;
 const PAUSE_MIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// A HAProxy that has run for so long has not failed for its configuration.
@@ -157,6 +159,7 @@ impl Task {
     async fn attend(&mut self, control: &Control) -> Result<Stopped> {
         let mut ticks = interval(POLL_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut failures = 0;
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
@@ -164,19 +167,42 @@ impl Task {
                     return Ok(Stopped);
                 },
             }
-            let reading = control.read().await?;
-            self.meet(&reading);
-            self.ledger.note(reading.counts);
-            self.bring_policy(control).await?;
-            let state = match self.applied {
-                Some(_) => State::Ready {
-                    version: reading.version.to_string(),
-                    pid: reading.pid,
-                },
-                None => State::Waiting,
-            };
-            self.tell(state);
+            match self.exchange(control).await {
+                Ok(()) => failures = 0,
+                // To end it would break the connections that it has.
+                Err(error) if failures < self.failures_max() => {
+                    failures += 1;
+                    debug!(
+                        error = format!("{error:#}"),
+                        failures, "HAProxy does not answer as it should"
+                    );
+                }
+                Err(error) => return Err(error),
+            }
         }
+    }
+
+    fn failures_max(&self) -> u32 {
+        match self.config.service {
+            Service::Own(_) => FAILURES_MAX,
+            Service::Adopted(_) => 0,
+        }
+    }
+
+    async fn exchange(&mut self, control: &Control) -> Result<()> {
+        let reading = control.read().await?;
+        self.meet(&reading);
+        self.ledger.note(reading.counts);
+        self.bring_policy(control).await?;
+        let state = match self.applied {
+            Some(_) => State::Ready {
+                version: reading.version.to_string(),
+                pid: reading.pid,
+            },
+            None => State::Waiting,
+        };
+        self.tell(state);
+        Ok(())
     }
 
     /// Notices another process than the one before.

@@ -287,6 +287,28 @@ async fn a_killed_haproxy_comes_back_and_nothing_is_counted_anew() {
 }
 
 #[tokio::test]
+async fn one_that_hangs_for_a_moment_is_not_ended() {
+    let node = Node::start(&[("figlet", figlet(f64::INFINITY))]).await;
+    let mut client = Stream::connect(node.port).await;
+    assert_eq!(client.get("/function/figlet", "").await.status, 200);
+    let pid = node.pid();
+    kill_process(pid, Signal::STOP).unwrap();
+    // Longer than an answer may take.
+    sleep(Duration::from_millis(2_500)).await;
+    kill_process(pid, Signal::CONT).unwrap();
+    assert_eq!(client.get("/function/figlet", "").await.status, 200);
+    let is_counted = |counters: &Counters| {
+        counters
+            .functions
+            .get(&function("figlet"))
+            .is_some_and(|figlet| figlet.user == 2)
+    };
+    node.counters(is_counted).await;
+    assert_eq!(node.pid(), pid);
+    node.proxy.stop().await;
+}
+
+#[tokio::test]
 async fn it_ends_with_the_agent() {
     let node = Node::start(&[]).await;
     let pid = node.pid();
