@@ -44,6 +44,20 @@ impl Closing {
         }
     }
 
+    /// Whether this is where the client's next byte would be, after `at` and its FIN if there is one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_client_next(&self, sequence: u32, at: u32) -> bool {
+        sequence == at || (self.marks & CLIENT_FIN != 0 && sequence == self.client_end)
+    }
+
+    /// Whether this is where the server's next byte would be, after `at` and its FIN if there is one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_server_next(&self, sequence: u32, at: u32) -> bool {
+        sequence == at || (self.marks & SERVER_FIN != 0 && sequence == self.server_end)
+    }
+
     /// Whether either side has begun to close.
     #[inline(always)]
     #[must_use]
@@ -62,6 +76,18 @@ impl Closing {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_next_byte_stands_behind_a_fin() {
+        let mut closing = Closing::default();
+        assert!(closing.is_client_next(100, 100) && closing.is_server_next(50, 50));
+        assert!(!closing.is_client_next(101, 100) && !closing.is_server_next(51, 50));
+        closing.client(FIN | ACK, 101, 50);
+        assert!(closing.is_client_next(101, 100) && !closing.is_server_next(51, 50));
+        assert!(closing.is_client_next(100, 100) && !closing.is_client_next(102, 100));
+        closing.server(FIN | ACK, 51, 101);
+        assert!(closing.is_server_next(51, 50) && !closing.is_server_next(52, 50));
+    }
 
     #[test]
     fn a_connection_is_over_when_both_fins_are_acknowledged() {

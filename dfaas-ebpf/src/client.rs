@@ -293,7 +293,10 @@ fn reset(
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
     // RFC 5961, section 3: only a reset that stands exactly where the next byte would is one without doubt.
-    if headers.sequence.get() != client.request.at || headers.payload_bytes() > 0 {
+    let is_next = client
+        .closing
+        .is_client_next(headers.sequence.get(), client.request.at);
+    if !is_next || headers.payload_bytes() > 0 {
         count::event(|events| &mut events.out_of_window);
         return pass(packet, headers, client, scratch);
     }

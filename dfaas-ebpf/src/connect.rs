@@ -433,7 +433,8 @@ pub(crate) fn waiting(
 ) -> Result<Next, Fault> {
     let sequence = headers.sequence.get();
     if headers.flags & RST != 0 {
-        if sequence != client.request.at {
+        // Behind its last byte, or behind a FIN, which waits for the server too.
+        if sequence.wrapping_sub(client.request.at) > 1 {
             return Ok(Next::Verdict(swallow()));
         }
         count::event(|events| &mut events.reset);

@@ -53,19 +53,26 @@ pub(crate) fn ask(
     if scratch.opening.reply != 0 {
         return answered(packet, headers, key, scratch);
     }
-    if headers.flags & ACK == 0 || headers.acknowledgment.get() != scratch.opening.our_isn.wrapping_add(1) {
+    let opening = &scratch.opening;
+    let is_answer =
+        headers.flags & ACK != 0 && headers.acknowledgment.get() == opening.our_isn.wrapping_add(1);
+    let next = opening.client_isn.wrapping_add(1).wrapping_add(opening.held);
+    let is_next = headers.sequence.get() == next;
+    if !is_answer && !(headers.flags & RST != 0 && is_next) {
         count::event(|events| &mut events.out_of_handshake);
         return Ok(swallow());
     }
     if headers.flags & RST != 0 {
-        forget(key, scratch);
+        abandon(packet, headers, key, scratch)?;
         count::event(|events| &mut events.reset);
         return Ok(swallow());
     }
     if headers.payload_bytes() > 0 {
         return request::handle(packet, config, headers, key, scratch);
     }
-    if headers.flags & FIN != 0 {
+    if headers.flags & FIN != 0 && is_next {
+        abandon(packet, headers, key, scratch)?;
+        count::event(|events| &mut events.closed);
         scratch.segment = Segment {
             flags: ACK | FIN,
             ..headers.answer()
@@ -85,6 +92,18 @@ pub(crate) fn keep(key: &FlowKey, opening: &Opening) {
     } else if let Some(known) = maps::opening(key) {
         *known = *opening;
     }
+}
+
+/// Lets a client go that ends its connection before its request is decided, and the servers of earlier ones.
+#[inline(always)]
+fn abandon(packet: &Packet, headers: &Headers, key: &FlowKey, scratch: &mut Scratch) -> Result<(), Fault> {
+    if let Some(client) = maps::client(key) {
+        request::park(client, &scratch.opening);
+        client.upstream = FlowKey::default();
+        release::parked(packet, headers, key, client, scratch)?;
+    }
+    forget(key, scratch);
+    Ok(())
 }
 
 #[inline(always)]

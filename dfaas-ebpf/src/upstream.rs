@@ -290,25 +290,27 @@ fn reset(
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
     let key = upstream.client;
-    let verdict = if headers.sequence.get() == upstream.response.at {
-        let Some(client) = maps::client(&key) else {
-            return Ok(swallow());
-        };
-        // A server that closed just when the request was on its way has not begun to serve it (RFC 9112, 9.3.1).
-        let is_untouched =
-            upstream.response.stage == Stage::Head as u8 && !upstream.is(IS_TAKEN | IS_PROXIED);
-        if is_untouched && connect::take_back(&key, client) {
-            count::event(|events| &mut events.upstream_refused);
-            return Ok(swallow());
-        }
-        count::event(|events| &mut events.reset);
-        let verdict = pass(packet, config, headers, upstream, scratch)?;
-        release::forget(&key, client, scratch);
-        verdict
-    } else {
-        count::event(|events| &mut events.out_of_window);
-        pass(packet, config, headers, upstream, scratch)?
+    let Some(client) = maps::client(&key) else {
+        return Ok(swallow());
     };
+    let numbering = &upstream.numbering;
+    let is_next = client.closing.is_server_next(
+        numbering.sequence_to_client(headers.sequence.get()),
+        numbering.sequence_to_client(upstream.response.at),
+    );
+    if !is_next {
+        count::event(|events| &mut events.out_of_window);
+        return pass(packet, config, headers, upstream, scratch);
+    }
+    // A server that closed just when the request was on its way has not begun to serve it (RFC 9112, 9.3.1).
+    let is_untouched = upstream.response.stage == Stage::Head as u8 && !upstream.is(IS_TAKEN | IS_PROXIED);
+    if is_untouched && connect::take_back(&key, client) {
+        count::event(|events| &mut events.upstream_refused);
+        return Ok(swallow());
+    }
+    count::event(|events| &mut events.reset);
+    let verdict = pass(packet, config, headers, upstream, scratch)?;
+    release::forget(&key, client, scratch);
     Ok(verdict)
 }
 

@@ -32,11 +32,23 @@ enum End {
     Half,
     /// The client resets it after some answers.
     Reset,
+    /// The client resets it within the head of a request, the first one or a later one.
+    ResetWithin,
+    /// The client closes it without waiting for the answer.
+    Gone,
     /// The client never asks.
     Silent,
 }
 
-const ENDS: [End; 5] = [End::Client, End::Server, End::Half, End::Reset, End::Silent];
+const ENDS: [End; 7] = [
+    End::Client,
+    End::Server,
+    End::Half,
+    End::Reset,
+    End::ResetWithin,
+    End::Gone,
+    End::Silent,
+];
 
 #[test]
 fn connections_that_ended_leave_nothing() {
@@ -106,6 +118,13 @@ fn use_one(server: SocketAddr, end: End, number: usize) -> Result<()> {
             ask(&mut wire, 1 + number % 5)?;
             set_socket_linger(wire.stream(), Some(Duration::ZERO))?;
         }
+        End::ResetWithin => {
+            ask(&mut wire, number % 3)?;
+            let request = request(number, "keep-alive");
+            wire.send(&request[..1 + number % (request.len() - 1)])?;
+            set_socket_linger(wire.stream(), Some(Duration::ZERO))?;
+        }
+        End::Gone => wire.send(&request(number, "keep-alive"))?,
         End::Silent => {}
     }
     Ok(())
