@@ -242,17 +242,13 @@ fn follow(text: &str, wants_no_body: bool, part: usize) -> Response {
     response.begin(wants_no_body);
     for mut rest in text.as_bytes().chunks(part.min(HELD_BYTES)) {
         while !rest.is_empty() {
-            let used = match response.stage() {
-                Stage::Head => response.follow_head(&buffer(rest), rest.len(), &mut Marks([7; STATES])),
-                Stage::Length | Stage::ChunkData => response.follow_body(rest.len() as u32),
-                Stage::ChunkLine => {
-                    let length = rest.len().min(CHUNK_LINE_BYTES);
-                    let mut line = ChunkLine::default();
-                    line.0[..length].copy_from_slice(&rest[..length]);
-                    response.follow_chunk_line(&line, length)
-                }
-                Stage::Idle | Stage::Endless | Stage::Unknown => break,
-            };
+            if !matches!(
+                response.stage(),
+                Stage::Head | Stage::Length | Stage::ChunkData | Stage::ChunkLine
+            ) {
+                break;
+            }
+            let used = oracle::follow(&mut response, rest);
             rest = &rest[used as usize..];
         }
     }
