@@ -81,9 +81,18 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 }
 
 /// Boots all kernels and runs what there is time for each time.
+pub(crate) fn short(report: &mut Report, programs: &[Program]) {
+    on_all(report, Extent::Short, programs);
+}
+
+/// Boots all kernels and runs what there is time for before a change is done.
 pub(crate) fn ring(report: &mut Report, programs: &[Program]) {
+    on_all(report, Extent::Ring, programs);
+}
+
+fn on_all(report: &mut Report, extent: Extent<'_>, programs: &[Program]) {
     for kernel in kernel::ALL {
-        test(report, kernel, Extent::Ring, programs);
+        test(report, kernel, extent, programs);
     }
 }
 

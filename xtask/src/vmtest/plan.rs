@@ -50,7 +50,9 @@ pub(crate) struct Programs {
 /// What is wanted.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Extent<'a> {
-    /// What there is time for each time.
+    /// What there is time for each time: that the kernel takes the programs, and that they work there.
+    Short,
+    /// What there is time for before a change is done.
     Ring,
     /// Everything.
     Full,
@@ -117,6 +119,8 @@ const LEFT_OUT: &[LeftOut] = &[
 /// Tests about what users get, whatever happens to packets.
 const OF_TRANSFERS: [&str; 2] = ["answers", "transfers"];
 
+/// The tests that tell most in the shortest time.
+const SHORT: &str = "answers";
 /// The tests that take longest.
 const LONG: &str = "lossy";
 /// The oldest kernel.
@@ -139,7 +143,7 @@ pub(crate) fn names() -> Vec<&'static str> {
 pub(crate) fn long_mb(extent: Extent<'_>) -> u32 {
     match extent {
         Extent::Full => LONG_MB_FULL,
-        Extent::Ring | Extent::Only { .. } => LONG_MB,
+        Extent::Short | Extent::Ring | Extent::Only { .. } => LONG_MB,
     }
 }
 
@@ -148,7 +152,7 @@ pub(crate) fn runs(kernel: &str, extent: Extent<'_>, programs: &Programs) -> Vec
     let verifier = run("verifier", &programs.verifier, VERIFIER_TIMEOUT);
     let fixtures = run("fixtures", &programs.fixtures, FIXTURES_TIMEOUT);
     let mut runs = match extent {
-        Extent::Ring => vec![verifier],
+        Extent::Short | Extent::Ring => vec![verifier],
         Extent::Full => vec![verifier, fixtures],
         Extent::Only { .. } => vec![],
     };
@@ -173,7 +177,7 @@ impl Profile {
         match extent {
             Extent::Ring => self.ring.contains(&kernel),
             Extent::Full => true,
-            Extent::Only { profiles: [], .. } => self.netem.is_none(),
+            Extent::Short | Extent::Only { profiles: [], .. } => self.netem.is_none(),
             Extent::Only { profiles, .. } => profiles.iter().any(|name| name == self.name),
         }
     }
@@ -192,6 +196,7 @@ impl Profile {
         }
         let modules = modules(&programs.tests);
         let wanted = |module: &&str| match extent {
+            Extent::Short => *module == SHORT,
             Extent::Ring if !is_in_ring(kernel, module) => false,
             Extent::Ring | Extent::Full | Extent::Only { .. } => {
                 self.netem.is_none() || OF_TRANSFERS.contains(module)
@@ -259,6 +264,7 @@ mod tests {
         let ring = names("5.10", Extent::Ring);
         assert_eq!(ring[..3], ["verifier", "plain answers", "plain wrong"]);
         assert!(!ring.contains(&"plain share".to_owned()), "{ring:?}");
+        assert_eq!(names("6.1", Extent::Short), ["verifier", "plain answers"]);
         assert_eq!(names("6.1", Extent::Full).len(), 2 + 2 + (PROFILES.len() - 1));
     }
 
