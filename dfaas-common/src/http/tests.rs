@@ -212,6 +212,67 @@ fn responses_end_where_their_heads_say() {
 }
 
 #[test]
+fn a_response_has_no_end_where_its_readers_differ() {
+    for fields in [
+        // What is told of the length is none, or more than a number holds.
+        "Content-Length:",
+        "Content-Length: 5, 5",
+        "Content-Length: 18446744073709551617",
+        "Content-Length: 100000000000000000000000000000000000000005",
+        // A coding that is none, or not the one that we know.
+        "Transfer-Encoding:\r\nContent-Length: 5",
+        "Transfer-Encoding: chunke\r\nContent-Length: 5",
+        "Content-Length: 5\r\nTransfer-Encoding: \t",
+        "Content-Length: 5\r\nTransfer-Encoding: xchunked",
+        "Transfer-Encoding: gzip, chunked",
+    ] {
+        let response = format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\nhello");
+        check_response(&response, false, Stage::Endless);
+    }
+    let chunked = "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+    for start in ["HTTP/1.0 200", "HTTP/1.2 200", "HTTP/1.1 099"] {
+        check_response(&format!("{start} X\r\n{chunked}"), false, Stage::Endless);
+    }
+}
+
+#[test]
+fn a_length_goes_on_in_the_next_segment() {
+    for digits in ["5", "0000000005", "9876543210"] {
+        let response = format!("HTTP/1.1 200 OK\r\nContent-Length: {digits}\r\n\r\n");
+        for part in 1..=response.len() {
+            let left = follow(&response, false, part).left;
+            assert_eq!(left, digits.parse().unwrap(), "{digits} in parts of {part}");
+        }
+    }
+    let of_length = |digits: &str| {
+        let response = format!("HTTP/1.1 200 OK\r\nContent-Length: {digits}\r\n\r\n");
+        follow(&response, false, usize::MAX)
+    };
+    assert_eq!(of_length("123456789012345").left, 123_456_789_012_345);
+    assert_eq!(of_length("0000000000000005").stage(), Stage::Endless, "16 digits");
+}
+
+#[test]
+fn what_is_not_the_chunked_coding_has_no_end() {
+    for chunks in [
+        "ffffffffffffffff\r\nx",
+        "10000000000000005\r\nhello\r\n0\r\n\r\n",
+        "5\r\nhello0\r\n\r\n",
+        "5\r\nhello\n\n0\r\n\r\n",
+        "5 5\r\nhello\r\n0\r\n\r\n",
+        "\r\n0\r\n\r\n",
+        "0x5\r\nhello\r\n0\r\n\r\n",
+        "0\r\nno field\r\n\r\n",
+        "0\r\n: no name\r\n\r\n",
+        "0\r\nA: b\r\n folded\r\n\r\n",
+        "0\n\n",
+    ] {
+        let response = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}");
+        check_response(&response, false, Stage::Endless);
+    }
+}
+
+#[test]
 fn a_refusal_of_ours_is_told_from_a_functions() {
     for answer in crate::decide::Answer::ALL {
         let response = follow(answer.response(), false, usize::MAX);
@@ -248,11 +309,25 @@ fn follow(text: &str, wants_no_body: bool, part: usize) -> Response {
             ) {
                 break;
             }
-            let used = oracle::follow(&mut response, rest);
+            let used = step(&mut response, rest);
             rest = &rest[used as usize..];
         }
     }
     response
+}
+
+fn step(response: &mut Response, rest: &[u8]) -> u32 {
+    match response.stage() {
+        Stage::Head => response.follow_head(&buffer(rest), rest.len(), &mut Marks([7; STATES])),
+        Stage::Length | Stage::ChunkData => response.follow_body(rest.len() as u32),
+        Stage::ChunkLine => {
+            let length = rest.len().min(CHUNK_LINE_BYTES);
+            let mut line = ChunkLine::default();
+            line.0[..length].copy_from_slice(&rest[..length]);
+            response.follow_chunk_line(&line, length)
+        }
+        Stage::Idle | Stage::Endless | Stage::Unknown => rest.len() as u32,
+    }
 }
 
 #[track_caller]
