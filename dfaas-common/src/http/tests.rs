@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use std::{format, string::String, vec::Vec};
+use std::{format, string::String};
 
 use super::*;
 
@@ -413,55 +413,7 @@ fn a_full_buffer_is_scanned_to_its_end() {
     assert_eq!(run(&request[..HELD_BYTES - 1]).0, Progress::Incomplete);
 }
 
-fn field() -> impl Strategy<Value = (String, String)> {
-    let name = prop_oneof![
-        "[A-Za-z-]{1,12}",
-        Just(String::from("DFaaS-Node-ID")),
-        "[!#$%&'*+.^_`|~0-9a-z-]{1,9}"
-    ];
-    (name, "[ -~]{0,24}")
-}
-
 proptest! {
-    #[test]
-    fn requests_are_read_as_httparse_reads_them(
-        method in "[A-Z]{1,7}",
-        target in prop_oneof!["/function/[a-zA-Z0-9_.-]{1,20}(/[!-~]{0,10})?", "/[!-~]{0,20}", Just(String::from("/"))],
-        fields in proptest::collection::vec(field(), 0..8),
-    ) {
-        let mut request = format!("{method} {target} HTTP/1.1\r\n");
-        for (name, value) in &fields {
-            request.push_str(&format!("{name}: {value}\r\n"));
-        }
-        request.push_str("\r\n");
-        let (progress, marks) = run(request.as_bytes());
-        prop_assert_eq!(progress, Progress::Complete);
-        let head = Head::from_marks(&buffer(request.as_bytes()), &marks);
-
-        let mut parsed = [httparse::EMPTY_HEADER; 16];
-        let mut oracle = httparse::Request::new(&mut parsed);
-        let length = oracle.parse(request.as_bytes()).unwrap().unwrap();
-        prop_assert_eq!(head.length as usize, length);
-        let want = oracle.headers.iter().rfind(|field| field.name.eq_ignore_ascii_case("dfaas-node-id"));
-        prop_assert_eq!(head.from_node, want.is_some());
-        let values: Vec<&str> = oracle
-            .headers
-            .iter()
-            .filter(|field| field.name.eq_ignore_ascii_case("dfaas-node-id"))
-            .map(|field| core::str::from_utf8(field.value).unwrap())
-            .filter(|value| !value.is_empty())
-            .collect();
-        prop_assert_eq!(head.node_id.map(|span| text(request.as_bytes(), span)), values.last().copied());
-        let name = target.strip_prefix("/function/").map(|rest| rest.split(['/', '?']).next().unwrap());
-        let plain = name.filter(|name| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)));
-        match (head.target, plain) {
-            (Target::Function(span), Some(name)) => prop_assert_eq!(text(request.as_bytes(), span), name),
-            (Target::Root, None) => prop_assert_eq!(target.as_str(), "/"),
-            (Target::Other, None) => prop_assert_ne!(target.as_str(), "/"),
-            (got, want) => prop_assert!(false, "{:?} for {:?}", got, want),
-        }
-    }
-
     #[test]
     fn no_input_makes_the_automaton_leave_its_table(bytes in proptest::collection::vec(any::<u8>(), 0..HELD_BYTES)) {
         let (progress, marks) = run(&bytes);
@@ -469,17 +421,6 @@ proptest! {
             let head = Head::from_marks(&buffer(&bytes), &marks);
             prop_assert!(usize::from(head.length) <= bytes.len());
             prop_assert!(head.fields_start < head.length);
-        }
-    }
-
-    #[test]
-    fn what_is_complete_here_is_complete_for_httparse(
-        head in "[A-Z]{0,3}[ ]{0,2}[!-~]{0,10}[ ]{0,2}HTTP/1.[0-2](\r\n|\n)([a-zA-Z: \t\r\n-]{0,20}(\r\n|\n)){0,3}\r\n",
-    ) {
-        let mut parsed = [httparse::EMPTY_HEADER; 64];
-        let mut oracle = httparse::Request::new(&mut parsed);
-        if run(head.as_bytes()).0 == Progress::Complete {
-            prop_assert!(oracle.parse(head.as_bytes()).is_ok_and(|status| status.is_complete()), "{head:?}");
         }
     }
 }
