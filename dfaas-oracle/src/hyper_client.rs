@@ -20,7 +20,7 @@ use hyper::{
 };
 
 /// hyper's own limit is 100; a head may hold more.
-const FIELDS_MAX: usize = 1_000;
+pub(crate) const FIELDS_MAX: usize = 1_000;
 
 /// What a client got of its response.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use dfaas_common::http::{CHUNK_LINE_BYTES, ChunkLine, HELD_BYTES, Marks, Response, STATES, Stage};
 
-use crate::hyper_client::{Received, receive};
+use crate::hyper_client::{FIELDS_MAX, Received, receive};
 
 /// What is known of a response's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +105,7 @@ pub fn check(bytes: &[u8], wants_no_body: bool, parts: &[usize]) -> End {
 
 /// Why we do not know the end of these bytes, if there is a reason.
 fn stricter(bytes: &[u8]) -> Option<Stricter> {
-    let mut fields = [httparse::EMPTY_HEADER; 64];
+    let mut fields = vec![httparse::EMPTY_HEADER; FIELDS_MAX];
     let mut at = 0;
     loop {
         let mut response = httparse::Response::new(&mut fields);
