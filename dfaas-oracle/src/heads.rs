@@ -60,7 +60,20 @@ pub fn damaged() -> impl Strategy<Value = Vec<u8>> {
     (valid(), vec(damage(), 1..4)).prop_map(|(bytes, damages)| damages.iter().fold(bytes, Damage::applied))
 }
 
-/// Any of these.
+/// A valid request whose head is too long for a segment, or nearly so.
+pub fn long() -> impl Strategy<Value = Vec<u8>> {
+    (valid(), 900usize..1_500).prop_map(|(mut bytes, length)| {
+        let line_end = bytes
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .map_or(0, |at| at + 1);
+        let field = [b"X: ", &vec![b'x'; length][..], b"\r\n"].concat();
+        bytes.splice(line_end..line_end, field);
+        bytes
+    })
+}
+
+/// A valid, hostile or damaged one.
 pub fn any_request() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![valid(), hostile(), damaged()]
 }
