@@ -115,6 +115,4 @@ fn decimal(bytes: &[u8; HELD_BYTES], start: u16, end: u16, number: u64) -> u64 {
 const DIGITS_MAX: u16 = 15;
 
 #[cfg(test)]
-mod oracle;
-#[cfg(test)]
 mod tests;

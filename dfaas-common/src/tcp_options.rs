@@ -179,9 +179,10 @@ impl SackBlocks {
             return Self { start: 0, count: 0 };
         }
         let option = bytes[behind_kind as usize & 63] as u32;
-        let count = option.wrapping_sub(2) / SACK_BLOCK_BYTES;
+        let rest = option.wrapping_sub(2);
+        let count = rest / SACK_BLOCK_BYTES;
         let start = behind_kind + 1;
-        let is_whole = count <= SACK_BLOCKS && start + count * SACK_BLOCK_BYTES <= length as u32;
+        let is_whole = count <= SACK_BLOCKS && start + rest <= length as u32;
         Self {
             start,
             count: if is_whole { count } else { 0 },
@@ -288,6 +289,11 @@ mod tests {
         assert_eq!(find(&[]).count, 0);
         assert_eq!(find(&[1, 1, 5, 34, 0, 0, 0, 1, 0, 0, 0, 2]).count, 0, "cut short");
         assert_eq!(find(&[1, 1, 5, 1, 0, 0, 0, 1]).count, 0, "no length");
+        assert_eq!(
+            find(&[5, 11, 0, 0, 0, 1, 0, 0, 0, 2]).count,
+            0,
+            "a byte is missing"
+        );
     }
 
     #[test]

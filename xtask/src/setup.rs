@@ -25,6 +25,8 @@ const TOOLS: &[(&str, &[&str])] = &[
     ("figlet", &["figlet"]),
     ("shasum", &["perl"]),
     ("tesseract", &["tesseract-ocr"]),
+    // libFuzzer is built from its sources.
+    ("c++", &["g++"]),
 ];
 
 /// Installs whatever is missing.

@@ -1,10 +1,12 @@
 //! The lines of the chunked transfer coding (RFC 9112, section 7.1).
 
+use super::grammar::Class;
+
 /// So many bytes are read of a chunk's line at once.
 pub const CHUNK_LINE_BYTES: usize = 16;
 
-/// The line end behind a chunk's data.
-pub(super) const LINE_END_BYTES: u64 = 2;
+/// A size with any of these bits is none that anybody sends. Once set they stay set, whatever is shifted out.
+pub(super) const TOO_LARGE: u64 = 0xf << 60;
 
 /// The size line is read; final.
 pub(super) const SIZE_DONE: u8 = 0;
@@ -22,12 +24,17 @@ pub(super) const TRAILER: u8 = 7;
 const TRAILER_FIELD: u8 = 8;
 const TRAILER_RETURN: u8 = 9;
 const LAST_RETURN: u8 = 10;
+const TRAILER_NAME: u8 = 11;
+/// Behind a chunk's data, whose line end is not part of its size.
+pub(super) const DATA_END: u8 = 12;
+const DATA_RETURN: u8 = 13;
+const SIZE_SPACE: u8 = 14;
 
 const STATES: usize = 16;
 
 static TABLE: [[u8; 256]; STATES] = build();
 /// 1 in every state that is not final.
-static ALIVE: [u8; STATES] = [0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0];
+static ALIVE: [u8; STATES] = [0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0];
 /// By how many bits a size grows in a state.
 static GROWTH: [u8; STATES] = [0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 /// The value of a hexadecimal digit.
@@ -44,21 +51,31 @@ const fn build() -> [[u8; 256]; STATES] {
             table[START as usize][byte] = SIZE;
             table[SIZE as usize][byte] = SIZE;
         }
-        if value == b'\t' || (value >= b' ' && value != 0x7f) {
+        if Class::Field.has(value) {
             table[EXTENSION as usize][byte] = EXTENSION;
-            table[TRAILER as usize][byte] = TRAILER_FIELD;
             table[TRAILER_FIELD as usize][byte] = TRAILER_FIELD;
+        }
+        if Class::Token.has(value) {
+            table[TRAILER as usize][byte] = TRAILER_NAME;
+            table[TRAILER_NAME as usize][byte] = TRAILER_NAME;
         }
         byte += 1;
     }
     table[SIZE as usize][b';' as usize] = EXTENSION;
-    table[SIZE as usize][b' ' as usize] = EXTENSION;
-    table[SIZE as usize][b'\t' as usize] = EXTENSION;
+    table[SIZE as usize][b' ' as usize] = SIZE_SPACE;
+    table[SIZE as usize][b'\t' as usize] = SIZE_SPACE;
     table[SIZE as usize][b'\r' as usize] = SIZE_RETURN;
+    table[SIZE_SPACE as usize][b' ' as usize] = SIZE_SPACE;
+    table[SIZE_SPACE as usize][b'\t' as usize] = SIZE_SPACE;
+    table[SIZE_SPACE as usize][b';' as usize] = EXTENSION;
+    table[SIZE_SPACE as usize][b'\r' as usize] = SIZE_RETURN;
     table[EXTENSION as usize][b'\r' as usize] = SIZE_RETURN;
     table[SIZE_RETURN as usize][b'\n' as usize] = SIZE_DONE;
+    table[DATA_END as usize][b'\r' as usize] = DATA_RETURN;
+    table[DATA_RETURN as usize][b'\n' as usize] = START;
     table[TRAILER as usize][b'\r' as usize] = LAST_RETURN;
     table[LAST_RETURN as usize][b'\n' as usize] = ALL_DONE;
+    table[TRAILER_NAME as usize][b':' as usize] = TRAILER_FIELD;
     table[TRAILER_FIELD as usize][b'\r' as usize] = TRAILER_RETURN;
     table[TRAILER_RETURN as usize][b'\n' as usize] = TRAILER;
     table
@@ -114,7 +131,7 @@ impl ChunkLine {
             let growth = GROWTH[state as usize] as u32 & within;
             // A final state changes nothing: its growth is 0, and so is the digit's part.
             let digit = DIGIT[byte as usize] as u64 & ((1 << (growth & 7)) - 1);
-            read.size = (read.size << (growth & 7)) | digit;
+            read.size = (read.size << (growth & 7)) | digit | (read.size & TOO_LARGE);
             read.state = state as u8;
             index += 1;
         }

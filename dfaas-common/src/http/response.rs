@@ -1,12 +1,12 @@
 //! Where a response ends (RFC 9112, section 6.3), followed over as many segments as it takes.
 
 use super::{
-    HELD_BYTES, Marks,
+    DIGITS_MAX, HELD_BYTES, Marks,
     chunks::{self, ChunkLine},
     decimal,
     grammar::{
-        BODY, CODING_COLON, Class, END, FIELD_MARKS, FIRST_OWN_FIELD_MARK, Grammar, LENGTH_BAD, LENGTH_COLON,
-        LENGTH_FIRST, LENGTH_MORE, Layer, MALFORMED, Table,
+        BODY, CODING_COLON, Class, END, FIELD_MARKS, FIRST_OWN_FIELD_MARK, Grammar, LENGTH_BAD, LENGTH_FIRST,
+        LENGTH_MORE, Layer, MALFORMED, Table,
     },
     scan,
 };
@@ -19,6 +19,11 @@ const SWITCHING_STATUS: u8 = 4;
 const BODILESS_STATUS: u8 = 5;
 /// Behind the status 429 or 503.
 const REFUSAL_STATUS: u8 = 6;
+/// Behind the version HTTP/1.0.
+const OLD_VERSION: u8 = 7;
+
+/// So many digits of a length may come in a segment behind the one in which it began.
+const LATER_DIGITS_MAX: u16 = 9;
 
 /// At the last byte of the coding `chunked`.
 const CHUNKED: u8 = FIRST_OWN_FIELD_MARK;
@@ -26,6 +31,8 @@ const CHUNKED: u8 = FIRST_OWN_FIELD_MARK;
 const OTHER_CODING: u8 = FIRST_OWN_FIELD_MARK + 1;
 /// Behind the colon of `DFaaS-Refused`.
 const REFUSED_COLON: u8 = FIRST_OWN_FIELD_MARK + 2;
+/// At the end of a line that names no coding, or not the whole of its name.
+const CUT_CODING: u8 = FIRST_OWN_FIELD_MARK + 3;
 
 struct Automaton {
     table: Table,
@@ -63,14 +70,18 @@ const fn status_line(grammar: &mut Grammar, start: u8, line_return: u8) {
         at += 1;
     }
     let version = grammar.state();
-    grammar.on_class(from, Class::Digit, version);
+    grammar.on(from, b'0', OLD_VERSION);
+    grammar.on(from, b'1', version);
     let space = grammar.state();
+    grammar.on(OLD_VERSION, b' ', space);
     grammar.on(version, b' ', space);
     let first = grammar.state();
     let second = grammar.state();
     let status = grammar.state();
     let reason = grammar.state();
     grammar.on_class(space, Class::Digit, first);
+    // RFC 9110, section 15: a status is 100 or more.
+    grammar.on(space, b'0', MALFORMED);
     grammar.on_class(first, Class::Digit, second);
     grammar.on_class(second, Class::Digit, status);
     // 1xx: every third digit is interim, but the one of 101.
@@ -128,17 +139,24 @@ const fn coding(grammar: &mut Grammar, layer: &Layer) {
     grammar.field_name(layer, b"transfer-encoding", colon);
     grammar.on_value(layer, colon, other);
     grammar.on_white_space(colon, colon);
+    let cut = CUT_CODING + layer.marks;
+    grammar.on(colon, b'\r', cut);
+    grammar.on(cut, b'\n', layer.line);
     grammar.on_value(layer, other, other);
     let literal = b"chunked";
     let mut from = colon;
     let mut at = 0;
     while at < literal.len() {
-        let to = if at + 1 == literal.len() {
+        let is_last = at + 1 == literal.len();
+        let to = if is_last {
             CHUNKED + layer.marks
         } else {
             grammar.state()
         };
         grammar.on_value(layer, to, other);
+        if !is_last {
+            grammar.on(to, b'\r', cut);
+        }
         grammar.on_any_case(from, literal[at], to);
         from = to;
         at += 1;
@@ -169,9 +187,9 @@ pub enum Stage {
     Head = 1,
     /// Bytes of a body of known length.
     Length = 2,
-    /// (More of) the line before a chunk.
+    /// (More of) the line before a chunk, and of the line end behind the last one.
     ChunkLine = 3,
-    /// Bytes of a chunk and the line end behind it.
+    /// Bytes of a chunk.
     ChunkData = 4,
     /// Whatever comes until the server closes.
     Endless = 5,
@@ -189,9 +207,10 @@ impl Facts {
     const SWITCHING: u8 = 4;
     const BODILESS: u8 = 8;
     const LENGTH: u8 = 16;
-    const BAD_LENGTH: u8 = 32;
+    /// A coding or a length that nothing can be made of.
+    const UNFRAMED: u8 = 32;
     const CHUNKED: u8 = 64;
-    const OTHER_CODING: u8 = 128;
+    const OLD_VERSION: u8 = 128;
 }
 
 /// A response as far as it has passed. Sequence numbers are the server's.
@@ -277,18 +296,22 @@ impl Response {
         self.facts |= bit(marks.at(INTERIM_STATUS), Facts::INTERIM)
             | bit(marks.at(SWITCHING_STATUS), Facts::SWITCHING)
             | bit(marks.at(BODILESS_STATUS), Facts::BODILESS)
-            | bit(marks.at(LENGTH_COLON), Facts::LENGTH)
-            | bit(marks.of_field(LENGTH_BAD), Facts::BAD_LENGTH)
+            | bit(marks.at(LENGTH_FIRST), Facts::LENGTH)
+            | bit(marks.of_field(LENGTH_BAD), Facts::UNFRAMED)
             | bit(marks.of_field(CHUNKED), Facts::CHUNKED)
-            | bit(marks.of_field(OTHER_CODING), Facts::OTHER_CODING);
+            | bit(marks.of_field(OTHER_CODING), Facts::UNFRAMED)
+            | bit(marks.of_field(CUT_CODING), Facts::UNFRAMED)
+            | bit(marks.at(OLD_VERSION), Facts::OLD_VERSION);
         self.refused |= bit(marks.of_field(REFUSED_COLON), 1);
         let first = marks.at(LENGTH_FIRST);
         let more = marks.at(LENGTH_MORE);
         if first != 0 {
             let end = if more > first { more } else { first };
+            self.facts |= is_more(end - first + 1, DIGITS_MAX) * Facts::UNFRAMED;
             self.left = decimal(bytes, first - 1, end, 0);
         } else if more != 0 {
             // Its first digits came in an earlier segment.
+            self.facts |= (is_more(more, LATER_DIGITS_MAX) | is_large(self.left)) * Facts::UNFRAMED;
             self.left = decimal(bytes, 0, more, self.left);
         }
     }
@@ -303,10 +326,10 @@ impl Response {
             self.stage = Stage::Endless as u8;
         } else if facts & (Facts::HEAD_ONLY | Facts::BODILESS) != 0 {
             self.stage = Stage::Idle as u8;
-        } else if facts & (Facts::OTHER_CODING | Facts::BAD_LENGTH) != 0 {
+        } else if facts & Facts::UNFRAMED != 0 {
             self.stage = Stage::Endless as u8;
         } else if facts & Facts::CHUNKED != 0 {
-            self.begin_chunk();
+            self.begin_chunks();
         } else if facts & Facts::LENGTH == 0 {
             self.stage = Stage::Endless as u8;
         } else if self.left == 0 {
@@ -317,9 +340,19 @@ impl Response {
     }
 
     #[inline(always)]
-    const fn begin_chunk(&mut self) {
+    const fn begin_chunks(&mut self) {
+        if self.facts & Facts::OLD_VERSION != 0 {
+            // RFC 9112, section 6.1: HTTP/1.0 has no codings, so there is no telling what its sender means.
+            self.stage = Stage::Endless as u8;
+        } else {
+            self.begin_line(chunks::START);
+        }
+    }
+
+    #[inline(always)]
+    const fn begin_line(&mut self, state: u8) {
         self.stage = Stage::ChunkLine as u8;
-        self.state = chunks::START;
+        self.state = state;
         self.left = 0;
     }
 
@@ -332,10 +365,8 @@ impl Response {
         self.state = read.state;
         match read.state {
             chunks::SIZE_DONE if read.size == 0 => self.state = chunks::TRAILER,
-            chunks::SIZE_DONE => {
-                self.stage = Stage::ChunkData as u8;
-                self.left = read.size.wrapping_add(chunks::LINE_END_BYTES);
-            }
+            chunks::SIZE_DONE if read.size & chunks::TOO_LARGE != 0 => self.stage = Stage::Endless as u8,
+            chunks::SIZE_DONE => self.stage = Stage::ChunkData as u8,
             chunks::ALL_DONE => self.stage = Stage::Idle as u8,
             chunks::BAD => self.stage = Stage::Endless as u8,
             _ => {}
@@ -352,13 +383,25 @@ impl Response {
         }
         let used = self.left as u32;
         if self.stage == Stage::ChunkData as u8 {
-            self.begin_chunk();
+            self.begin_line(chunks::DATA_END);
         } else {
             self.stage = Stage::Idle as u8;
         }
         self.left = 0;
         used
     }
+}
+
+/// 1 if a number below 2^15 is more than another, without a branch.
+#[inline(always)]
+const fn is_more(number: u16, most: u16) -> u8 {
+    (most.wrapping_sub(number) >> 15) as u8
+}
+
+/// 1 if [`LATER_DIGITS_MAX`] more digits could make a length too large for 64 bits, without a branch.
+#[inline(always)]
+const fn is_large(length: u64) -> u8 {
+    (((length >> 34) + ((1 << 30) - 1)) >> 30) as u8
 }
 
 /// The bit, if there is a mark. Marks are no larger than a segment; a branch here would be a path of its own to the

@@ -6,5 +6,6 @@ mod answers;
 mod bench;
 mod frame;
 mod handshake;
+mod heads;
 mod onward;
 mod passing;

@@ -5,7 +5,8 @@ use std::{
     collections::BTreeSet,
 };
 
-use dfaas_common::packet::{ACK, Be16, Be32, FIN, HEADERS_BYTES, Headers, RST, SYN};
+use dfaas_common::packet::{ACK, FIN, HEADERS_BYTES, RST, SYN};
+use dfaas_oracle::frames::headers;
 use etherparse::PacketBuilder;
 use proptest::{
     prelude::*,
@@ -130,7 +131,7 @@ fn random_frames_get_the_verdict_that_the_host_expects() {
 
 /// What the host makes of a frame of a connection that nobody knows.
 fn expected(frame: &[u8]) -> Verdict {
-    let Some(headers) = read(frame) else {
+    let Some(headers) = headers(frame) else {
         return Verdict::Pass;
     };
     let is_ours = headers.is_plain_tcp()
@@ -164,28 +165,6 @@ fn random_frame(port: u16, spoilt: &[(usize, u8)], cut: usize, payload: Vec<u8>,
         frame.truncate(cut);
     }
     frame
-}
-
-fn read(frame: &[u8]) -> Option<Headers> {
-    let bytes: &[u8; HEADERS_BYTES] = frame.first_chunk()?;
-    let word = |at: usize| u16::from_ne_bytes([bytes[at], bytes[at + 1]]);
-    let long = |at: usize| u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
-    Some(Headers {
-        ethertype: Be16::from_raw(word(12)),
-        version_and_length: bytes[14],
-        total_length: Be16::from_raw(word(16)),
-        fragment: Be16::from_raw(word(20)),
-        protocol: bytes[23],
-        source: Be32::from_raw(long(26)),
-        destination: Be32::from_raw(long(30)),
-        source_port: Be16::from_raw(word(34)),
-        destination_port: Be16::from_raw(word(36)),
-        sequence: Be32::from_raw(long(38)),
-        acknowledgment: Be32::from_raw(long(42)),
-        tcp_length: bytes[46],
-        flags: bytes[47],
-        ..Headers::default()
-    })
 }
 
 fn with(frame: &[u8], at: usize, bytes: &[u8]) -> Vec<u8> {
