@@ -154,6 +154,7 @@ fn haproxy_config(interface: &InterfaceOptions, proxy: &ProxyOptions) -> Result<
     let note = format!("# The map has to exist before HAProxy starts, and may be empty: touch {shown}\n");
     let settings = haproxy::Settings {
         bind,
+        takes_ipv6: haproxy::loopback_has_ipv6(),
         functions_port,
         control,
         map,

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use dfaas_control::{NodeId, Settings, SettingsError, StrategyKind};
+use dfaas_control::{NodeId, ServiceAddress, Settings, SettingsError, StrategyKind};
 use libp2p::Multiaddr;
 
 use self::{data_plane::DataPlaneOptions, overlay::OverlayOptions, platform::PlatformOptions};
@@ -95,7 +95,7 @@ pub(crate) struct Config {
     pub(crate) api: SocketAddr,
     pub(crate) strategy: StrategyKind,
     pub(crate) interface: String,
-    pub(crate) service: SocketAddrV4,
+    pub(crate) service: ServiceAddress,
     pub(crate) functions_port: u16,
     pub(crate) proxy: ProxyChoice,
     /// Where HAProxy takes connections.
@@ -176,6 +176,7 @@ impl Config {
         DataPlaneConfig {
             interface: self.interface.clone(),
             address: *self.service.ip(),
+            address_ipv6: self.service.ipv6(),
             port: self.service.port(),
             functions_port: self.functions_port,
             node,
@@ -187,7 +188,7 @@ impl Config {
 }
 
 impl Options {
-    fn check_core(&self, service: Option<SocketAddrV4>, mistakes: &mut Mistakes) -> CoreOptions {
+    fn check_core(&self, service: Option<ServiceAddress>, mistakes: &mut Mistakes) -> CoreOptions {
         let core = CoreOptions {
             period: mistakes.take("--recalc-period", go_duration::parse(&self.recalc_period)),
             strategy: mistakes.take("--strategy", self.strategy.parse()),
@@ -197,7 +198,7 @@ impl Options {
         let settings = Settings {
             node: NodeId::new("self").expect("this is visible ASCII"),
             incarnation: 0,
-            service: service.unwrap_or(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 80)),
+            service: service.unwrap_or(ServiceAddress::new(Ipv4Addr::LOCALHOST, 80)),
             period: core.period.unwrap_or(Duration::from_secs(1)),
             strategy: core.strategy.unwrap_or(StrategyKind::WaterFilling),
             default_capacity_rps: core.default_capacity_rps.unwrap_or_default(),
@@ -206,7 +207,7 @@ impl Options {
             let flag = match error {
                 SettingsError::Period(_) => "--recalc-period",
                 SettingsError::DefaultCapacity(_) => "--default-maxrate",
-                SettingsError::Service(_) => "--node-ip, --service-port",
+                SettingsError::Service(_) => "--node-ip, --node-ipv6, --service-port",
             };
             mistakes.note(Kind::Usage, flag, error);
         }

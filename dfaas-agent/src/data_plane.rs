@@ -13,7 +13,7 @@ mod sys;
 
 use std::{
     collections::BTreeMap,
-    net::Ipv4Addr,
+    net::{Ipv4Addr, Ipv6Addr},
     time::{Duration, Instant},
 };
 
@@ -32,11 +32,13 @@ pub(crate) use self::{
     check::{Finding, check},
     flows::SWEEP_INTERVAL,
 };
-use self::{counting::CounterMaps, flows::FlowMaps, indices::Indices, loan::Loan, policy::PolicyMaps};
-
-/// Where the listeners are in the map `LISTENERS`.
-const PLATFORM_SLOT: u32 = 0;
-const HAPROXY_SLOT: u32 = 1;
+use self::{
+    counting::CounterMaps,
+    flows::FlowMaps,
+    indices::Indices,
+    loan::{Loan, Place},
+    policy::PolicyMaps,
+};
 
 /// Where the kernel may put the request into the SYN (TCP Fast Open without a cookie, RFC 7413).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
@@ -54,6 +56,7 @@ pub(crate) enum DataInSyn {
 pub(crate) struct DataPlaneConfig {
     pub(crate) interface: String,
     pub(crate) address: Ipv4Addr,
+    pub(crate) address_ipv6: Option<Ipv6Addr>,
     /// The port on which users and peers reach this node.
     pub(crate) port: u16,
     /// The local port on which the platform serves functions and nothing else.
@@ -144,6 +147,8 @@ pub(crate) struct DataPlane {
     functions_port: u16,
     platform: Loan,
     haproxy: Loan,
+    platform_ipv6: Loan,
+    haproxy_ipv6: Loan,
 }
 
 impl DataPlane {
@@ -165,8 +170,10 @@ impl DataPlane {
             flows: FlowMaps::new(&mut ebpf, settings, config.idle_timeout)?,
             listeners: SockMap::try_from(take(&mut ebpf, "LISTENERS")?)?,
             functions_port: config.functions_port,
-            platform: Loan::new(PLATFORM_SLOT, "the platform", takes_data_in_syn),
-            haproxy: Loan::new(HAPROXY_SLOT, "HAProxy", takes_data_in_syn),
+            platform: Loan::new(Place::Platform, takes_data_in_syn),
+            haproxy: Loan::new(Place::Haproxy, takes_data_in_syn),
+            platform_ipv6: Loan::new(Place::PlatformIpv6, takes_data_in_syn),
+            haproxy_ipv6: Loan::new(Place::HaproxyIpv6, takes_data_in_syn),
             _ebpf: ebpf,
         })
     }
@@ -193,23 +200,44 @@ impl DataPlane {
 
     /// Finds the platform's listener and lends it to the kernel. Call it every 200 ms; cheap when nothing changed.
     pub(crate) fn follow_listener(&mut self) -> Result<Listener> {
+        let by_ipv6 = self
+            .platform_ipv6
+            .follow(&mut self.listeners, self.functions_port)?;
+        self.flag(maps::LOCAL_IPV6, &by_ipv6)?;
         self.platform.follow(&mut self.listeners, self.functions_port)
+    }
+
+    /// Tells the kernel whether something is there.
+    fn flag(&mut self, bit: u32, listener: &Listener) -> Result<()> {
+        match listener {
+            Listener::Present => self.flows.raise(bit),
+            Listener::Absent => self.flows.lower(bit),
+        }
     }
 
     /// Lends HAProxy's listener to the kernel, and tells the kernel whether it has one. Call it every 200 ms, with the
     /// port while HAProxy can take connections.
     pub(crate) fn follow_proxy(&mut self, port: Option<u16>) -> Result<()> {
-        let followed = match port {
-            Some(port) => self.haproxy.follow(&mut self.listeners, port),
-            None => Ok(Listener::Absent),
+        let Some(port) = port else {
+            // The places may be empty only once the kernel knows.
+            self.flows.lower(maps::PROXY | maps::PROXY_IPV6)?;
+            self.haproxy.end(&mut self.listeners)?;
+            return self.haproxy_ipv6.end(&mut self.listeners);
         };
-        if matches!(followed, Ok(Listener::Present)) {
-            return self.flows.raise(maps::PROXY);
+        for (loan, bit) in [
+            (&mut self.haproxy, maps::PROXY),
+            (&mut self.haproxy_ipv6, maps::PROXY_IPV6),
+        ] {
+            let followed = loan.follow(&mut self.listeners, port);
+            if matches!(followed, Ok(Listener::Present)) {
+                self.flows.raise(bit)?;
+                continue;
+            }
+            self.flows.lower(bit)?;
+            loan.end(&mut self.listeners)?;
+            followed?;
         }
-        // The place may be empty only once the kernel knows.
-        self.flows.lower(maps::PROXY)?;
-        self.haproxy.end(&mut self.listeners)?;
-        followed.map(drop)
+        Ok(())
     }
 }
 

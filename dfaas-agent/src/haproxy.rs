@@ -63,6 +63,13 @@ pub(crate) enum Service {
     Adopted(PathBuf),
 }
 
+/// Whether this host's loopback can be reached by IPv6.
+pub(crate) fn loopback_has_ipv6() -> bool {
+    const LOOPBACK: &str = "00000000000000000000000000000001 ";
+    std::fs::read_to_string("/proc/net/if_inet6")
+        .is_ok_and(|table| table.lines().any(|line| line.starts_with(LOOPBACK)))
+}
+
 /// How HAProxy is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "state")]

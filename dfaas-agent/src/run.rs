@@ -1,5 +1,7 @@
 //! `dfaas-agent run`: from a configuration to a running node.
 
+use std::net::IpAddr;
+
 use anyhow::{Context, Result, bail};
 use dfaas_control::{Control, NodeId};
 use tokio::signal::unix::{SignalKind, signal};
@@ -105,8 +107,13 @@ fn start_proxy(helper: Result<Service, String>, config: &Config, node: &NodeId) 
 }
 
 fn warn_of_strange_address(config: &Config, host: &Host) {
-    let address = config.service.ip();
-    if !host.addresses(&config.interface).contains(address) {
-        warn!(%address, interface = config.interface, "The interface has no such address; see --node-ip");
+    let told = [
+        Some(IpAddr::V4(*config.service.ip())),
+        config.service.ipv6().map(IpAddr::V6),
+    ];
+    for address in told.into_iter().flatten() {
+        if !host.addresses(&config.interface).contains(&address) {
+            warn!(%address, interface = config.interface, "The interface has no such address; see --node-ip, --node-ipv6");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Keys and values of the eBPF maps: plain structs without padding, as kernel, agent and `bpftool` see them.
 //!
-//! Addresses and ports are byte arrays in network order, so that a dump shows `[10, 77, 0, 1]`.
+//! Addresses and ports are in network order, addresses of both versions of IP in sixteen bytes.
 
 use crate::{
     closing::Closing,
@@ -8,7 +8,8 @@ use crate::{
     histogram::BINS,
     http::{HELD_BYTES, NAME_BYTES, NODE_ID_BYTES, Response, Stage},
     meter::Limit,
-    numbering::{Direction, Numbering},
+    numbering::Numbering,
+    packet::{Address, Be16, Segment},
     pick::SLOTS,
 };
 
@@ -42,8 +43,12 @@ pub const DATA_IN_SYN_LOCAL: u32 = 1;
 pub const DATA_IN_SYN_FROM_PEERS: u32 = 2;
 /// Bit of [`Config::flags`]: a SYN with data is accepted from anybody.
 pub const DATA_IN_SYN_FROM_ALL: u32 = 4;
-/// Bit of [`Config::flags`]: `LISTENERS` slot 1 holds HAProxy's listener.
+/// Bit of [`Config::flags`]: `LISTENERS` holds a listener of HAProxy for IPv4.
 pub const PROXY: u32 = 8;
+/// Bit of [`Config::flags`]: `LISTENERS` holds a listener of HAProxy for IPv6.
+pub const PROXY_IPV6: u32 = 16;
+/// Bit of [`Config::flags`]: `LISTENERS` holds a listener of the platform for IPv6.
+pub const LOCAL_IPV6: u32 = 32;
 /// Bit of [`Target::flags`]: the request may travel in the SYN to this peer.
 pub const TARGET_DATA_IN_SYN: u32 = 1;
 
@@ -51,11 +56,13 @@ pub const TARGET_DATA_IN_SYN: u32 = 1;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Config {
-    /// The address at which users and peers reach this node.
-    pub address: [u8; 4],
+    /// The IPv4 address at which users and peers reach this node.
+    pub address: Address,
+    /// The IPv6 address at which they do, if there is one.
+    pub address_ipv6: Address,
     /// The port at which they do.
     pub port: [u8; 2],
-    /// The segment size that clients are told, in bytes: what the link carries less the room for a stamp.
+    /// The segment size that clients are told in IPv4, in bytes: what the link carries less the room for a stamp.
     pub segment_size: u16,
     /// First source port of forwarded connections.
     pub nat_first: u16,
@@ -68,6 +75,43 @@ pub struct Config {
     /// Keeps sequence numbers of forwarded connections from being guessed; drawn at start.
     pub secret: u32,
 }
+
+impl Config {
+    /// Whether this is an address of this node.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_address(&self, address: &Address) -> bool {
+        *address == self.address || (*address == self.address_ipv6 && !address.is_none())
+    }
+
+    /// The segment size that clients are told, in bytes.
+    #[inline(always)]
+    #[must_use]
+    pub const fn segment_size(&self, is_ipv6: bool) -> u16 {
+        if is_ipv6 {
+            self.segment_size.saturating_sub(IPV6_MORE_BYTES)
+        } else {
+            self.segment_size
+        }
+    }
+
+    /// Whether HAProxy takes connections of a version of IP.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has_proxy(&self, is_ipv6: bool) -> bool {
+        self.flags & if is_ipv6 { PROXY_IPV6 } else { PROXY } != 0
+    }
+
+    /// Whether the platform takes connections of a version of IP. That it takes those of IPv4 is not asked.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has_local(&self, is_ipv6: bool) -> bool {
+        !is_ipv6 || self.flags & LOCAL_IPV6 != 0
+    }
+}
+
+/// What an IPv6 header has more than one of IPv4, in bytes.
+const IPV6_MORE_BYTES: u16 = 20;
 
 /// What is written into each forwarded request. Agent -> kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,14 +153,25 @@ pub struct Function {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Target {
-    /// Its address; zeros for an index without a peer.
-    pub address: [u8; 4],
+    /// Its IPv4 address; none for an index without a peer.
+    pub address: Address,
+    /// Its IPv6 address, if it has one.
+    pub address_ipv6: Address,
     /// Its service port.
     pub port: [u8; 2],
     /// Keeps the layout free of padding.
     pub reserved: u16,
     /// `TARGET_*`.
     pub flags: u32,
+}
+
+impl Target {
+    /// Its address in a version of IP; none if it has none.
+    #[inline(always)]
+    #[must_use]
+    pub const fn address(&self, is_ipv6: bool) -> Address {
+        if is_ipv6 { self.address_ipv6 } else { self.address }
+    }
 }
 
 /// A peer's identity as it stands in `DFaaS-Node-ID`, filled up with zeros.
@@ -133,8 +188,10 @@ pub struct PeerKey {
 pub struct Peer {
     /// Its index.
     pub index: u32,
-    /// Its address.
-    pub address: [u8; 4],
+    /// Its IPv4 address.
+    pub address: Address,
+    /// Its IPv6 address, if it has one.
+    pub address_ipv6: Address,
 }
 
 /// A function and a peer: the key of limits and counters.
@@ -159,33 +216,38 @@ pub struct Bucket {
     pub arrival_ns: u64,
 }
 
-/// A connection from the side of who is remote: client or peer.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialOrd, Ord)]
+/// A connection from the side of who is remote: client or peer. Our own address is the one that we have in the version
+/// of IP that theirs is of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(C, align(4))]
 pub struct FlowKey {
     /// Its address.
-    pub remote: [u8; 4],
-    /// Our address.
-    pub local: [u8; 4],
+    pub remote: Address,
     /// Its port.
     pub remote_port: [u8; 2],
     /// Our port.
     pub local_port: [u8; 2],
 }
 
-impl PartialEq for FlowKey {
-    /// By words: comparing byte by byte is dear where nothing is inlined by hand.
+impl FlowKey {
+    /// Whether IPv6 carries it.
     #[inline(always)]
-    fn eq(&self, other: &Self) -> bool {
-        let ports = |key: &Self| {
-            let [a, b] = key.remote_port;
-            let [c, d] = key.local_port;
-            u32::from_ne_bytes([a, b, c, d])
-        };
-        let differs = (u32::from_ne_bytes(self.remote) ^ u32::from_ne_bytes(other.remote))
-            | (u32::from_ne_bytes(self.local) ^ u32::from_ne_bytes(other.local))
-            | (ports(self) ^ ports(other));
-        differs == 0
+    #[must_use]
+    pub const fn is_ipv6(&self) -> bool {
+        self.remote.is_ipv6()
+    }
+
+    /// Sends a segment that came to this node on over this connection.
+    #[inline(always)]
+    #[must_use]
+    pub const fn readdress(&self, segment: Segment) -> Segment {
+        Segment {
+            source: segment.destination,
+            destination: self.remote,
+            source_port: Be16::from_raw(u16::from_ne_bytes(self.local_port)),
+            destination_port: Be16::from_raw(u16::from_ne_bytes(self.remote_port)),
+            ..segment
+        }
     }
 }
 
@@ -288,8 +350,6 @@ pub struct Client {
     pub asking: Opening,
     /// Towards the current server.
     pub numbering: Numbering,
-    /// Addresses of packets to the current server.
-    pub direction: Direction,
     /// The current server's entry.
     pub upstream: FlowKey,
     /// Which ends are closed, in the client's numbers.
@@ -308,6 +368,8 @@ pub struct Client {
     pub next_known: u8,
     /// Peers that this connection has been to.
     pub known: [Known; KNOWN],
+    /// Keeps the layout free of padding.
+    pub reserved: u32,
 }
 
 impl Client {
@@ -344,8 +406,6 @@ pub struct Upstream {
     pub response: Response,
     /// Towards the client.
     pub numbering: Numbering,
-    /// Addresses of packets to the client.
-    pub direction: Direction,
     /// The client's entry.
     pub client: FlowKey,
     /// Function id of the current request.
@@ -365,7 +425,7 @@ pub struct Upstream {
     /// `IS_*`.
     pub flags: u8,
     /// Keeps the layout free of padding.
-    pub reserved: [u8; 3],
+    pub reserved: [u8; 7],
 }
 
 impl Upstream {
@@ -505,6 +565,8 @@ events! {
     proxied_slow,
     /// Connections of this host itself, given to the local proxy.
     proxied_local,
+    /// Connections given to the local proxy because who is to serve is not reached by the client's version of IP.
+    proxied_family,
     /// Requests refused because they need a proxy and there is none.
     proxy_missing,
     /// Responses whose end could not be followed.
@@ -534,13 +596,13 @@ events! {
 }
 
 const _: () = {
-    assert!(size_of::<Config>() == 24);
+    assert!(size_of::<Config>() == 52);
     assert!(size_of::<Stamp>() == 8 + STAMP_BYTES);
     assert!(size_of::<Function>() == 8 + 24 + 2 * SLOTS + 2 * FALLBACKS);
-    assert!(size_of::<Target>() == 12);
-    assert!(size_of::<Peer>() == 8);
+    assert!(size_of::<Target>() == 40);
+    assert!(size_of::<Peer>() == 36);
     assert!(size_of::<Bucket>() == 16);
-    assert!(size_of::<FlowKey>() == 12);
+    assert!(size_of::<FlowKey>() == 20);
     assert!(size_of::<Opening>() == 24);
     assert!(size_of::<Held>() == 8 + HELD_BYTES);
     assert!(size_of::<Client>() == 128);

@@ -1,9 +1,6 @@
 //! The sequence numbers of a request: what each side calls the same byte.
 
-use crate::{
-    packet::{Be16, Be32, Segment},
-    tcp_options::rescale_window,
-};
+use crate::tcp_options::rescale_window;
 
 /// The fields of a segment that differ between the two sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,35 +116,6 @@ impl Numbering {
             Some(ahead)
         } else {
             None
-        }
-    }
-}
-
-/// The addresses of packets that leave in one direction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C, align(4))]
-pub struct Direction {
-    /// Source address.
-    pub source: [u8; 4],
-    /// Destination address.
-    pub destination: [u8; 4],
-    /// Source port.
-    pub source_port: [u8; 2],
-    /// Destination port.
-    pub destination_port: [u8; 2],
-}
-
-impl Direction {
-    /// Gives a segment these addresses.
-    #[inline(always)]
-    #[must_use]
-    pub const fn readdress(&self, segment: Segment) -> Segment {
-        Segment {
-            source: Be32::from_raw(u32::from_ne_bytes(self.source)),
-            destination: Be32::from_raw(u32::from_ne_bytes(self.destination)),
-            source_port: Be16::from_raw(u16::from_ne_bytes(self.source_port)),
-            destination_port: Be16::from_raw(u16::from_ne_bytes(self.destination_port)),
-            ..segment
         }
     }
 }

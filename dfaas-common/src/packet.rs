@@ -1,4 +1,14 @@
-//! Ethernet, IPv4 (RFC 791) and TCP (RFC 9293) headers, and the Internet checksum (RFC 1071).
+//! Ethernet, IP and TCP (RFC 9293) headers of both versions of IP alike, and the Internet checksum (RFC 1071).
+
+mod address;
+mod ipv4;
+mod ipv6;
+
+pub use self::{
+    address::Address,
+    ipv4::{IPV4_BYTES, Ipv4Frame, Ipv4Translated},
+    ipv6::{IPV6_BYTES, Ipv6Frame},
+};
 
 /// A 16 bit number in network byte order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,16 +82,14 @@ impl Be32 {
 
 /// Length of an Ethernet header in bytes.
 pub const ETHERNET_BYTES: usize = 14;
-/// Length of an IPv4 header without options in bytes.
-pub const IPV4_BYTES: usize = 20;
 /// Length of a TCP header without options in bytes.
 pub const TCP_BYTES: usize = 20;
-/// Offset of the first byte behind a TCP header without options.
-pub const HEADERS_BYTES: usize = ETHERNET_BYTES + IPV4_BYTES + TCP_BYTES;
-/// Offset of the checksum in the IPv4 header within a frame.
-pub const IPV4_CHECKSUM_OFFSET: usize = ETHERNET_BYTES + 10;
-/// Offset of the checksum in the TCP header within a frame.
-pub const TCP_CHECKSUM_OFFSET: usize = ETHERNET_BYTES + IPV4_BYTES + 16;
+/// The most bytes that Ethernet, IP and TCP headers have, without options.
+pub const HEADERS_BYTES_MAX: usize = ETHERNET_BYTES + IPV6_BYTES + TCP_BYTES;
+/// The least bytes that they have.
+pub const HEADERS_BYTES_MIN: usize = ETHERNET_BYTES + IPV4_BYTES + TCP_BYTES;
+/// Bytes of a TCP header before its checksum: what a translation changes.
+pub const TCP_TRANSLATED_BYTES: usize = 16;
 
 /// TCP flag: no more data from the sender.
 pub const FIN: u8 = 0x01;
@@ -94,43 +102,109 @@ pub const PSH: u8 = 0x08;
 /// TCP flag: the acknowledgment number is valid.
 pub const ACK: u8 = 0x10;
 
-const ETHERTYPE_IPV4: Be16 = Be16::new(0x0800);
 const PROTOCOL_TCP: u8 = 6;
-const DONT_FRAGMENT: u16 = 0x4000;
 const TIME_TO_LIVE: u8 = 64;
 
-/// The headers of a frame, as they lie in the packet behind two bytes that align them.
+/// An Ethernet header, as it lies in the packet behind two bytes that align what follows to its size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C, align(8))]
-pub struct Headers {
-    /// Not part of the packet: aligns what follows to its size.
+#[repr(C)]
+pub struct Ethernet {
+    /// Not part of the packet.
     pub lead: u16,
+    /// Destination.
+    pub destination: [u16; 3],
+    /// Source.
+    pub source: [u16; 3],
+    /// EtherType.
+    pub ethertype: Be16,
+}
+
+/// A TCP header without options, as it lies in the packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Tcp {
+    /// Source port.
+    pub source_port: Be16,
+    /// Destination port.
+    pub destination_port: Be16,
+    /// Sequence number.
+    pub sequence: Be32,
+    /// Acknowledgment number.
+    pub acknowledgment: Be32,
+    /// Length of the header in words, in the upper four bits.
+    pub length: u8,
+    /// Flags.
+    pub flags: u8,
+    /// Receive window, unscaled.
+    pub window: Be16,
+    /// Checksum.
+    pub checksum: Be16,
+    /// Urgent pointer.
+    pub urgent: Be16,
+}
+
+const _: () = assert!(size_of::<Ethernet>() == ETHERNET_BYTES + 2);
+const _: () = assert!(size_of::<Tcp>() == TCP_BYTES);
+
+impl Tcp {
+    /// The header of a segment, without its checksum.
+    #[inline(always)]
+    #[must_use]
+    pub const fn make(segment: &Segment) -> Self {
+        Self {
+            source_port: segment.source_port,
+            destination_port: segment.destination_port,
+            sequence: Be32::new(segment.sequence),
+            acknowledgment: Be32::new(segment.acknowledgment),
+            length: ((segment.tcp_bytes() / 4) as u8) << 4,
+            flags: segment.flags,
+            window: Be16::new(segment.window),
+            checksum: Be16::new(0),
+            urgent: Be16::new(0),
+        }
+    }
+
+    /// Completes the checksum of a made header. `pseudo` is the sum over the pseudo-header, `rest` that over options
+    /// and payload.
+    ///
+    /// With `partial` the pseudo-header's sum alone is written, and `rest` does not count.
+    #[inline(always)]
+    pub const fn finish_checksum(&mut self, partial: bool, pseudo: u64, rest: u64) {
+        self.checksum = Be16::from_raw(if partial {
+            fold(pseudo)
+        } else {
+            self.checksum = Be16::new(0);
+            !fold(pseudo + self.sum() + rest)
+        });
+    }
+
+    /// The sum over the header as it is, checksum included, options not.
+    #[inline(always)]
+    #[must_use]
+    pub const fn sum(&self) -> u64 {
+        self.source_port.raw() as u64
+            + self.destination_port.raw() as u64
+            + self.sequence.raw() as u64
+            + self.acknowledgment.raw() as u64
+            + pair(self.length, self.flags)
+            + self.window.raw() as u64
+            + self.checksum.raw() as u64
+            + self.urgent.raw() as u64
+    }
+}
+
+/// What the headers of a TCP segment say, whatever version of IP carries it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Headers {
     /// Ethernet destination.
     pub ethernet_destination: [u16; 3],
     /// Ethernet source.
     pub ethernet_source: [u16; 3],
-    /// EtherType.
-    pub ethertype: Be16,
-    /// IPv4 version and header length in words.
-    pub version_and_length: u8,
-    /// Type of service.
-    pub service: u8,
-    /// Length of the IPv4 packet in bytes.
-    pub total_length: Be16,
-    /// Identification.
-    pub identification: Be16,
-    /// Flags and fragment offset.
-    pub fragment: Be16,
-    /// Time to live.
-    pub time_to_live: u8,
-    /// Protocol number.
-    pub protocol: u8,
-    /// IPv4 header checksum.
-    pub ipv4_checksum: Be16,
-    /// IPv4 source.
-    pub source: Be32,
-    /// IPv4 destination.
-    pub destination: Be32,
+    /// IP source.
+    pub source: Address,
+    /// IP destination.
+    pub destination: Address,
     /// TCP source port.
     pub source_port: Be16,
     /// TCP destination port.
@@ -149,9 +223,15 @@ pub struct Headers {
     pub checksum: Be16,
     /// Urgent pointer.
     pub urgent: Be16,
+    /// Length of the IP header in bytes.
+    pub ip_bytes: u16,
+    /// Length of the TCP header and of the payload in bytes.
+    pub segment_bytes: u16,
+    /// IPv4 header checksum; 0 for IPv6.
+    pub ipv4_checksum: Be16,
+    /// Keeps the layout free of padding.
+    pub reserved: u16,
 }
-
-const _: () = assert!(size_of::<Headers>() == HEADERS_BYTES + 2);
 
 /// The addresses, numbers and flags of a segment that is to be made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -161,10 +241,10 @@ pub struct Segment {
     pub ethernet_destination: [u16; 3],
     /// Ethernet source.
     pub ethernet_source: [u16; 3],
-    /// IPv4 source.
-    pub source: Be32,
-    /// IPv4 destination.
-    pub destination: Be32,
+    /// IP source.
+    pub source: Address,
+    /// IP destination, of the same version.
+    pub destination: Address,
     /// TCP source port.
     pub source_port: Be16,
     /// TCP destination port.
@@ -183,17 +263,105 @@ pub struct Segment {
     pub payload_bytes: u16,
 }
 
-impl Headers {
-    /// Whether this is an unfragmented TCP segment in IPv4 without options; all else passes untouched.
+impl Segment {
+    /// Whether IPv6 carries it.
     #[inline(always)]
     #[must_use]
-    pub const fn is_plain_tcp(&self) -> bool {
-        self.ethertype.raw() == ETHERTYPE_IPV4.raw()
-            && self.version_and_length == 0x45
-            && self.protocol == PROTOCOL_TCP
-            && self.fragment.get() & !DONT_FRAGMENT == 0
-            && self.total_length.get() >= (IPV4_BYTES + TCP_BYTES) as u16
-            && self.tcp_length >> 4 >= 5
+    pub const fn is_ipv6(&self) -> bool {
+        self.destination.is_ipv6()
+    }
+
+    /// Length of the headers without TCP options, in bytes.
+    #[inline(always)]
+    #[must_use]
+    pub const fn headers_bytes(&self) -> u32 {
+        headers_bytes(self.is_ipv6())
+    }
+
+    /// Length of the TCP header, options included, in bytes.
+    #[inline(always)]
+    #[must_use]
+    pub const fn tcp_bytes(&self) -> u16 {
+        TCP_BYTES as u16 + self.options_bytes
+    }
+
+    /// The sum over the pseudo-header (RFC 9293, section 3.1; RFC 8200, section 8.1).
+    #[inline(always)]
+    #[must_use]
+    pub const fn pseudo_sum(&self) -> u64 {
+        pseudo_sum(
+            &self.source,
+            &self.destination,
+            self.tcp_bytes() + self.payload_bytes,
+        )
+    }
+}
+
+impl Headers {
+    #[inline(always)]
+    const fn new(ethernet: &Ethernet, tcp: &Tcp) -> Self {
+        Self {
+            ethernet_destination: ethernet.destination,
+            ethernet_source: ethernet.source,
+            source: Address::NONE,
+            destination: Address::NONE,
+            source_port: tcp.source_port,
+            destination_port: tcp.destination_port,
+            sequence: tcp.sequence,
+            acknowledgment: tcp.acknowledgment,
+            tcp_length: tcp.length,
+            flags: tcp.flags,
+            window: tcp.window,
+            checksum: tcp.checksum,
+            urgent: tcp.urgent,
+            ip_bytes: 0,
+            segment_bytes: 0,
+            ipv4_checksum: Be16::new(0),
+            reserved: 0,
+        }
+    }
+
+    /// The TCP header.
+    #[inline(always)]
+    #[must_use]
+    pub const fn tcp(&self) -> Tcp {
+        Tcp {
+            source_port: self.source_port,
+            destination_port: self.destination_port,
+            sequence: self.sequence,
+            acknowledgment: self.acknowledgment,
+            length: self.tcp_length,
+            flags: self.flags,
+            window: self.window,
+            checksum: self.checksum,
+            urgent: self.urgent,
+        }
+    }
+
+    /// Whether IPv6 carries it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_ipv6(&self) -> bool {
+        self.ip_bytes == IPV6_BYTES as u16
+    }
+
+    /// Offset of the TCP header in the frame.
+    #[inline(always)]
+    #[must_use]
+    pub const fn tcp_offset(&self) -> u32 {
+        ETHERNET_BYTES as u32
+            + if self.is_ipv6() {
+                IPV6_BYTES as u32
+            } else {
+                IPV4_BYTES as u32
+            }
+    }
+
+    /// Offset of the first byte behind the TCP header without options.
+    #[inline(always)]
+    #[must_use]
+    pub const fn options_offset(&self) -> u32 {
+        self.tcp_offset() + TCP_BYTES as u32
     }
 
     /// Length of the TCP options in bytes, 0 to 40.
@@ -207,16 +375,15 @@ impl Headers {
     #[inline(always)]
     #[must_use]
     pub const fn payload_offset(&self) -> u32 {
-        HEADERS_BYTES as u32 + self.options_bytes() as u32
+        self.options_offset() + self.options_bytes() as u32
     }
 
     /// Length of the payload in bytes; 0 where the header's lengths contradict each other.
     #[inline(always)]
     #[must_use]
     pub const fn payload_bytes(&self) -> u16 {
-        self.total_length
-            .get()
-            .saturating_sub((IPV4_BYTES + TCP_BYTES) as u16 + self.options_bytes())
+        self.segment_bytes
+            .saturating_sub(TCP_BYTES as u16 + self.options_bytes())
     }
 
     /// The sequence number behind this segment, SYN and FIN counted.
@@ -236,6 +403,13 @@ impl Headers {
     #[must_use]
     pub const fn has_partial_checksum(&self) -> bool {
         self.checksum.raw() == fold(self.pseudo_sum())
+    }
+
+    /// The sum over the pseudo-header.
+    #[inline(always)]
+    #[must_use]
+    pub const fn pseudo_sum(&self) -> u64 {
+        pseudo_sum(&self.source, &self.destination, self.segment_bytes)
     }
 
     /// A segment from here to where this one came from.
@@ -277,89 +451,27 @@ impl Headers {
             payload_bytes: 0,
         }
     }
+}
 
-    /// The headers of a new segment. Both checksums are right once [`Self::finish_checksum`] was called.
-    #[inline(always)]
-    #[must_use]
-    pub const fn make(segment: &Segment) -> Self {
-        let tcp_bytes = TCP_BYTES as u16 + segment.options_bytes;
-        let mut headers = Self {
-            lead: 0,
-            ethernet_destination: segment.ethernet_destination,
-            ethernet_source: segment.ethernet_source,
-            ethertype: ETHERTYPE_IPV4,
-            version_and_length: 0x45,
-            service: 0,
-            total_length: Be16::new(IPV4_BYTES as u16 + tcp_bytes + segment.payload_bytes),
-            identification: Be16::new(0),
-            fragment: Be16::new(DONT_FRAGMENT),
-            time_to_live: TIME_TO_LIVE,
-            protocol: PROTOCOL_TCP,
-            ipv4_checksum: Be16::new(0),
-            source: segment.source,
-            destination: segment.destination,
-            source_port: segment.source_port,
-            destination_port: segment.destination_port,
-            sequence: Be32::new(segment.sequence),
-            acknowledgment: Be32::new(segment.acknowledgment),
-            tcp_length: ((tcp_bytes / 4) as u8) << 4,
-            flags: segment.flags,
-            window: Be16::new(segment.window),
-            checksum: Be16::new(0),
-            urgent: Be16::new(0),
-        };
-        headers.ipv4_checksum = Be16::from_raw(!fold(headers.ipv4_sum()));
-        headers
-    }
-
-    /// Completes the TCP checksum of a made segment: `rest` is the sum of options and payload.
-    ///
-    /// With `partial` the pseudo-header's sum alone is written, and `rest` does not count.
-    #[inline(always)]
-    pub const fn finish_checksum(&mut self, partial: bool, rest: u64) {
-        self.checksum = Be16::from_raw(if partial {
-            fold(self.pseudo_sum())
-        } else {
-            self.checksum = Be16::new(0);
-            !fold(self.pseudo_sum() + self.tcp_sum() + rest)
-        });
-    }
-
-    /// The sum over the pseudo-header (RFC 9293, section 3.1).
-    #[inline(always)]
-    #[must_use]
-    pub const fn pseudo_sum(&self) -> u64 {
-        let tcp_bytes = self.total_length.get().wrapping_sub(IPV4_BYTES as u16);
-        self.source.raw() as u64
-            + self.destination.raw() as u64
-            + (PROTOCOL_TCP as u16).to_be() as u64
-            + tcp_bytes.to_be() as u64
-    }
-
-    const fn ipv4_sum(&self) -> u64 {
-        pair(self.version_and_length, self.service)
-            + self.total_length.raw() as u64
-            + self.identification.raw() as u64
-            + self.fragment.raw() as u64
-            + pair(self.time_to_live, self.protocol)
-            + self.source.raw() as u64
-            + self.destination.raw() as u64
-    }
-
-    /// The sum over the TCP header as it is, checksum field included, options not.
-    #[inline(always)]
-    #[must_use]
-    pub const fn tcp_sum(&self) -> u64 {
-        self.source_port.raw() as u64
-            + self.destination_port.raw() as u64
-            + self.sequence.raw() as u64
-            + self.acknowledgment.raw() as u64
-            + pair(self.tcp_length, self.flags)
-            + self.window.raw() as u64
-            + self.checksum.raw() as u64
-            + self.urgent.raw() as u64
+/// Length of the headers without options of a version of IP, in bytes.
+#[inline(always)]
+#[must_use]
+pub const fn headers_bytes(is_ipv6: bool) -> u32 {
+    if is_ipv6 {
+        HEADERS_BYTES_MAX as u32
+    } else {
+        HEADERS_BYTES_MIN as u32
     }
 }
+
+/// The pseudo-headers of both versions have the same sum over the same content, and what stands before an IPv4 address
+/// in an [`Address`] counts for nothing: 0xffff is a zero of the ones' complement.
+#[inline(always)]
+const fn pseudo_sum(source: &Address, destination: &Address, segment_bytes: u16) -> u64 {
+    source.sum() + destination.sum() + PROTOCOL_TCP_WORD + segment_bytes.to_be() as u64
+}
+
+const PROTOCOL_TCP_WORD: u64 = (PROTOCOL_TCP as u16).to_be() as u64;
 
 /// Two bytes as the word that they are in memory.
 #[inline(always)]

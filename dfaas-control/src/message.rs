@@ -1,14 +1,15 @@
 //! What nodes tell each other: one JSON object per message, of the kind its `MsgType` says.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::names::{FunctionName, NodeId};
 use crate::rtt_band::RttBand;
-use crate::settings::{PERIOD_MAX, is_reachable};
+use crate::service_address::ServiceAddress;
+use crate::settings::PERIOD_MAX;
 
 /// Largest message looked at: room for 1024 functions and 256 peers with the longest names.
 pub const MESSAGE_BYTES_MAX: usize = 256 * 1024;
@@ -79,7 +80,7 @@ pub(crate) enum Message {
 pub(crate) struct NodeState {
     /// Incarnation and sequence: together they only grow.
     pub(crate) version: (u64, u64),
-    pub(crate) service: SocketAddrV4,
+    pub(crate) service: ServiceAddress,
     pub(crate) period: Duration,
     pub(crate) functions: BTreeMap<FunctionName, FunctionState>,
     /// The latency bands of the nodes the sender has measured.
@@ -100,7 +101,7 @@ pub(crate) struct FunctionState {
 /// What a Recalc node offers to each of its peers.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct NodeOffer {
-    pub(crate) service: SocketAddrV4,
+    pub(crate) service: ServiceAddress,
     pub(crate) limits: BTreeMap<NodeId, BTreeMap<FunctionName, f64>>,
 }
 
@@ -121,6 +122,8 @@ struct StateBody {
     host: String,
     #[serde(rename = "HAProxyPort")]
     port: u16,
+    #[serde(rename = "IPv6", default, skip_serializing_if = "Option::is_none")]
+    ipv6: Option<Ipv6Addr>,
     period: f64,
     functions: BTreeMap<FunctionName, FunctionState>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -135,6 +138,8 @@ struct OfferBody<N> {
     host: String,
     #[serde(rename = "HAProxyPort")]
     port: u16,
+    #[serde(rename = "IPv6", default, skip_serializing_if = "Option::is_none")]
+    ipv6: Option<Ipv6Addr>,
     #[serde(rename = "FuncLimits")]
     limits: BTreeMap<NodeId, BTreeMap<FunctionName, N>>,
 }
@@ -167,6 +172,7 @@ impl NodeState {
             sequence: self.version.1,
             host: self.service.ip().to_string(),
             port: self.service.port(),
+            ipv6: self.service.ipv6(),
             period: self.period.as_secs_f64(),
             functions: self.functions.clone(),
             bands: self.bands.clone(),
@@ -176,13 +182,14 @@ impl NodeState {
 
 /// Writes what a Recalc node offers. Limits are whole numbers, as the Go agents write them.
 pub(crate) fn encode_offer(
-    service: SocketAddrV4,
+    service: ServiceAddress,
     limits: BTreeMap<NodeId, BTreeMap<FunctionName, u64>>,
 ) -> Vec<u8> {
     to_json(&OfferBody {
         kind: TYPE_INFO_RECALC.to_owned(),
         host: service.ip().to_string(),
         port: service.port(),
+        ipv6: service.ipv6(),
         limits,
     })
 }
@@ -200,7 +207,7 @@ impl StateBody {
         }
         Ok(NodeState {
             version: (self.incarnation, self.sequence),
-            service: address(&self.host, self.port)?,
+            service: address(&self.host, self.port, self.ipv6)?,
             period: Duration::from_secs_f64(self.period),
             functions: self.functions,
             bands: self.bands,
@@ -232,7 +239,7 @@ impl OfferBody<f64> {
             return Err(Rejection::AbsurdValue);
         }
         Ok(NodeOffer {
-            service: address(&self.host, self.port)?,
+            service: address(&self.host, self.port, self.ipv6)?,
             limits: self.limits,
         })
     }
@@ -243,10 +250,10 @@ pub(crate) fn is_rate(value: f64) -> bool {
     (0.0..=RATE_RPS_MAX).contains(&value)
 }
 
-fn address(host: &str, port: u16) -> Result<SocketAddrV4, Rejection> {
+fn address(host: &str, port: u16, ipv6: Option<Ipv6Addr>) -> Result<ServiceAddress, Rejection> {
     let ip: Ipv4Addr = host.parse().map_err(|_| Rejection::BadAddress)?;
-    let service = SocketAddrV4::new(ip, port);
-    if is_reachable(service) {
+    let service = ServiceAddress::new(ip, port).with_ipv6(ipv6);
+    if service.is_reachable() {
         Ok(service)
     } else {
         Err(Rejection::BadAddress)

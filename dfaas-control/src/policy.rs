@@ -1,11 +1,11 @@
 //! What the data plane must do.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddrV4;
 
 use serde::{Deserialize, Serialize};
 
 use crate::names::{FunctionName, NodeId};
+use crate::service_address::ServiceAddress;
 
 /// Everything the data plane must know: a whole snapshot that replaces the one before.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -20,7 +20,8 @@ pub struct Policy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
     /// The address and port at which it takes requests.
-    pub service: SocketAddrV4,
+    #[serde(flatten)]
+    pub service: ServiceAddress,
 }
 
 /// What to do with the requests for one function.

@@ -41,7 +41,7 @@ pub(crate) struct Recalc {
 #[derive(Debug)]
 struct Entry {
     alive: Instant,
-    service: std::net::SocketAddrV4,
+    service: crate::service_address::ServiceAddress,
     functions: BTreeMap<FunctionName, Limits>,
 }
 

@@ -1,12 +1,12 @@
 //! What the operator decides about a node's mind.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use crate::function_spec::{FunctionSpec, LabelError};
 use crate::message::RATE_RPS_MAX;
 use crate::names::NodeId;
+use crate::service_address::ServiceAddress;
 use crate::strategy::StrategyKind;
 
 /// Shortest period: ten times shorter already means a hundred messages a second from every node.
@@ -23,7 +23,7 @@ pub struct Settings {
     /// Peers tell a restarted node from a delayed message by it.
     pub incarnation: u64,
     /// The address and port at which peers reach this node's functions.
-    pub service: SocketAddrV4,
+    pub service: ServiceAddress,
     /// How often the node tells its peers about itself.
     pub period: Duration,
     /// How the excess is distributed.
@@ -43,7 +43,7 @@ pub enum SettingsError {
     DefaultCapacity(f64),
     /// Peers cannot reach a function at this address.
     #[error("peers cannot reach {0}")]
-    Service(SocketAddrV4),
+    Service(ServiceAddress),
 }
 
 impl Settings {
@@ -56,7 +56,7 @@ impl Settings {
         if !(0.0..=RATE_RPS_MAX).contains(&self.default_capacity_rps) {
             errors.push(SettingsError::DefaultCapacity(self.default_capacity_rps));
         }
-        if !is_reachable(self.service) {
+        if !self.service.is_reachable() {
             errors.push(SettingsError::Service(self.service));
         }
         errors
@@ -75,12 +75,6 @@ impl Settings {
             ),
         }
     }
-}
-
-/// Tells whether a request can be sent to this address at all.
-pub(crate) fn is_reachable(service: SocketAddrV4) -> bool {
-    let ip = service.ip();
-    service.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !ip.is_broadcast()
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! What an operator may want to see.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddrV4;
 
 use serde::Serialize;
 
 use crate::message::Rejection;
 use crate::names::{FunctionName, NodeId};
 use crate::policy::Route;
+use crate::service_address::ServiceAddress;
 use crate::strategy::StrategyKind;
 
 /// What a node thinks.
@@ -18,7 +18,8 @@ pub struct Status {
     /// Its number of the present start.
     pub incarnation: u64,
     /// Where peers send requests to.
-    pub service: SocketAddrV4,
+    #[serde(flatten)]
+    pub service: ServiceAddress,
     /// How the excess is distributed.
     pub strategy: StrategyKind,
     /// How often peers are told, in seconds.
@@ -58,7 +59,8 @@ pub struct PeerStatus {
     /// The measured round-trip time, in milliseconds.
     pub rtt_ms: Option<f64>,
     /// Where it takes requests; unknown until it has told.
-    pub service: Option<SocketAddrV4>,
+    #[serde(flatten)]
+    pub service: Option<ServiceAddress>,
     /// The time since its last message, in seconds.
     pub age_s: Option<f64>,
     /// What it told about its functions.

@@ -63,7 +63,7 @@ pub(crate) struct Local {
 /// What a strategy knows about a peer.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Known {
-    pub(crate) service: std::net::SocketAddrV4,
+    pub(crate) service: crate::service_address::ServiceAddress,
     pub(crate) heard: Instant,
     pub(crate) functions: BTreeMap<FunctionName, PeerFunctionStatus>,
 }

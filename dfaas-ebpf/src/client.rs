@@ -162,7 +162,7 @@ pub(crate) fn pass(
         translate::renumber(packet, headers, &numbers)?;
         return Ok(TC_ACT_OK);
     }
-    translate::readdress(packet, headers, &client.direction, &numbers)?;
+    translate::readdress(packet, headers, &client.upstream, &numbers)?;
     Ok(packet.route())
 }
 
@@ -187,7 +187,7 @@ pub(crate) fn send(
         compose::held(packet, partial, scratch)?;
         return Ok(TC_ACT_OK);
     }
-    scratch.segment = client.direction.readdress(scratch.segment);
+    scratch.segment = client.upstream.readdress(scratch.segment);
     compose::held(packet, partial, scratch)?;
     Ok(packet.route())
 }
@@ -362,7 +362,7 @@ fn last(
         compose::bare(packet, partial, scratch)?;
         return Ok(TC_ACT_OK);
     }
-    scratch.segment = client.direction.readdress(scratch.segment);
+    scratch.segment = client.upstream.readdress(scratch.segment);
     compose::bare(packet, partial, scratch)?;
     Ok(packet.route())
 }

@@ -2,7 +2,7 @@
 
 use dfaas_common::{
     maps::{Held, Reply},
-    packet::{ACK, FIN, HEADERS_BYTES, Headers, PSH},
+    packet::{ACK, FIN, Ipv4Frame, Ipv6Frame, PSH},
     tcp_options::OUR_OPTIONS_BYTES,
 };
 
@@ -19,10 +19,29 @@ const DRAIN_WINDOW: u16 = 0xffff;
 pub(crate) fn bare(packet: &Packet, partial: bool, scratch: &mut Scratch) -> Result<(), HelperFailed> {
     scratch.segment.options_bytes = 0;
     scratch.segment.payload_bytes = 0;
-    scratch.made = Headers::make(&scratch.segment);
-    scratch.made.finish_checksum(partial, 0);
-    packet.resize(HEADERS_BYTES as u32)?;
-    packet.write_headers(&scratch.made)
+    packet.resize(scratch.segment.headers_bytes())?;
+    write_headers(packet, partial, 0, scratch)
+}
+
+/// Writes the headers of the segment in the scratch space; `rest` is the sum over its options and payload.
+#[inline(always)]
+fn write_headers(
+    packet: &Packet,
+    partial: bool,
+    rest: u64,
+    scratch: &mut Scratch,
+) -> Result<(), HelperFailed> {
+    let segment = &scratch.segment;
+    if segment.is_ipv6() {
+        scratch.made_ipv6 = Ipv6Frame::make(segment);
+        let tcp = &mut scratch.made_ipv6.tcp;
+        tcp.finish_checksum(partial, segment.pseudo_sum(), rest);
+        return packet.write_headers(&scratch.made_ipv6);
+    }
+    scratch.made_ipv4 = Ipv4Frame::make(segment);
+    let tcp = &mut scratch.made_ipv4.tcp;
+    tcp.finish_checksum(partial, segment.pseudo_sum(), rest);
+    packet.write_headers(&scratch.made_ipv4)
 }
 
 /// Makes the packet a SYN with these options and, if there is one, a payload.
@@ -34,10 +53,11 @@ pub(crate) fn syn(
     partial: bool,
     scratch: &mut Scratch,
 ) -> Result<(), HelperFailed> {
-    let at = (HEADERS_BYTES + OUR_OPTIONS_BYTES) as u32;
+    let headers_bytes = scratch.segment.headers_bytes();
+    let at = headers_bytes + OUR_OPTIONS_BYTES as u32;
     let payload_bytes = if let Some(held) = payload { held.length } else { 0 };
     packet.resize(at + payload_bytes)?;
-    packet.write_value(HEADERS_BYTES as u32, options)?;
+    packet.write_value(headers_bytes, options)?;
     if let Some(held) = payload {
         packet.write(at, held.bytes.as_ptr(), held.length)?;
     }
@@ -54,8 +74,9 @@ pub(crate) fn data(
     partial: bool,
     scratch: &mut Scratch,
 ) -> Result<(), HelperFailed> {
-    packet.resize(HEADERS_BYTES as u32 + held.length)?;
-    packet.write(HEADERS_BYTES as u32, held.bytes.as_ptr(), held.length)?;
+    let at = scratch.segment.headers_bytes();
+    packet.resize(at + held.length)?;
+    packet.write(at, held.bytes.as_ptr(), held.length)?;
     scratch.segment.options_bytes = 0;
     scratch.segment.payload_bytes = held.length as u16;
     finish(packet, held.length, partial, scratch)
@@ -65,8 +86,9 @@ pub(crate) fn data(
 #[inline(never)]
 pub(crate) fn held(packet: &Packet, partial: bool, scratch: &mut Scratch) -> Result<(), HelperFailed> {
     let length = scratch.held.length;
-    packet.resize(HEADERS_BYTES as u32 + length)?;
-    packet.write(HEADERS_BYTES as u32, scratch.held.bytes.as_ptr(), length)?;
+    let at = scratch.segment.headers_bytes();
+    packet.resize(at + length)?;
+    packet.write(at, scratch.held.bytes.as_ptr(), length)?;
     scratch.segment.options_bytes = 0;
     scratch.segment.payload_bytes = length as u16;
     finish(packet, length, partial, scratch)
@@ -75,15 +97,13 @@ pub(crate) fn held(packet: &Packet, partial: bool, scratch: &mut Scratch) -> Res
 /// Writes the headers of a segment whose options and payload, `rest` bytes, are in place.
 #[inline(always)]
 fn finish(packet: &Packet, rest: u32, partial: bool, scratch: &mut Scratch) -> Result<(), HelperFailed> {
-    scratch.made = Headers::make(&scratch.segment);
     let sum = if partial {
         0
     } else {
-        packet.read(HEADERS_BYTES as u32, scratch.copy.as_mut_ptr(), rest)?;
+        packet.read(scratch.segment.headers_bytes(), scratch.copy.as_mut_ptr(), rest)?;
         ctx::sum(&mut scratch.copy, rest)
     };
-    scratch.made.finish_checksum(partial, sum);
-    packet.write_headers(&scratch.made)
+    write_headers(packet, partial, sum, scratch)
 }
 
 /// Makes the packet one of our own answers, which ends the connection.
@@ -99,11 +119,10 @@ pub(crate) fn write_reply(
     scratch.segment.window = DRAIN_WINDOW;
     scratch.segment.options_bytes = 0;
     scratch.segment.payload_bytes = length as u16;
-    scratch.made = Headers::make(&scratch.segment);
-    scratch.made.finish_checksum(partial, u64::from(reply.sum));
-    packet.resize(HEADERS_BYTES as u32 + length)?;
-    packet.write_reply(HEADERS_BYTES as u32, reply)?;
-    packet.write_headers(&scratch.made)
+    let at = scratch.segment.headers_bytes();
+    packet.resize(at + length)?;
+    packet.write_reply(at, reply)?;
+    write_headers(packet, partial, u64::from(reply.sum), scratch)
 }
 
 /// Makes the packet an acknowledgment from us to who gets no more than an answer.

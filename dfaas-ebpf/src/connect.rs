@@ -9,7 +9,7 @@ use dfaas_common::{
         Client, Config, DATA_IN_SYN_LOCAL, FlowKey, Held, IS_CURRENT, IS_LOCAL, IS_NATURAL, IS_PROXIED,
         IS_SPLICED, KNOWN, Known, Phase, SYN_PERMITS_SACK, TARGET_DATA_IN_SYN, Target, Upstream,
     },
-    numbering::{Direction, Numbers},
+    numbering::Numbers,
     packet::{Be16, Headers, RST, SYN, Segment},
     tcp_options::{NO_WINDOW_SCALE, OUR_WINDOW_SCALE, SynOptions, rescale_window},
 };
@@ -124,7 +124,8 @@ pub(crate) fn peer(
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
     let index = scratch.upstream.target;
-    let Some(target) = maps::target(index).filter(|target| target.address != [0; 4]) else {
+    let is_ipv6 = key.is_ipv6();
+    let Some(target) = maps::target(index).filter(|target| !target.address(is_ipv6).is_none()) else {
         // The peer left between the decision and now.
         return no_room(packet, headers, key, scratch);
     };
@@ -140,8 +141,7 @@ pub(crate) fn peer(
         if u32::from(known.target) == index {
             place = at;
             let server = FlowKey {
-                remote: target.address,
-                local: config.address,
+                remote: target.address(is_ipv6),
                 remote_port: target.port,
                 local_port: known.port,
             };
@@ -183,7 +183,6 @@ fn new_peer(
     };
     client.next_known = (place as u8).wrapping_add(1);
     client.flags = 0;
-    client.direction = direction_to(&server);
     client.upstream = server;
     client.numbering = scratch.upstream.numbering;
     client.phase = Phase::Connecting as u8;
@@ -196,16 +195,6 @@ fn new_peer(
     let with_data = target.flags & TARGET_DATA_IN_SYN != 0;
     send_syn(packet, headers, with_data, key, scratch)?;
     Ok(packet.route())
-}
-
-#[inline(always)]
-fn direction_to(server: &FlowKey) -> Direction {
-    Direction {
-        source: server.local,
-        destination: server.remote,
-        source_port: server.local_port,
-        destination_port: server.remote_port,
-    }
 }
 
 /// Numbers a request towards a server that is new to the connection; its own numbers are learnt from its SYN-ACK.
@@ -270,7 +259,6 @@ fn reuse(
     scratch.client.phase = Phase::Spliced as u8;
     scratch.client.flags = natural | (upstream.flags & IS_LOCAL);
     scratch.client.upstream = *server;
-    scratch.client.direction = direction_to(server);
     scratch.client.numbering = upstream.numbering;
     let has_more = scratch.client.request.left > 0 && natural == 0;
     *client = scratch.client;
@@ -383,25 +371,19 @@ fn write_stamp(
 /// Claims a free source port by inserting the server's entry under it.
 #[inline(always)]
 fn claim_port(config: &Config, key: &FlowKey, target: &Target, scratch: &mut Scratch) -> Option<FlowKey> {
+    let remote = target.address(key.is_ipv6());
     let start = ctx::random();
     let mut tries = 0;
-    scratch.upstream.direction = Direction {
-        source: key.local,
-        destination: key.remote,
-        source_port: key.local_port,
-        destination_port: key.remote_port,
-    };
     while tries < PORT_TRIES {
         let port = Be16::new(config.nat_first + ((start.wrapping_add(tries)) as u16 & config.nat_mask));
         let port = port.raw().to_ne_bytes();
-        let isn = sequence_start(config, target, port, scratch.upstream.decided_ns);
-        number(isn.wrapping_add(1), 0, scratch);
         let server = FlowKey {
-            remote: target.address,
-            local: config.address,
+            remote,
             remote_port: target.port,
             local_port: port,
         };
+        let isn = sequence_start(config, &server, scratch.upstream.decided_ns);
+        number(isn.wrapping_add(1), 0, scratch);
         if maps::claim_upstream(&server, &scratch.upstream) {
             return Some(server);
         }
@@ -413,9 +395,10 @@ fn claim_port(config: &Config, key: &FlowKey, target: &Target, scratch: &mut Scr
 /// The initial sequence number of an upstream connection (RFC 9293, section 3.4.1: a clock and a secret), so that a
 /// port can be used again while the peer still remembers its last connection.
 #[inline(always)]
-fn sequence_start(config: &Config, target: &Target, port: [u8; 2], now_ns: u64) -> u32 {
-    let tuple =
-        u32::from_ne_bytes(target.address) ^ u32::from(u16::from_ne_bytes(port)).wrapping_mul(0x9e37_79b1);
+fn sequence_start(config: &Config, server: &FlowKey, now_ns: u64) -> u32 {
+    let [a, b, c, d] = server.remote.words();
+    let port = u32::from(u16::from_ne_bytes(server.local_port));
+    let tuple = a ^ b.rotate_left(8) ^ c.rotate_left(16) ^ d ^ port.wrapping_mul(0x9e37_79b1);
     let mixed = (tuple ^ config.secret).wrapping_mul(0x85eb_ca6b);
     ((now_ns >> 6) as u32).wrapping_add(mixed ^ (mixed >> 15))
 }
@@ -496,7 +479,7 @@ fn give_up(packet: &Packet, headers: &Headers, client: &Client, scratch: &mut Sc
         compose::bare(packet, partial, scratch)?;
         return Ok(TC_ACT_OK);
     }
-    scratch.segment = client.direction.readdress(scratch.segment);
+    scratch.segment = client.upstream.readdress(scratch.segment);
     compose::bare(packet, partial, scratch)?;
     Ok(packet.route())
 }
@@ -567,7 +550,7 @@ fn send_syn(
     let direction = if client.is(IS_LOCAL) {
         headers.onward()
     } else {
-        client.direction.readdress(headers.onward())
+        client.upstream.readdress(headers.onward())
     };
     scratch.segment = Segment {
         sequence: client.numbering.upstream.wrapping_sub(1),

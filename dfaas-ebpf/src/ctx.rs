@@ -2,6 +2,7 @@
 
 use core::{
     arch::asm,
+    mem::offset_of,
     ptr::{self, from_mut, from_ref},
 };
 
@@ -18,8 +19,10 @@ use aya_ebpf::{
 use dfaas_common::{
     http::{ChunkLine, HELD_BYTES},
     maps::{FlowKey, REPLY_BYTES, Reply, STAMP_BYTES, Stamp},
-    packet::{HEADERS_BYTES, Headers, TCP_CHECKSUM_OFFSET},
+    packet::{Address, Headers, Ipv4Translated, Ipv6Frame, TCP_TRANSLATED_BYTES, Tcp},
 };
+
+use crate::maps::Seen;
 
 /// A helper of the kernel refused.
 pub(crate) struct HelperFailed;
@@ -44,16 +47,34 @@ impl Packet {
         Self { skb: ctx.skb.skb }
     }
 
-    /// The headers, or nothing if the frame is shorter than they are.
+    /// The headers of a plain TCP segment, if it is one.
     #[inline(always)]
-    pub(crate) fn headers(&self) -> Option<Headers> {
-        let mut headers = Headers::default();
-        // SAFETY: `Headers` is two bytes longer than what is written behind its lead, and any bytes are valid in it.
+    pub(crate) fn headers<'a>(&self, seen: &'a mut Seen) -> Option<&'a Headers> {
+        self.read_behind_lead(&mut seen.ipv4)?;
+        if seen.ipv4.is_plain_tcp() {
+            seen.headers = seen.ipv4.headers();
+            return Some(&seen.headers);
+        }
+        if !Ipv6Frame::is_ethertype(seen.ipv4.ethernet.ethertype) {
+            return None;
+        }
+        self.read_behind_lead(&mut seen.ipv6)?;
+        if !seen.ipv6.is_plain_tcp() {
+            return None;
+        }
+        seen.headers = seen.ipv6.headers();
+        Some(&seen.headers)
+    }
+
+    /// Reads the first bytes of the frame into a value with a lead of two bytes; nothing if there are too few.
+    #[inline(always)]
+    fn read_behind_lead<T>(&self, value: &mut T) -> Option<()> {
+        // SAFETY: as many bytes are written as the value has behind its lead, and it consists of integers.
         let result = unsafe {
-            let to = from_mut(&mut headers).cast::<u8>().add(2);
-            bpf_skb_load_bytes(self.skb.cast(), 0, to.cast(), HEADERS_BYTES as u32)
+            let to = from_mut(value).cast::<u8>().add(2);
+            bpf_skb_load_bytes(self.skb.cast(), 0, to.cast(), size_of::<T>() as u32 - 2)
         };
-        (result == 0).then_some(headers)
+        (result == 0).then_some(())
     }
 
     /// Reads `length` bytes, 1 to [`HELD_BYTES`], into a buffer that has room for as many.
@@ -189,57 +210,74 @@ impl Packet {
         done(result)
     }
 
-    /// Writes whole headers.
+    /// Writes whole headers, which have a lead of two bytes.
     #[inline(always)]
-    pub(crate) fn write_headers(&self, headers: &Headers) -> Result<(), HelperFailed> {
-        // SAFETY: `Headers` holds its lead and as many bytes as are read behind it.
+    pub(crate) fn write_headers<T>(&self, frame: &T) -> Result<(), HelperFailed> {
+        // SAFETY: the frame holds its lead and as many bytes as are read behind it.
         let result = unsafe {
-            let from = from_ref(headers).cast::<u8>().add(2);
-            let size = HEADERS_BYTES as u32;
+            let from = from_ref(frame).cast::<u8>().add(2);
+            let size = size_of::<T>() as u32 - 2;
             bpf_skb_store_bytes(self.skb.cast(), 0, from.cast(), size, BPF_F_RECOMPUTE_CSUM.into())
         };
         done(result)
     }
 
-    /// Writes the IPv4 and TCP headers from the IPv4 checksum to the window, which a translation changes.
-    ///
-    /// The checksums are the caller's: what it changes here must be told to [`Self::update_checksum`].
+    /// Writes a TCP header up to its checksum, which is the caller's: what it changes here must be told to
+    /// [`Self::update_checksum`].
     #[inline(always)]
-    pub(crate) fn write_translated(&self, headers: &Headers) -> Result<(), HelperFailed> {
-        const FIRST: usize = core::mem::offset_of!(Headers, ipv4_checksum);
-        const BEHIND: usize = core::mem::offset_of!(Headers, checksum);
-        // SAFETY: the range lies within `Headers`.
-        let result = unsafe {
-            let from = from_ref(headers).cast::<u8>().add(FIRST);
-            bpf_skb_store_bytes(
-                self.skb.cast(),
-                FIRST as u32 - 2,
-                from.cast(),
-                (BEHIND - FIRST) as u32,
-                0,
-            )
-        };
-        done(result)
+    pub(crate) fn write_translated(&self, offset: u32, tcp: &Tcp) -> Result<(), HelperFailed> {
+        self.overwrite(offset, from_ref(tcp).cast(), TCP_TRANSLATED_BYTES as u32)
     }
 
-    /// Adds a difference of header fields to the TCP checksum.
+    /// Writes the addresses of an IPv4 packet, its header's checksum, and the TCP header up to its own.
     #[inline(always)]
-    pub(crate) fn update_checksum(&self, difference: u64) -> Result<(), HelperFailed> {
-        self.replace_checksum(difference, 0)
+    pub(crate) fn write_ipv4_translated(&self, new: &Ipv4Translated) -> Result<(), HelperFailed> {
+        const BYTES: usize = offset_of!(Ipv4Translated, tcp) + TCP_TRANSLATED_BYTES - 2;
+        // SAFETY: behind the lead there are as many bytes.
+        let from = unsafe { from_ref(new).cast::<u8>().add(2) };
+        self.overwrite(Ipv4Translated::OFFSET as u32, from, BYTES as u32)
     }
 
-    /// Adds a difference of the pseudo-header's addresses to the TCP checksum.
+    /// Writes source and destination of an IPv6 packet.
     #[inline(always)]
-    pub(crate) fn update_pseudo_checksum(&self, difference: u64) -> Result<(), HelperFailed> {
-        self.replace_checksum(difference, BPF_F_PSEUDO_HDR.into())
+    pub(crate) fn write_ipv6_addresses(&self, new: &[Address; 2]) -> Result<(), HelperFailed> {
+        self.overwrite(
+            Ipv6Frame::ADDRESSES_OFFSET as u32,
+            new.as_ptr().cast(),
+            size_of::<[Address; 2]>() as u32,
+        )
+    }
+
+    /// Writes bytes without a look at checksums.
+    #[inline(always)]
+    fn overwrite(&self, offset: u32, from: *const u8, length: u32) -> Result<(), HelperFailed> {
+        // SAFETY: the callers have as many bytes there.
+        done(unsafe { bpf_skb_store_bytes(self.skb.cast(), offset, from.cast(), length, 0) })
+    }
+
+    /// Adds a difference of header fields to the checksum of the TCP header at an offset.
+    #[inline(always)]
+    pub(crate) fn update_checksum(&self, tcp_offset: u32, difference: u64) -> Result<(), HelperFailed> {
+        self.replace_checksum(tcp_offset, difference, 0)
+    }
+
+    /// Adds a difference of the pseudo-header's addresses to it.
+    #[inline(always)]
+    pub(crate) fn update_pseudo_checksum(
+        &self,
+        tcp_offset: u32,
+        difference: u64,
+    ) -> Result<(), HelperFailed> {
+        self.replace_checksum(tcp_offset, difference, BPF_F_PSEUDO_HDR.into())
     }
 
     #[inline(always)]
-    fn replace_checksum(&self, difference: u64, flags: u64) -> Result<(), HelperFailed> {
+    fn replace_checksum(&self, tcp_offset: u32, difference: u64, flags: u64) -> Result<(), HelperFailed> {
+        let offset = tcp_offset + offset_of!(Tcp, checksum) as u32;
         let carried = (difference >> 32) + (difference & 0xffff_ffff);
         let folded = (carried >> 32) + (carried & 0xffff_ffff);
         // SAFETY: the helper checks the offset against the packet.
-        done(unsafe { bpf_l4_csum_replace(self.skb, TCP_CHECKSUM_OFFSET as u32, 0, folded, flags) })
+        done(unsafe { bpf_l4_csum_replace(self.skb, offset, 0, folded, flags) })
     }
 
     /// Makes the packet this long, headers included.
@@ -392,6 +430,9 @@ pub(crate) fn random() -> u32 {
     unsafe { bpf_get_prandom_u32() }
 }
 
+/// `AF_INET6`
+const AF_INET6: u32 = 10;
+
 /// A connection that looks for a listener.
 pub(crate) struct Lookup {
     lookup: *mut bpf_sk_lookup,
@@ -413,11 +454,19 @@ impl Lookup {
     /// The key of the client whose connection this would be.
     #[inline(always)]
     pub(crate) fn key(&self) -> FlowKey {
+        // All are read, each by itself: of a choice the compiler makes an offset, and the verifier refuses that
+        // ("dereference of modified ctx ptr").
         // SAFETY: the context is valid for the program's run; addresses and the remote port are in network order.
         unsafe {
+            let ipv4 = (&raw const (*self.lookup).remote_ip4).read_volatile();
+            let ipv6 = &raw const (*self.lookup).remote_ip6;
+            let words = [0, 1, 2, 3].map(|index| ipv6.cast::<u32>().add(index).read_volatile());
             FlowKey {
-                remote: (*self.lookup).remote_ip4.to_ne_bytes(),
-                local: (*self.lookup).local_ip4.to_ne_bytes(),
+                remote: if (*self.lookup).family == AF_INET6 {
+                    Address::from_words(words)
+                } else {
+                    Address::from_ipv4_word(ipv4)
+                },
                 remote_port: ((*self.lookup).remote_port as u16).to_ne_bytes(),
                 local_port: self.port().to_be_bytes(),
             }

@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::TC_ACT_OK;
 use dfaas_common::{
     maps::{Client, FlowKey, IS_NATURAL, IS_SPLICED, Phase, Upstream},
-    packet::{ACK, HEADERS_BYTES, Headers, PSH, RST, SYN, Segment},
+    packet::{ACK, Headers, PSH, RST, SYN, Segment},
     tcp_options::{NO_WINDOW_SCALE, rescale_window},
 };
 
@@ -46,7 +46,7 @@ pub(crate) fn answer(
     }
     if step == Step::Acknowledge {
         let direction = match hook {
-            Hook::Ingress => upstream.direction.readdress(headers.onward()),
+            Hook::Ingress => upstream.client.readdress(headers.onward()),
             Hook::Egress => headers.onward(),
         };
         acknowledge_client(packet, headers, client, direction, partial, scratch)?;
@@ -231,9 +231,9 @@ fn is_partial_answer(packet: &Packet, headers: &Headers, scratch: &mut Scratch) 
         return Ok(false);
     }
     let options = u32::from(headers.options_bytes());
-    let mut sum = headers.pseudo_sum() + headers.tcp_sum();
+    let mut sum = headers.pseudo_sum() + headers.tcp().sum();
     if options > 0 {
-        packet.read(HEADERS_BYTES as u32, scratch.copy.as_mut_ptr(), options)?;
+        packet.read(headers.options_offset(), scratch.copy.as_mut_ptr(), options)?;
         sum += ctx::sum(&mut scratch.copy, options);
     }
     Ok(dfaas_common::packet::fold(sum) != 0xffff)

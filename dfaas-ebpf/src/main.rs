@@ -26,7 +26,10 @@ use aya_ebpf::{
     macros::{classifier, sk_lookup},
     programs::{SkLookupContext, TcContext},
 };
-use dfaas_common::{maps::FlowKey, packet::Headers};
+use dfaas_common::{
+    maps::{Config, FlowKey},
+    packet::Headers,
+};
 
 use crate::ctx::{HelperFailed, Lookup, Packet, swallow};
 
@@ -101,71 +104,72 @@ fn verdict(result: Result<i32, Fault>) -> i32 {
 
 #[inline(always)]
 fn incoming(packet: &Packet) -> Result<i32, Fault> {
-    let Some(headers) = packet.headers() else {
+    let Some((headers, config)) = look_at(packet) else {
         return Ok(TC_ACT_OK);
     };
-    let Some(config) = maps::config() else {
-        return Ok(TC_ACT_OK);
-    };
-    if !headers.is_plain_tcp() || headers.destination.raw() != u32::from_ne_bytes(config.address) {
+    if !config.is_address(&headers.destination) {
         return Ok(TC_ACT_OK);
     }
     let is_service = headers.destination_port.raw() == u16::from_ne_bytes(config.port);
     let is_upstream = headers.destination_port.get().wrapping_sub(config.nat_first) <= config.nat_mask;
-    if (!is_service && !is_upstream) || packet.is_done() {
+    if !is_service && !is_upstream {
         return Ok(TC_ACT_OK);
     }
     let Some(scratch) = maps::scratch() else {
         return Ok(TC_ACT_OK);
     };
-    let key = key_of_sender(&headers);
+    let key = key_of_sender(headers);
     if !is_service {
         return match maps::upstream(&key) {
-            Some(server) => upstream::handle(packet, config, &headers, &key, server, scratch, Hook::Ingress),
+            Some(server) => upstream::handle(packet, config, headers, &key, server, scratch, Hook::Ingress),
             // Nobody knows this connection; the stack says so with a reset.
             None => Ok(TC_ACT_OK),
         };
     }
     let next = match maps::client(&key) {
-        Some(client) => client::handle(packet, config, &headers, &key, client, scratch)?,
-        None => open::handle(packet, config, &headers, &key, scratch)?,
+        Some(client) => client::handle(packet, config, headers, &key, client, scratch)?,
+        None => open::handle(packet, config, headers, &key, scratch)?,
     };
     match next {
         Next::Verdict(verdict) => Ok(verdict),
-        Next::Ask => open::ask(packet, config, &headers, &key, scratch),
+        Next::Ask => open::ask(packet, config, headers, &key, scratch),
     }
 }
 
 #[inline(always)]
 fn outgoing(packet: &Packet) -> Result<i32, Fault> {
-    let Some(headers) = packet.headers() else {
+    let Some((headers, config)) = look_at(packet) else {
         return Ok(TC_ACT_OK);
     };
-    let Some(config) = maps::config() else {
-        return Ok(TC_ACT_OK);
-    };
-    if !headers.is_plain_tcp()
-        || headers.source.raw() != u32::from_ne_bytes(config.address)
-        || headers.source_port.raw() != u16::from_ne_bytes(config.port)
-        || packet.is_done()
-    {
+    if headers.source_port.raw() != u16::from_ne_bytes(config.port) || !config.is_address(&headers.source) {
         return Ok(TC_ACT_OK);
     }
-    let key = key_of_receiver(&headers);
+    let key = key_of_receiver(headers);
     let Some(server) = maps::upstream(&key) else {
         return Ok(TC_ACT_OK);
     };
     let Some(scratch) = maps::scratch() else {
         return Ok(TC_ACT_OK);
     };
-    upstream::handle(packet, config, &headers, &key, server, scratch, Hook::Egress)
+    upstream::handle(packet, config, headers, &key, server, scratch, Hook::Egress)
+}
+
+/// The headers of a packet that may be ours, and the settings.
+///
+/// Packets that are done are not: one that is sent while another is handled would overwrite that one's headers.
+#[inline(always)]
+fn look_at(packet: &Packet) -> Option<(&'static Headers, &'static Config)> {
+    if packet.is_done() {
+        return None;
+    }
+    let headers = packet.headers(maps::seen()?)?;
+    Some((headers, maps::config()?))
 }
 
 #[inline(always)]
 fn key_of_sender(headers: &Headers) -> FlowKey {
     FlowKey {
-        remote: headers.source.raw().to_ne_bytes(),
-        local: headers.destination.raw().to_ne_bytes(),
+        remote: headers.source,
         remote_port: headers.source_port.raw().to_ne_bytes(),
         local_port: headers.destination_port.raw().to_ne_bytes(),
     }
@@ -174,8 +178,7 @@ fn key_of_sender(headers: &Headers) -> FlowKey {
 #[inline(always)]
 fn key_of_receiver(headers: &Headers) -> FlowKey {
     FlowKey {
-        remote: headers.destination.raw().to_ne_bytes(),
-        local: headers.source.raw().to_ne_bytes(),
+        remote: headers.destination,
         remote_port: headers.destination_port.raw().to_ne_bytes(),
         local_port: headers.source_port.raw().to_ne_bytes(),
     }

@@ -15,7 +15,7 @@ use dfaas_common::{
         Opening, Pair, Peer, PeerKey, Reply, Stamp, Target, Upstream,
     },
     meter::{self, Limit},
-    packet::{Headers, Segment},
+    packet::{Headers, Ipv4Frame, Ipv6Frame, Segment},
     tcp_options::OptionMarks,
 };
 
@@ -31,6 +31,14 @@ pub(crate) struct Bucket {
 
 const _: () = assert!(size_of::<Bucket>() == size_of::<maps::Bucket>());
 
+/// A packet's headers as they lie in it, and what they say.
+#[repr(C)]
+pub(crate) struct Seen {
+    pub(crate) ipv4: Ipv4Frame,
+    pub(crate) ipv6: Ipv6Frame,
+    pub(crate) headers: Headers,
+}
+
 /// What does not fit on the stack.
 #[repr(C)]
 pub(crate) struct Scratch {
@@ -44,7 +52,8 @@ pub(crate) struct Scratch {
     pub(crate) peer: PeerKey,
     /// What is to be made of the packet.
     pub(crate) segment: Segment,
-    pub(crate) made: Headers,
+    pub(crate) made_ipv4: Ipv4Frame,
+    pub(crate) made_ipv6: Ipv6Frame,
     pub(crate) opening: Opening,
     pub(crate) client: Client,
     pub(crate) upstream: Upstream,
@@ -84,9 +93,9 @@ static CAPS: HashMap<Pair, Limit, { maps::BUCKETS }, { BPF_F_NO_PREALLOC as usiz
 /// Agent -> kernel, by `dfaas_common::decide::Answer`.
 #[btf_map]
 static REPLIES: Array<Reply, ANSWERS> = Array::new();
-/// Agent -> kernel: the platform's listener at 0, the proxy's at 1.
+/// Agent -> kernel: for IPv4 the platform's listener at 0 and the proxy's at 1, for IPv6 at 2 and 3.
 #[btf_map]
-static LISTENERS: SockMap<2> = SockMap::new();
+static LISTENERS: SockMap<4> = SockMap::new();
 /// Kernel only.
 #[btf_map]
 static BUCKETS: Array<Bucket, { maps::BUCKETS }> = Array::new();
@@ -118,6 +127,9 @@ static LATENCY: PerCpuHashMap<Pair, Latency, { maps::FUNCTIONS }, { BPF_F_NO_PRE
 static EVENTS: PerCpuArray<Events, 1> = PerCpuArray::new();
 /// Kernel only.
 #[btf_map]
+static SEEN: PerCpuArray<Seen, 1> = PerCpuArray::new();
+/// Kernel only.
+#[btf_map]
 static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
 
 #[inline(always)]
@@ -133,6 +145,13 @@ pub(crate) fn stamp() -> Option<&'static Stamp> {
 #[inline(always)]
 pub(crate) fn reply_by_number(number: u8) -> Option<&'static Reply> {
     REPLIES.get(u32::from(number))
+}
+
+/// The place for the headers of the packet at hand.
+#[inline(always)]
+pub(crate) fn seen() -> Option<&'static mut Seen> {
+    // SAFETY: as in `scratch`.
+    SEEN.get_ptr_mut(0).map(|seen| unsafe { &mut *seen })
 }
 
 /// The scratch space of this CPU. Programs do not nest at one hook, and nothing in it outlives a packet.
@@ -304,11 +323,14 @@ pub(crate) fn events() -> Option<&'static mut Events> {
 /// and for those of this host itself.
 #[inline(always)]
 pub(crate) fn assign_listener(ctx: &SkLookupContext, key: &FlowKey) -> bool {
+    let platform = if key.is_ipv6() { 2 } else { 0 };
+    let proxy = platform + 1;
     match client(key) {
-        Some(client) if client.is(IS_PROXIED) => LISTENERS.redirect_sk_lookup(ctx, 1, 0).is_ok(),
-        Some(_) => LISTENERS.redirect_sk_lookup(ctx, 0, 0).is_ok(),
+        Some(client) if client.is(IS_PROXIED) => LISTENERS.redirect_sk_lookup(ctx, proxy, 0).is_ok(),
+        Some(_) => LISTENERS.redirect_sk_lookup(ctx, platform, 0).is_ok(),
         None => {
-            LISTENERS.redirect_sk_lookup(ctx, 1, 0).is_ok() || LISTENERS.redirect_sk_lookup(ctx, 0, 0).is_ok()
+            LISTENERS.redirect_sk_lookup(ctx, proxy, 0).is_ok()
+                || LISTENERS.redirect_sk_lookup(ctx, platform, 0).is_ok()
         }
     }
 }

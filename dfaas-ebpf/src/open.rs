@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::TC_ACT_OK;
 use dfaas_common::{
     maps::{Config, FlowKey, Opening, Phase, SYN_IS_PARTIAL, SYN_PERMITS_SACK},
-    packet::{ACK, FIN, HEADERS_BYTES, Headers, RST, SYN, Segment},
+    packet::{ACK, FIN, Headers, RST, SYN, Segment},
     tcp_options::{NO_WINDOW_SCALE, OUR_OPTIONS_BYTES, OUR_WINDOW_SCALE, SynOptions},
 };
 
@@ -149,7 +149,7 @@ fn answer_syn(
         return Err(Fault::MAP_FULL);
     }
     let ours = SynOptions {
-        segment_size: config.segment_size,
+        segment_size: config.segment_size(key.is_ipv6()),
         window_scale: if theirs.window_scale == NO_WINDOW_SCALE {
             NO_WINDOW_SCALE
         } else {
@@ -185,7 +185,7 @@ pub(crate) fn read_options(
 ) -> Result<SynOptions, Fault> {
     let length = u32::from(headers.options_bytes());
     if length > 0 {
-        packet.read_options(HEADERS_BYTES as u32, &mut scratch.options, length)?;
+        packet.read_options(headers.options_offset(), &mut scratch.options, length)?;
     }
     Ok(SynOptions::read(
         &scratch.options,

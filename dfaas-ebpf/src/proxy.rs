@@ -4,7 +4,7 @@ use aya_ebpf::bindings::TC_ACT_OK;
 use dfaas_common::{
     decide::Answer,
     http::Stage,
-    maps::{Config, FlowKey, IS_PROXIED, PROXY},
+    maps::{Config, FlowKey, IS_PROXIED},
     packet::Headers,
 };
 
@@ -30,6 +30,8 @@ pub(crate) enum Reason {
     NotHttp1,
     /// Its head comes in too many parts.
     Slow,
+    /// Who is to serve is not reached by the client's version of IP.
+    Family,
 }
 
 impl Reason {
@@ -40,6 +42,7 @@ impl Reason {
             Self::Chunked | Self::Upgrade => Answer::NotImplemented,
             Self::Lengths | Self::NotHttp1 => Answer::Malformed,
             Self::Head | Self::Slow => Answer::HeadTooLong,
+            Self::Family => Answer::Unavailable,
         }
     }
 
@@ -52,6 +55,7 @@ impl Reason {
             Self::Head => &mut events.proxied_head,
             Self::NotHttp1 => &mut events.proxied_not_http1,
             Self::Slow => &mut events.proxied_slow,
+            Self::Family => &mut events.proxied_family,
         });
     }
 }
@@ -68,7 +72,7 @@ pub(crate) fn hand_over(
     reason: Reason,
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
-    if config.flags & PROXY == 0 {
+    if !config.has_proxy(key.is_ipv6()) {
         return request::refuse(packet, headers, key, reason.answer(), scratch);
     }
     if connect::is_in_the_way(key) {

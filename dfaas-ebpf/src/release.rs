@@ -2,7 +2,6 @@
 
 use dfaas_common::{
     maps::{Client, FlowKey, IS_LOCAL, KNOWN, Known, Upstream},
-    numbering::Direction,
     packet::{ACK, Headers, RST, Segment},
 };
 
@@ -16,16 +15,12 @@ use crate::{
 
 /// Puts the key of a peer that a client's connection has been to into the scratch space.
 #[inline(always)]
-fn find(known: Known, scratch: &mut Scratch) -> bool {
-    let Some(config) = maps::config() else {
-        return false;
-    };
+fn find(known: Known, is_ipv6: bool, scratch: &mut Scratch) -> bool {
     let Some(target) = maps::target(known.target.into()) else {
         return false;
     };
     scratch.server = FlowKey {
-        remote: target.address,
-        local: config.address,
+        remote: target.address(is_ipv6),
         remote_port: target.port,
         local_port: known.port,
     };
@@ -43,7 +38,7 @@ pub(crate) fn parked(
 ) -> Result<(), Fault> {
     let mut index = 0;
     while index < KNOWN {
-        if find(client.known[index], scratch) && scratch.server != client.upstream {
+        if find(client.known[index], key.is_ipv6(), scratch) && scratch.server != client.upstream {
             client.known[index].target = 0;
             reset(packet, headers, key, scratch)?;
         }
@@ -95,14 +90,7 @@ pub(crate) fn address(headers: &Headers, upstream: &Upstream, scratch: &mut Scra
         ..headers.onward()
     };
     if !upstream.is(IS_LOCAL) {
-        let server = scratch.server;
-        scratch.segment = Direction {
-            source: server.local,
-            destination: server.remote,
-            source_port: server.local_port,
-            destination_port: server.remote_port,
-        }
-        .readdress(scratch.segment);
+        scratch.segment = scratch.server.readdress(scratch.segment);
         scratch.segment.ethernet_destination = upstream.next_hop;
         scratch.segment.ethernet_source = headers.ethernet_destination;
     }
@@ -117,7 +105,7 @@ pub(crate) fn forget(key: &FlowKey, client: &Client, scratch: &mut Scratch) {
     remove_if_ours(key, scratch);
     let mut index = 0;
     while index < KNOWN {
-        if find(client.known[index], scratch) {
+        if find(client.known[index], key.is_ipv6(), scratch) {
             remove_if_ours(key, scratch);
         }
         index += 1;

@@ -6,7 +6,7 @@ use dfaas_common::{
     http::{HELD_BYTES, Head, NAME_BYTES, NODE_ID_BYTES, Progress, Span, Target as Path, Unframed},
     maps::{
         Client, Config, DATA_IN_SYN_FROM_ALL, DATA_IN_SYN_FROM_PEERS, FlowKey, Function, HEAD_PART, IS_ASKED,
-        IS_CURRENT, IS_LOCAL, IS_NATURAL, NO_FUNCTION, Opening, PROXY, Pair, Phase, SYN_IS_PARTIAL, Upstream,
+        IS_CURRENT, IS_LOCAL, IS_NATURAL, NO_FUNCTION, Opening, Pair, Peer, Phase, SYN_IS_PARTIAL, Upstream,
     },
     numbering::Numbering,
     packet::{ACK, Headers, Segment},
@@ -145,10 +145,10 @@ fn wait(
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
     let length = scratch.held.length;
-    if length >= u32::from(config.segment_size) {
+    if length >= u32::from(config.segment_size(key.is_ipv6())) {
         return proxy::hand_over(packet, config, headers, key, Reason::Head, scratch);
     }
-    let has_proxy = config.flags & PROXY != 0;
+    let has_proxy = config.has_proxy(key.is_ipv6());
     if has_proxy && scratch.opening.flags >= HEAD_PARTS_MAX * HEAD_PART {
         return proxy::hand_over(packet, config, headers, key, Reason::Slow, scratch);
     }
@@ -171,7 +171,7 @@ fn acknowledge(
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
     let opening = scratch.opening;
-    let room = u32::from(config.segment_size).saturating_sub(opening.held);
+    let room = u32::from(config.segment_size(headers.is_ipv6())).saturating_sub(opening.held);
     scratch.segment = Segment {
         sequence: opening.our_isn.wrapping_add(1),
         acknowledgment: opening.client_isn.wrapping_add(1).wrapping_add(opening.held),
@@ -241,9 +241,12 @@ fn complete(
         Decision::Local => 0,
         Decision::Forward(index) => index,
     };
+    if !reaches(config, key, target) {
+        return proxy::hand_over(packet, config, headers, key, Reason::Family, scratch);
+    }
     if target != 0 {
         // Room for the stamp; the client sends the rest again.
-        scratch.held.length = scratch.held.length.min(config.segment_size.into());
+        scratch.held.length = scratch.held.length.min(config.segment_size(key.is_ipv6()).into());
     }
     prepare(
         config,
@@ -262,6 +265,15 @@ fn complete(
     } else {
         connect::peer(packet, config, headers, key, head.fields_start.into(), scratch)
     }
+}
+
+/// Whether a server takes connections of the client's version of IP.
+#[inline(always)]
+fn reaches(config: &Config, key: &FlowKey, target: u32) -> bool {
+    if target == 0 {
+        return config.has_local(key.is_ipv6());
+    }
+    maps::target(target).is_none_or(|target| !target.address(key.is_ipv6()).is_none())
 }
 
 /// Sets up the client's entry and that of a server that is not chosen yet, for a request of so many bytes.
@@ -437,7 +449,10 @@ pub(crate) fn accept_syn(
         return Ok(false);
     };
     let now_ns = ctx::now_ns();
-    if function.hosted == 0 || !may_use_syn(config, headers, origin, function, now_ns, scratch) {
+    if function.hosted == 0
+        || !reaches(config, key, 0)
+        || !may_use_syn(config, headers, origin, function, now_ns, scratch)
+    {
         return Ok(false);
     }
     let isn = headers.sequence.get();
@@ -495,9 +510,8 @@ fn may_use_syn(
         Origin::Stranger => false,
         Origin::User => config.flags & DATA_IN_SYN_FROM_ALL != 0 && tokens.take_local(function),
         Origin::Peer(index) => {
-            let address = headers.source.raw().to_ne_bytes();
-            maps::peer(&scratch.peer).is_some_and(|peer| peer.address == address)
-                && tokens.take_admission(function, index)
+            let is_known = |peer: Peer| peer.address == headers.source || peer.address_ipv6 == headers.source;
+            maps::peer(&scratch.peer).is_some_and(is_known) && tokens.take_admission(function, index)
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Segments that pass: renumbered, readdressed, their checksums brought up to date.
 
 use dfaas_common::{
-    numbering::{Direction, Numbering, Numbers},
-    packet::{Be16, Be32, HEADERS_BYTES, Headers, difference, fold},
+    maps::FlowKey,
+    numbering::{Numbering, Numbers},
+    packet::{Be16, Be32, Headers, Ipv4Translated, Tcp, difference, fold},
     tcp_options::{SACK_BLOCK_BYTES, SACK_BLOCKS, SackBlocks},
 };
 
@@ -21,14 +22,14 @@ pub(crate) fn numbers(headers: &Headers) -> Numbers {
     }
 }
 
-/// The headers with other numbers, and what their checksum gains.
+/// The TCP header with other numbers, and what its checksum gains.
 #[inline(always)]
-fn renumbered(headers: &Headers, numbers: &Numbers) -> (Headers, u64) {
-    let new = Headers {
+fn renumbered(headers: &Headers, numbers: &Numbers) -> (Tcp, u64) {
+    let new = Tcp {
         sequence: Be32::new(numbers.sequence),
         acknowledgment: Be32::new(numbers.acknowledgment),
         window: Be16::new(numbers.window),
-        ..*headers
+        ..headers.tcp()
     };
     let gain = difference(headers.sequence.raw(), new.sequence.raw())
         + difference(headers.acknowledgment.raw(), new.acknowledgment.raw())
@@ -40,34 +41,42 @@ fn renumbered(headers: &Headers, numbers: &Numbers) -> (Headers, u64) {
 #[inline(never)]
 pub(crate) fn renumber(packet: &Packet, headers: &Headers, numbers: &Numbers) -> Result<(), HelperFailed> {
     let (new, gain) = renumbered(headers, numbers);
-    packet.write_translated(&new)?;
-    packet.update_checksum(gain)
+    packet.write_translated(headers.tcp_offset(), &new)?;
+    packet.update_checksum(headers.tcp_offset(), gain)
 }
 
-/// Writes other numbers and addresses into the packet.
+/// Sends a packet that came to this node on over another connection, with other numbers.
 #[inline(never)]
 pub(crate) fn readdress(
     packet: &Packet,
     headers: &Headers,
-    direction: &Direction,
+    to: &FlowKey,
     numbers: &Numbers,
 ) -> Result<(), HelperFailed> {
     let (mut new, mut gain) = renumbered(headers, numbers);
-    new.source = Be32::from_raw(u32::from_ne_bytes(direction.source));
-    new.destination = Be32::from_raw(u32::from_ne_bytes(direction.destination));
-    new.source_port = Be16::from_raw(u16::from_ne_bytes(direction.source_port));
-    new.destination_port = Be16::from_raw(u16::from_ne_bytes(direction.destination_port));
+    new.source_port = Be16::from_raw(u16::from_ne_bytes(to.local_port));
+    new.destination_port = Be16::from_raw(u16::from_ne_bytes(to.remote_port));
     gain += difference(headers.source_port.raw().into(), new.source_port.raw().into())
         + difference(
             headers.destination_port.raw().into(),
             new.destination_port.raw().into(),
         );
-    let pseudo_gain = difference(headers.source.raw(), new.source.raw())
-        + difference(headers.destination.raw(), new.destination.raw());
-    new.ipv4_checksum = Be16::from_raw(!fold(u64::from(!headers.ipv4_checksum.raw()) + pseudo_gain));
-    packet.write_translated(&new)?;
-    packet.update_checksum(gain)?;
-    packet.update_pseudo_checksum(pseudo_gain)
+    let pseudo_gain =
+        headers.destination.gain_over(&headers.source) + to.remote.gain_over(&headers.destination);
+    if headers.is_ipv6() {
+        packet.write_ipv6_addresses(&[headers.destination, to.remote])?;
+        packet.write_translated(headers.tcp_offset(), &new)?;
+    } else {
+        packet.write_ipv4_translated(&Ipv4Translated {
+            lead: 0,
+            checksum: Be16::from_raw(!fold(u64::from(!headers.ipv4_checksum.raw()) + pseudo_gain)),
+            source: headers.destination.ipv4_word(),
+            destination: to.remote.ipv4_word(),
+            tcp: new,
+        })?;
+    }
+    packet.update_checksum(headers.tcp_offset(), gain)?;
+    packet.update_pseudo_checksum(headers.tcp_offset(), pseudo_gain)
 }
 
 /// Whose selective acknowledgments are translated.
@@ -88,37 +97,44 @@ pub(crate) fn sacks(
     whose: Whose,
     scratch: &mut Scratch,
 ) -> Result<(), HelperFailed> {
-    let length = u32::from(headers.options_bytes());
-    if length == 0 {
+    if headers.options_bytes() == 0 {
         return Ok(());
     }
-    blocks(packet, length, numbering, whose, scratch)
+    blocks(packet, headers, numbering, whose, scratch)
 }
 
 #[inline(never)]
 fn blocks(
     packet: &Packet,
-    length: u32,
+    headers: &Headers,
     numbering: &Numbering,
     whose: Whose,
     scratch: &mut Scratch,
 ) -> Result<(), HelperFailed> {
-    packet.read_options(HEADERS_BYTES as u32, &mut scratch.options, length)?;
+    let length = u32::from(headers.options_bytes());
+    packet.read_options(headers.options_offset(), &mut scratch.options, length)?;
     let blocks = SackBlocks::find(&scratch.options, length as usize, &mut scratch.option_marks);
     let mut index = 0;
     while index < SACK_BLOCKS {
         if index >= blocks.count {
             break;
         }
-        let at = HEADERS_BYTES as u32 + blocks.start + index * SACK_BLOCK_BYTES;
-        sack_block(packet, at, numbering, whose)?;
+        let at = blocks.start + index * SACK_BLOCK_BYTES;
+        sack_block(packet, headers, at, numbering, whose)?;
         index += 1;
     }
     Ok(())
 }
 
 #[inline(always)]
-fn sack_block(packet: &Packet, at: u32, numbering: &Numbering, whose: Whose) -> Result<(), HelperFailed> {
+fn sack_block(
+    packet: &Packet,
+    headers: &Headers,
+    at: u32,
+    numbering: &Numbering,
+    whose: Whose,
+) -> Result<(), HelperFailed> {
+    let at = headers.options_offset() + at;
     let mut edges = [Be32::default(); 2];
     packet.read_value(at, &mut edges)?;
     let new = match whose {
@@ -129,7 +145,7 @@ fn sack_block(packet: &Packet, at: u32, numbering: &Numbering, whose: Whose) -> 
     packet.write_value(at, &new)?;
     // An option may begin at an odd place; its bytes then stand in the other halves of the sum (RFC 1071, section 2).
     let gain = if at & 1 == 0 { gain } else { swapped(gain) };
-    packet.update_checksum(gain)
+    packet.update_checksum(headers.tcp_offset(), gain)
 }
 
 #[inline(always)]

@@ -112,7 +112,7 @@ fn pass(
         translate::renumber(packet, headers, &numbers)?;
         return Ok(TC_ACT_OK);
     }
-    translate::readdress(packet, headers, &upstream.direction, &numbers)?;
+    translate::readdress(packet, headers, &upstream.client, &numbers)?;
     Ok(packet.route())
 }
 

@@ -1,47 +1,81 @@
 //! Frames and TCP options, here and according to etherparse and to RFC 9293.
 
 use dfaas_common::{
-    packet::{ACK, Be16, Be32, FIN, HEADERS_BYTES, Headers, PSH, RST, SYN},
+    packet::{
+        ACK, Address, Be16, Be32, Ethernet, FIN, HEADERS_BYTES_MAX, HEADERS_BYTES_MIN, Headers, Ipv4Frame,
+        Ipv6Frame, PSH, RST, SYN, Tcp,
+    },
     tcp_options::{NO_WINDOW_SCALE, OPTIONS_BYTES, SACK_BLOCK_BYTES, SACK_BLOCKS, SackBlocks, SynOptions},
 };
-use etherparse::{NetSlice, SlicedPacket, TransportSlice};
+use etherparse::{IpNumber, Ipv4Slice, Ipv6Slice, NetSlice, SlicedPacket, TransportSlice};
 
 /// What TCP assumes where a SYN says nothing (RFC 9293, section 3.7.1).
 const DEFAULT_SEGMENT_SIZE: u16 = 536;
 /// RFC 7323, section 2.3.
 const WINDOW_SCALE_MAX: u8 = 14;
 
-/// The headers of a frame as the programs read them; nothing if it is too short for them.
+/// The headers of a plain TCP segment as the programs read them; nothing if it is none.
 #[must_use]
 pub fn headers(frame: &[u8]) -> Option<Headers> {
-    let bytes: &[u8; HEADERS_BYTES] = frame.first_chunk()?;
-    let word = |at: usize| u16::from_ne_bytes([bytes[at], bytes[at + 1]]);
-    let long = |at: usize| u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
-    Some(Headers {
+    let ethernet = |bytes: &[u8]| Ethernet {
         lead: 0,
-        ethernet_destination: [word(0), word(2), word(4)],
-        ethernet_source: [word(6), word(8), word(10)],
-        ethertype: Be16::from_raw(word(12)),
+        destination: [0, 2, 4].map(|at| word(bytes, at)),
+        source: [6, 8, 10].map(|at| word(bytes, at)),
+        ethertype: Be16::from_raw(word(bytes, 12)),
+    };
+    let bytes: &[u8; HEADERS_BYTES_MIN] = frame.first_chunk()?;
+    let read = Ipv4Frame {
+        ethernet: ethernet(bytes),
         version_and_length: bytes[14],
         service: bytes[15],
-        total_length: Be16::from_raw(word(16)),
-        identification: Be16::from_raw(word(18)),
-        fragment: Be16::from_raw(word(20)),
+        total_length: Be16::from_raw(word(bytes, 16)),
+        identification: Be16::from_raw(word(bytes, 18)),
+        fragment: Be16::from_raw(word(bytes, 20)),
         time_to_live: bytes[22],
         protocol: bytes[23],
-        ipv4_checksum: Be16::from_raw(word(24)),
-        source: Be32::from_raw(long(26)),
-        destination: Be32::from_raw(long(30)),
-        source_port: Be16::from_raw(word(34)),
-        destination_port: Be16::from_raw(word(36)),
-        sequence: Be32::from_raw(long(38)),
-        acknowledgment: Be32::from_raw(long(42)),
-        tcp_length: bytes[46],
-        flags: bytes[47],
-        window: Be16::from_raw(word(48)),
-        checksum: Be16::from_raw(word(50)),
-        urgent: Be16::from_raw(word(52)),
-    })
+        checksum: Be16::from_raw(word(bytes, 24)),
+        source: long(bytes, 26),
+        destination: long(bytes, 30),
+        tcp: tcp(bytes, 34),
+    };
+    if read.is_plain_tcp() {
+        return Some(read.headers());
+    }
+    let bytes: &[u8; HEADERS_BYTES_MAX] = frame.first_chunk()?;
+    let address = |at: usize| Address::from_words([0, 4, 8, 12].map(|more| long(bytes, at + more)));
+    let read = Ipv6Frame {
+        ethernet: ethernet(bytes),
+        version_and_label: [bytes[14], bytes[15], bytes[16], bytes[17]],
+        payload_length: Be16::from_raw(word(bytes, 18)),
+        next_header: bytes[20],
+        hop_limit: bytes[21],
+        source: address(22),
+        destination: address(38),
+        tcp: tcp(bytes, 54),
+    };
+    read.is_plain_tcp().then(|| read.headers())
+}
+
+fn word(bytes: &[u8], at: usize) -> u16 {
+    u16::from_ne_bytes([bytes[at], bytes[at + 1]])
+}
+
+fn long(bytes: &[u8], at: usize) -> u32 {
+    u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+fn tcp(bytes: &[u8], at: usize) -> Tcp {
+    Tcp {
+        source_port: Be16::from_raw(word(bytes, at)),
+        destination_port: Be16::from_raw(word(bytes, at + 2)),
+        sequence: Be32::from_raw(long(bytes, at + 4)),
+        acknowledgment: Be32::from_raw(long(bytes, at + 8)),
+        length: bytes[at + 12],
+        flags: bytes[at + 13],
+        window: Be16::from_raw(word(bytes, at + 14)),
+        checksum: Be16::from_raw(word(bytes, at + 16)),
+        urgent: Be16::from_raw(word(bytes, at + 18)),
+    }
 }
 
 /// Reads a frame and asks etherparse about it. Returns whether it is one that the programs look at.
@@ -50,7 +84,7 @@ pub fn headers(frame: &[u8]) -> Option<Headers> {
 ///
 /// If the two disagree about a frame that is as long as it says.
 pub fn check(frame: &[u8]) -> bool {
-    let Some(ours) = headers(frame).filter(Headers::is_plain_tcp) else {
+    let Some(ours) = headers(frame) else {
         // The other way round: what etherparse takes for a plain segment is one.
         if let Some(segment) = Segment::read(frame) {
             panic!("missed {segment:?}: {frame:x?}");
@@ -66,7 +100,7 @@ pub fn check(frame: &[u8]) -> bool {
 /// What is read of a segment.
 #[derive(Debug, PartialEq, Eq)]
 struct Segment {
-    addresses: ([u8; 4], [u8; 4]),
+    addresses: (Address, Address),
     ports: (u16, u16),
     sequence: u32,
     acknowledgment: u32,
@@ -79,10 +113,7 @@ struct Segment {
 impl Segment {
     fn of(headers: &Headers) -> Self {
         Self {
-            addresses: (
-                headers.source.raw().to_ne_bytes(),
-                headers.destination.raw().to_ne_bytes(),
-            ),
+            addresses: (headers.source, headers.destination),
             ports: (headers.source_port.get(), headers.destination_port.get()),
             sequence: headers.sequence.get(),
             acknowledgment: headers.acknowledgment.get(),
@@ -93,23 +124,18 @@ impl Segment {
         }
     }
 
-    /// A whole segment in IPv4 without options, fragments or VLAN, as etherparse reads it.
+    /// A whole segment in IP without options, extensions, fragments or VLAN, as etherparse reads it.
     fn read(frame: &[u8]) -> Option<Self> {
         let packet = SlicedPacket::from_ethernet(frame).ok()?;
-        let (Some(NetSlice::Ipv4(ipv4)), Some(TransportSlice::Tcp(tcp))) = (packet.net, packet.transport)
-        else {
+        let Some(TransportSlice::Tcp(tcp)) = packet.transport else {
             return None;
         };
-        let header = ipv4.header();
-        if !packet.link_exts.is_empty() || header.slice().len() != 20 || header.is_fragmenting_payload() {
-            return None;
-        }
-        // The flag that RFC 3514 makes fun of is not ours to judge, but a packet that has it is left alone.
-        if header.slice()[6] & 0x80 != 0 {
-            return None;
-        }
-        // An authentication header may stand between.
-        if header.protocol() != etherparse::IpNumber::TCP {
+        let addresses = match packet.net? {
+            NetSlice::Ipv4(ip) => ipv4_addresses(&ip)?,
+            NetSlice::Ipv6(ip) => ipv6_addresses(&ip)?,
+            NetSlice::Arp(_) => return None,
+        };
+        if !packet.link_exts.is_empty() {
             return None;
         }
         let flags = [
@@ -120,7 +146,7 @@ impl Segment {
             (tcp.ack(), ACK),
         ];
         Some(Self {
-            addresses: (header.source(), header.destination()),
+            addresses,
             ports: (tcp.source_port(), tcp.destination_port()),
             sequence: tcp.sequence_number(),
             acknowledgment: tcp.acknowledgment_number(),
@@ -134,6 +160,32 @@ impl Segment {
             payload_bytes: tcp.payload().len(),
         })
     }
+}
+
+fn ipv4_addresses(ip: &Ipv4Slice<'_>) -> Option<(Address, Address)> {
+    let header = ip.header();
+    let is_plain = header.slice().len() == 20
+        && !header.is_fragmenting_payload()
+        // The flag that RFC 3514 makes fun of is not ours to judge, but a packet that has it is left alone.
+        && header.slice()[6] & 0x80 == 0
+        // An authentication header may stand between.
+        && header.protocol() == IpNumber::TCP;
+    is_plain.then(|| {
+        (
+            Address::from_ipv4(header.source()),
+            Address::from_ipv4(header.destination()),
+        )
+    })
+}
+
+fn ipv6_addresses(ip: &Ipv6Slice<'_>) -> Option<(Address, Address)> {
+    let header = ip.header();
+    let (source, destination) = (
+        Address::from_ipv6(header.source()),
+        Address::from_ipv6(header.destination()),
+    );
+    let is_plain = header.next_header() == IpNumber::TCP && source.is_ipv6() && destination.is_ipv6();
+    is_plain.then_some((source, destination))
 }
 
 /// Reads the options of a segment and compares with what a plain loop over them finds.

@@ -55,5 +55,9 @@ pub fn message(bytes: &[u8]) {
 /// A frame, whose end is a segment's options, too.
 pub fn packet(bytes: &[u8]) {
     frames::check(bytes);
-    frames::check_options(bytes.get(dfaas_common::packet::HEADERS_BYTES..).unwrap_or(bytes));
+    frames::check_options(
+        bytes
+            .get(dfaas_common::packet::HEADERS_BYTES_MIN..)
+            .unwrap_or(bytes),
+    );
 }

@@ -7,22 +7,24 @@ use proptest::{collection::vec, prelude::*};
 proptest! {
     #[test]
     fn segments_are_read_as_etherparse_reads_them(
+        is_ipv6: bool,
         numbers in any::<(u16, u16, u32, u32, u16)>(),
         flags in 0u8..32,
         options in vec(any::<u8>(), 0..11).prop_map(|words| words.repeat(4)),
         payload in vec(any::<u8>(), 0..60),
     ) {
-        prop_assert!(check(&segment(numbers, flags, &options, &payload)));
+        prop_assert!(check(&segment(is_ipv6, numbers, flags, &options, &payload)));
     }
 
     #[test]
     fn damaged_segments_are_read_as_etherparse_reads_them(
+        is_ipv6: bool,
         numbers in any::<(u16, u16, u32, u32, u16)>(),
         payload in vec(any::<u8>(), 0..60),
-        damage in vec((0usize..60, any::<u8>()), 1..4),
+        damage in vec((0usize..80, any::<u8>()), 1..4),
         cut in 0usize..200,
     ) {
-        let mut frame = segment(numbers, 16, &[1; 8], &payload);
+        let mut frame = segment(is_ipv6, numbers, 16, &[1; 8], &payload);
         for (at, byte) in damage {
             if let Some(place) = frame.get_mut(at) {
                 *place = byte;
@@ -38,7 +40,13 @@ proptest! {
     }
 }
 
-fn segment(numbers: (u16, u16, u32, u32, u16), flags: u8, options: &[u8], payload: &[u8]) -> Vec<u8> {
+fn segment(
+    is_ipv6: bool,
+    numbers: (u16, u16, u32, u32, u16),
+    flags: u8,
+    options: &[u8],
+    payload: &[u8],
+) -> Vec<u8> {
     let (source, destination, sequence, acknowledgment, window) = numbers;
     let mut tcp = TcpHeader::new(source, destination, sequence, window);
     tcp.acknowledgment_number = acknowledgment;
@@ -49,9 +57,13 @@ fn segment(numbers: (u16, u16, u32, u32, u16), flags: u8, options: &[u8], payloa
     tcp.ack = flags & 16 != 0;
     tcp.set_options_raw(options).expect("whole words, not too many");
     let mut bytes = Vec::new();
-    let builder = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2])
-        .ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64)
-        .tcp_header(tcp);
+    let builder = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]);
+    let builder = if is_ipv6 {
+        builder.ipv6([0xfd; 16], [0xfe; 16], 64)
+    } else {
+        builder.ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64)
+    };
+    let builder = builder.tcp_header(tcp);
     builder.write(&mut bytes, payload).expect("memory takes all");
     bytes
 }

@@ -50,7 +50,7 @@ struct Serve {
         default_value = "127.0.0.1:8080"
     )]
     gateway: SocketAddr,
-    /// Where to serve calls of functions and nothing else
+    /// Where to serve calls of functions and nothing else; at 127.0.0.1, also at [::1]
     #[arg(
         long,
         value_name = "ADDR",

@@ -2,7 +2,7 @@
 
 use std::fs::{File, TryLockError};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,6 +88,7 @@ impl Provider {
         let lock = lock_state(&config.state_dir).await?;
         let (gateway_listener, gateway) = listen(config.gateway, "--gateway")?;
         let (functions_listener, functions) = listen(config.functions, "--functions")?;
+        let twin_listener = listen_at_twin(functions)?;
         let platform = Arc::new(Platform::open(node(&config)?)?);
         for deployment in config.stack {
             apply(&platform, deployment).map_err(|error| StartError::Stack(Box::new(error)))?;
@@ -111,8 +112,15 @@ impl Provider {
         tasks.spawn(
             connections
                 .clone()
-                .serve(functions_listener, gateway::FunctionsOnly(surface)),
+                .serve(functions_listener, gateway::FunctionsOnly(Arc::clone(&surface))),
         );
+        if let Some(listener) = twin_listener {
+            tasks.spawn(
+                connections
+                    .clone()
+                    .serve(listener, gateway::FunctionsOnly(surface)),
+            );
+        }
         info!(%gateway, %functions, functions_deployed = platform.all().len(), "Ready");
         Ok(Self {
             gateway,
@@ -183,6 +191,23 @@ fn listen(address: SocketAddr, flag: &'static str) -> Result<(TcpListener, Socke
         source,
     })?;
     Ok((listener, bound))
+}
+
+/// Listens at the IPv6 loopback too where the functions are at that of IPv4: connections that come by IPv6 can be given to
+/// no other listener.
+fn listen_at_twin(functions: SocketAddr) -> Result<Option<TcpListener>, BindError> {
+    if functions.ip() != Ipv4Addr::LOCALHOST {
+        return Ok(None);
+    }
+    let address = SocketAddr::from((Ipv6Addr::LOCALHOST, functions.port()));
+    match server::bind(address, "--functions") {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error @ BindError::InUse { .. }) => Err(error),
+        Err(error @ BindError::Other { .. }) => {
+            info!(%error, "This host has no IPv6; functions are called by IPv4 alone");
+            Ok(None)
+        }
+    }
 }
 
 fn node(config: &Config) -> Result<Node, StartError> {

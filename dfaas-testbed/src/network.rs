@@ -1,6 +1,10 @@
 //! A bridge in a namespace of its own, with hosts around it.
 
-use std::{env, net::Ipv4Addr, process::Output};
+use std::{
+    env,
+    net::{Ipv4Addr, Ipv6Addr},
+    process::Output,
+};
 
 use anyhow::{Result, ensure};
 
@@ -33,7 +37,12 @@ impl Network {
         Ipv4Addr::new(10, 77, 0, number)
     }
 
-    /// Makes a host whose `eth0` has the address of its number.
+    /// The IPv6 address of a host.
+    pub fn ipv6_address(number: u8) -> Ipv6Addr {
+        Ipv6Addr::new(0xfd00, 0x77, 0, 0, 0, 0, 0, number.into())
+    }
+
+    /// Makes a host whose `eth0` has the addresses of its number.
     ///
     /// # Errors
     ///
@@ -45,9 +54,10 @@ impl Network {
             "link add port{number} type veth peer name eth0 netns {pid}\n\
              link set port{number} master bridge up\n"
         ))?;
-        let address = Self::address(number);
+        let (address, ipv6_address) = (Self::address(number), Self::ipv6_address(number));
         host.ip(&format!(
             "address add {address}/24 dev eth0\n\
+             address add {ipv6_address}/64 dev eth0 nodad\n\
              link set eth0 up\n\
              route add 224.0.0.0/4 dev eth0\n"
         ))?;

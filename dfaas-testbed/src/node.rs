@@ -65,6 +65,11 @@ impl Node {
         (Network::address(self.number), SERVICE_PORT).into()
     }
 
+    /// Where they reach them by IPv6.
+    pub fn ipv6_service(&self) -> SocketAddr {
+        (Network::ipv6_address(self.number), SERVICE_PORT).into()
+    }
+
     /// Where it runs.
     pub fn namespace(&self) -> &Namespace {
         &self.namespace

@@ -1,12 +1,13 @@
 //! Where the agent meets users' traffic.
 
 use std::{
-    net::{Ipv4Addr, SocketAddrV4},
+    net::{Ipv4Addr, Ipv6Addr},
     ops::RangeInclusive,
     time::Duration,
 };
 
 use clap::ValueEnum;
+use dfaas_control::ServiceAddress;
 
 use super::{
     Host,
@@ -55,6 +56,15 @@ pub(super) struct DataPlaneOptions {
         hide_default_value = true
     )]
     node_ip: String,
+    /// The IPv6 address that peers are told, or off [default: the interface's first that is not of the link, if any]
+    #[arg(
+        long,
+        env = "AGENT_NODE_IPV6",
+        value_name = "ADDR",
+        default_value = "",
+        hide_default_value = true
+    )]
+    node_ipv6: String,
     /// The port on which users and peers reach functions
     #[arg(long, env = "AGENT_HAPROXY_PORT", value_name = "PORT", default_value = "80")]
     service_port: String,
@@ -86,7 +96,7 @@ pub(super) struct DataPlaneOptions {
 
 pub(super) struct Section {
     pub(super) interface: String,
-    pub(super) service: SocketAddrV4,
+    pub(super) service: ServiceAddress,
     pub(super) functions_port: u16,
     pub(super) rest: Rest,
 }
@@ -142,6 +152,7 @@ impl DataPlaneOptions {
     pub(super) fn check(&self, host: &Host, mistakes: &mut Mistakes) -> Option<Section> {
         let interface = self.interface.existing(host, mistakes);
         let address = self.address(interface.as_deref(), host, mistakes);
+        let ipv6 = mistakes.take("--node-ipv6", self.ipv6(interface.as_deref(), host));
         let service_port = mistakes.take("--service-port", port(&self.service_port));
         let functions_port = mistakes.take("--functions-port", port(&self.interface.functions_port));
         let data_in_syn = mistakes.take("--data-in-syn", data_in_syn(&self.data_in_syn));
@@ -149,7 +160,7 @@ impl DataPlaneOptions {
         let idle_timeout = mistakes.take("--idle-timeout", idle_timeout(&self.idle_timeout));
         Some(Section {
             interface: interface?,
-            service: SocketAddrV4::new(address?, service_port?),
+            service: ServiceAddress::new(address?, service_port?).with_ipv6(ipv6?),
             functions_port: functions_port?,
             rest: Rest {
                 data_in_syn: data_in_syn?,
@@ -166,7 +177,7 @@ impl DataPlaneOptions {
             return mistakes.take(FLAG, self.node_ip.parse().map_err(wrong));
         }
         let interface = interface?;
-        let first = host.addresses(interface).first().copied();
+        let first = host.ipv4_addresses(interface).next();
         if first.is_none() {
             let text =
                 format!("{interface} has no IPv4 address: give it one, or name the address that peers reach");
@@ -174,6 +185,25 @@ impl DataPlaneOptions {
         }
         first
     }
+
+    fn ipv6(&self, interface: Option<&str>, host: &Host) -> Result<Option<Ipv6Addr>, String> {
+        match self.node_ipv6.as_str() {
+            "off" => Ok(None),
+            "" => {
+                Ok(interface.and_then(|name| host.ipv6_addresses(name).find(|address| !is_of_link(address))))
+            }
+            text => {
+                let address = text.parse();
+                address
+                    .map(Some)
+                    .map_err(|_| format!("{text:?} is neither an IPv6 address nor off"))
+            }
+        }
+    }
+}
+
+fn is_of_link(address: &Ipv6Addr) -> bool {
+    address.is_unicast_link_local()
 }
 
 fn data_in_syn(text: &str) -> Result<DataInSyn, String> {

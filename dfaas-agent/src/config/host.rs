@@ -1,6 +1,10 @@
 //! The host's network, as far as defaults come from it.
 
-use std::{collections::BTreeMap, fs, io, net::Ipv4Addr};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use anyhow::{Context, Result};
 
@@ -11,7 +15,7 @@ const LOOPBACK: &str = "lo";
 /// The interfaces of this network namespace, and where packets to anywhere go.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Host {
-    interfaces: BTreeMap<String, Vec<Ipv4Addr>>,
+    interfaces: BTreeMap<String, Vec<IpAddr>>,
     default_route: Option<String>,
 }
 
@@ -31,7 +35,7 @@ impl Host {
     }
 
     /// Puts together what the two files of `/proc/net` and the list of addresses say.
-    pub(super) fn new(devices: &str, routes: &str, addresses: &[(String, Ipv4Addr)]) -> Self {
+    pub(super) fn new(devices: &str, routes: &str, addresses: &[(String, IpAddr)]) -> Self {
         let of = |name: &str| {
             addresses
                 .iter()
@@ -53,8 +57,27 @@ impl Host {
         self.interfaces.contains_key(interface)
     }
 
-    pub(crate) fn addresses(&self, interface: &str) -> &[Ipv4Addr] {
+    /// The addresses of an interface, in the kernel's order.
+    pub(crate) fn addresses(&self, interface: &str) -> &[IpAddr] {
         self.interfaces.get(interface).map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn ipv4_addresses(&self, interface: &str) -> impl Iterator<Item = Ipv4Addr> {
+        self.addresses(interface)
+            .iter()
+            .filter_map(|address| match address {
+                IpAddr::V4(address) => Some(*address),
+                IpAddr::V6(_) => None,
+            })
+    }
+
+    pub(super) fn ipv6_addresses(&self, interface: &str) -> impl Iterator<Item = Ipv6Addr> {
+        self.addresses(interface)
+            .iter()
+            .filter_map(|address| match address {
+                IpAddr::V6(address) => Some(*address),
+                IpAddr::V4(_) => None,
+            })
     }
 
     /// That of the default route, or else the only one that is not the loopback.
@@ -78,13 +101,11 @@ impl Host {
     }
 }
 
-fn addresses() -> io::Result<Vec<(String, Ipv4Addr)>> {
-    let all = if_addrs::get_if_addrs()?;
-    let of_version_4 = all.into_iter().filter_map(|interface| match interface.addr {
-        if_addrs::IfAddr::V4(address) => Some((interface.name, address.ip)),
-        if_addrs::IfAddr::V6(_) => None,
-    });
-    Ok(of_version_4.collect())
+fn addresses() -> io::Result<Vec<(String, IpAddr)>> {
+    let all = if_addrs::get_if_addrs()?.into_iter();
+    Ok(all
+        .map(|interface| (interface.name.clone(), interface.ip()))
+        .collect())
 }
 
 /// The interface of the best default route in the text of `/proc/net/route`.
@@ -142,13 +163,21 @@ mod tests {
 
     #[test]
     fn interfaces_have_their_addresses() {
-        let (first, second) = (Ipv4Addr::new(10, 0, 2, 1), Ipv4Addr::new(10, 0, 2, 2));
+        let [first, second]: [IpAddr; 2] = ["10.0.2.1", "fd00::2"].map(|text| text.parse().unwrap());
         let host = Host::new(
             DEVICES,
             HEAD,
             &[("eth0".to_owned(), first), ("eth0".to_owned(), second)],
         );
         assert_eq!(host.addresses("eth0"), [first, second]);
+        assert_eq!(
+            host.ipv4_addresses("eth0").map(IpAddr::V4).collect::<Vec<_>>(),
+            [first]
+        );
+        assert_eq!(
+            host.ipv6_addresses("eth0").map(IpAddr::V6).collect::<Vec<_>>(),
+            [second]
+        );
         assert!(host.addresses("wlan0").is_empty());
         assert_eq!(host.names(), "eth0, lo, wlan0");
         assert!(!host.has("face"));

@@ -1,3 +1,5 @@
+use std::net::IpAddr;
+
 use clap::{CommandFactory, Parser};
 
 use super::*;
@@ -20,7 +22,7 @@ fn nothing_has_to_be_told() {
     assert_eq!(config.topic, "/dfaasagent/1.0.0");
     assert!(config.mdns && !config.debug && config.bootstrap.is_empty());
     assert_eq!(config.interface, "eth0");
-    assert_eq!(config.service, "10.0.0.7:80".parse().unwrap());
+    assert_eq!(config.service.to_string(), "10.0.0.7:80, [fd00::7]:80");
     assert_eq!(config.functions_port, 8090);
     assert_eq!(
         (config.platform.host.as_str(), config.platform.port),
@@ -51,6 +53,7 @@ fn everything_can_be_told() {
         "--recalc-period=1m30s",
         "--strategy=recalcstrategy",
         "--node-ip=192.0.2.1",
+        "--node-ipv6=off",
         "--service-port=8000",
         "--openfaas-host=::1",
         "--interface=eth1",
@@ -260,8 +263,10 @@ fn check(arguments: &[&str]) -> Result<Config, Mistakes> {
         DEVICES,
         ROUTES,
         &[
-            ("lo".to_owned(), Ipv4Addr::LOCALHOST),
-            ("eth0".to_owned(), address),
+            ("lo".to_owned(), IpAddr::from(Ipv4Addr::LOCALHOST)),
+            ("eth0".to_owned(), address.into()),
+            ("eth0".to_owned(), "fe80::7".parse().unwrap()),
+            ("eth0".to_owned(), "fd00::7".parse().unwrap()),
         ],
     );
     Config::check(&command.options, &host)

@@ -13,19 +13,29 @@ use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open}
 /// State `LISTEN` in `/proc/net/tcp` (`include/net/tcp_states.h`).
 const LISTEN: &str = "0A";
 
-/// The inode of the socket that listens on a port in this network namespace, IPv4 first.
+const IPV4_SOCKETS: &str = "/proc/net/tcp";
+const IPV6_SOCKETS: &str = "/proc/net/tcp6";
+
+/// The inode of the socket that listens on a port in this network namespace, IPv4 first: one of IPv6 takes both.
 pub(super) fn find(port: u16) -> Result<Option<u64>> {
-    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
-        let path = Path::new(table);
-        if !path.exists() {
-            continue;
-        }
-        let file = File::open(path).with_context(|| format!("opening {table}"))?;
-        if let Some(inode) = find_in(BufReader::new(file), port) {
-            return Ok(Some(inode));
-        }
+    match find_in_table(IPV4_SOCKETS, port)? {
+        Some(inode) => Ok(Some(inode)),
+        None => find_in_table(IPV6_SOCKETS, port),
     }
-    Ok(None)
+}
+
+/// The inode of one that takes connections by IPv6.
+pub(super) fn find_ipv6(port: u16) -> Result<Option<u64>> {
+    find_in_table(IPV6_SOCKETS, port)
+}
+
+fn find_in_table(table: &str, port: u16) -> Result<Option<u64>> {
+    let path = Path::new(table);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let file = File::open(path).with_context(|| format!("opening {table}"))?;
+    Ok(find_in(BufReader::new(file), port))
 }
 
 /// The kernel lists listeners before connections, so reading stops at the first connection.

@@ -8,20 +8,47 @@ use tracing::{debug, info, warn};
 
 use super::{Listener, listener, sys};
 
+/// Whose listener is where in the map, and of which version of IP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Platform = 0,
+    Haproxy = 1,
+    PlatformIpv6 = 2,
+    HaproxyIpv6 = 3,
+}
+
+impl Place {
+    fn whose(self) -> &'static str {
+        match self {
+            Self::Platform | Self::PlatformIpv6 => "the platform",
+            Self::Haproxy | Self::HaproxyIpv6 => "HAProxy",
+        }
+    }
+
+    fn is_ipv6(self) -> bool {
+        matches!(self, Self::PlatformIpv6 | Self::HaproxyIpv6)
+    }
+
+    fn find(self, port: u16) -> Result<Option<u64>> {
+        if self.is_ipv6() {
+            listener::find_ipv6(port)
+        } else {
+            listener::find(port)
+        }
+    }
+}
+
 /// The place of one listener in the map, and what is there.
 pub(super) struct Loan {
-    slot: u32,
-    /// Whose listener it is.
-    whose: &'static str,
+    place: Place,
     takes_data_in_syn: bool,
     lent: Option<u64>,
 }
 
 impl Loan {
-    pub(super) fn new(slot: u32, whose: &'static str, takes_data_in_syn: bool) -> Self {
+    pub(super) fn new(place: Place, takes_data_in_syn: bool) -> Self {
         Self {
-            slot,
-            whose,
+            place,
             takes_data_in_syn,
             lent: None,
         }
@@ -29,8 +56,8 @@ impl Loan {
 
     /// Lends what listens on a port; cheap when nothing has changed.
     pub(super) fn follow(&mut self, listeners: &mut SockMap<MapData>, port: u16) -> Result<Listener> {
-        let whose = self.whose;
-        let found = listener::find(port)?;
+        let whose = self.place.whose();
+        let found = self.place.find(port)?;
         if found == self.lent {
             return Ok(if found.is_some() {
                 Listener::Present
@@ -41,7 +68,12 @@ impl Loan {
         // The kernel takes a closed socket out of the map by itself.
         self.lent = None;
         let Some(inode) = found else {
-            warn!(whose, port, "Nobody listens on the port any more");
+            warn!(
+                whose,
+                is_ipv6 = self.place.is_ipv6(),
+                port,
+                "Nobody listens on the port any more"
+            );
             return Ok(Listener::Absent);
         };
         let Some(socket) = listener::borrow(inode)? else {
@@ -54,10 +86,16 @@ impl Loan {
             warn!(whose, %error, "The listener takes no data in SYNs; requests are replayed to it");
         }
         listeners
-            .set(self.slot, &socket, 0)
+            .set(self.place as u32, &socket, 0)
             .context("writing LISTENERS")?;
         self.lent = Some(inode);
-        info!(whose, port, inode, "Lent a listener to the kernel");
+        info!(
+            whose,
+            is_ipv6 = self.place.is_ipv6(),
+            port,
+            inode,
+            "Lent a listener to the kernel"
+        );
         Ok(Listener::Present)
     }
 
@@ -66,8 +104,12 @@ impl Loan {
         if self.lent.take().is_none() {
             return Ok(());
         }
-        info!(whose = self.whose, "Took a listener back from the kernel");
-        match listeners.clear_index(&self.slot) {
+        info!(
+            whose = self.place.whose(),
+            is_ipv6 = self.place.is_ipv6(),
+            "Took a listener back from the kernel"
+        );
+        match listeners.clear_index(&(self.place as u32)) {
             // Its socket was closed, which has emptied the place.
             Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
             Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::EINVAL) => {

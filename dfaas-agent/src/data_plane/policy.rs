@@ -11,6 +11,7 @@ use dfaas_common::{
     http::{NAME_BYTES, NODE_ID_BYTES},
     maps::{self, Function, FunctionKey, Pair, Peer, PeerKey, TARGET_DATA_IN_SYN, Target},
     meter::Limit,
+    packet::Address,
 };
 use dfaas_control::{FunctionName, FunctionPolicy, NodeId, Policy, Route};
 use tracing::warn;
@@ -83,7 +84,11 @@ impl PolicyMaps {
                 continue;
             };
             let target = Target {
-                address: peer.service.ip().octets(),
+                address: Address::from_ipv4(peer.service.ip().octets()),
+                address_ipv6: peer
+                    .service
+                    .ipv6()
+                    .map_or(Address::NONE, |address| Address::from_ipv6(address.octets())),
                 port: peer.service.port().to_be_bytes(),
                 reserved: 0,
                 flags: if self.sends_data_in_syn {
@@ -102,6 +107,7 @@ impl PolicyMaps {
                     Peer {
                         index,
                         address: target.address,
+                        address_ipv6: target.address_ipv6,
                     },
                     0,
                 )

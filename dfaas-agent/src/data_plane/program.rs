@@ -14,7 +14,7 @@ use dfaas_common::{
         Config, DATA_IN_SYN_FROM_ALL, DATA_IN_SYN_FROM_PEERS, DATA_IN_SYN_LOCAL, REPLY_BYTES, Reply,
         STAMP_BYTES, Stamp,
     },
-    packet::fold,
+    packet::{Address, fold},
 };
 use tracing::warn;
 
@@ -45,7 +45,10 @@ pub(super) fn load() -> Result<Ebpf> {
 /// The settings that the programs need before they see a packet.
 pub(super) fn configure(ebpf: &mut Ebpf, config: &DataPlaneConfig) -> Result<Config> {
     let settings = Config {
-        address: config.address.octets(),
+        address: Address::from_ipv4(config.address.octets()),
+        address_ipv6: config
+            .address_ipv6
+            .map_or(Address::NONE, |address| Address::from_ipv6(address.octets())),
         port: config.port.to_be_bytes(),
         segment_size: link_bytes(&config.interface)? - HEADERS_BYTES - STAMP_BYTES as u16,
         nat_first: config.nat_ports.0,

@@ -38,6 +38,8 @@ const CLOCK_RANGE: u64 = 1 << 32;
 pub(crate) struct Settings {
     /// Where connections come in.
     pub(crate) bind: SocketAddrV4,
+    /// Whether they come in by IPv6 too, at the loopback's same port.
+    pub(crate) takes_ipv6: bool,
     /// The local port on which the platform serves functions and nothing else.
     pub(crate) functions_port: u16,
     /// Where policy comes in.
@@ -133,6 +135,9 @@ impl Rules {
             &mut self.text,
             &format!("\nfrontend service\n    bind {}", settings.bind),
         );
+        if settings.takes_ipv6 {
+            self.line(&format!("bind [::1]:{} v6only", settings.bind.port()));
+        }
         self.sender();
         self.path();
         self.function();
@@ -368,6 +373,7 @@ mod tests {
     fn what_differs_between_hosts_is_in_the_settings() {
         let text = text(&Settings {
             bind: "127.0.0.1:8091".parse().unwrap(),
+            takes_ipv6: true,
             functions_port: 8090,
             control: "/run/x/control.sock".into(),
             map: "/run/x/dfaas-policy.map".into(),
@@ -375,6 +381,7 @@ mod tests {
         for line in [
             "    stats socket /run/x/control.sock mode 600 level admin",
             "    bind 127.0.0.1:8091",
+            "    bind [::1]:8091 v6only",
             "    server platform 127.0.0.1:8090",
             "    http-request set-var(txn.row) str(f/),concat(,txn.name),map_str(/run/x/dfaas-policy.map)",
             "    http-request set-var(txn.peer) var(txn.row),field(7,|) if !taken",

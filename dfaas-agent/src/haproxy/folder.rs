@@ -120,6 +120,7 @@ mod tests {
         assert_eq!(mode & 0o777, 0o700);
         let settings = Settings {
             bind: "127.0.0.1:1".parse().unwrap(),
+            takes_ipv6: false,
             functions_port: 2,
             control: folder.control(),
             map: folder.map(),

@@ -123,6 +123,7 @@ impl Task {
         let rows = self.wanted.borrow().clone();
         let settings = Settings {
             bind: self.config.bind,
+            takes_ipv6: super::loopback_has_ipv6(),
             functions_port: self.config.functions_port,
             control: folder.control(),
             map: folder.map(),

@@ -375,6 +375,7 @@ fn haproxy_finds_nothing_wrong_with_its_configuration() {
     let folder = Folder::within(base.path()).unwrap();
     let settings = Settings {
         bind: "127.0.0.1:8091".parse().unwrap(),
+        takes_ipv6: true,
         functions_port: 8090,
         control: folder.control(),
         map: folder.map(),
@@ -472,6 +473,7 @@ impl Operator {
     fn run(&self, map: &Path) -> Child {
         let settings = Settings {
             bind: SocketAddrV4::new(Ipv4Addr::LOCALHOST, self.port),
+            takes_ipv6: false,
             functions_port: self.functions_port,
             control: self.folder.control(),
             map: map.to_owned(),

@@ -1,4 +1,4 @@
-use etherparse::{PacketBuilder, SlicedPacket, TcpHeaderSlice, TransportSlice};
+use etherparse::{NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
 use proptest::prelude::*;
 use std::vec::Vec;
 
@@ -6,58 +6,110 @@ use super::*;
 
 #[test]
 fn headers_lie_as_they_do_on_the_wire() {
-    let headers = read(&frame(SYN, &[], b""));
-    assert!(headers.is_plain_tcp());
-    assert_eq!(headers.source.raw().to_ne_bytes(), [10, 0, 0, 1]);
-    assert_eq!(headers.destination_port.get(), 80);
-    assert_eq!(headers.sequence.get(), 1_000);
-    assert_eq!(headers.flags, SYN);
-    assert_eq!(headers.payload_bytes(), 0);
+    for is_ipv6 in [false, true] {
+        let headers = read(&frame(is_ipv6, SYN, &[], b"")).unwrap();
+        assert_eq!(headers.source, addresses(is_ipv6).0);
+        assert_eq!(headers.is_ipv6(), is_ipv6);
+        assert_eq!(headers.destination_port.get(), 80);
+        assert_eq!(headers.sequence.get(), 1_000);
+        assert_eq!(headers.flags, SYN);
+        assert_eq!(headers.payload_bytes(), 0);
+    }
 }
 
 #[test]
 fn lengths_follow_options_and_payload() {
-    let headers = read(&frame(ACK, &[1; 12], b"hello"));
-    assert_eq!(headers.options_bytes(), 12);
-    assert_eq!(headers.payload_offset(), 66);
-    assert_eq!(headers.payload_bytes(), 5);
-    assert_eq!(headers.sequence_end(), 1_005);
+    for (is_ipv6, payload_offset) in [(false, 66), (true, 86)] {
+        let headers = read(&frame(is_ipv6, ACK, &[1; 12], b"hello")).unwrap();
+        assert_eq!(headers.options_bytes(), 12);
+        assert_eq!(headers.payload_offset(), payload_offset);
+        assert_eq!(headers.payload_bytes(), 5);
+        assert_eq!(headers.sequence_end(), 1_005);
+    }
 }
 
 #[test]
 fn syn_and_fin_take_a_sequence_number() {
-    assert_eq!(read(&frame(SYN, &[], b"")).sequence_end(), 1_001);
-    assert_eq!(read(&frame(FIN | ACK, &[], b"ab")).sequence_end(), 1_003);
+    let end = |flags, payload| read(&frame(false, flags, &[], payload)).unwrap().sequence_end();
+    assert_eq!(end(SYN, &b""[..]), 1_001);
+    assert_eq!(end(FIN | ACK, b"ab"), 1_003);
 }
 
 #[test]
-fn only_plain_tcp_is_ours() {
-    let good = read(&frame(ACK, &[], b""));
+fn only_plain_tcp_of_ipv4_is_ours() {
+    let good = ipv4(&frame(false, ACK, &[], b""));
     assert!(good.is_plain_tcp());
     for spoilt in [
-        Headers {
-            ethertype: Be16::new(0x86dd),
+        Ipv4Frame {
+            ethernet: Ethernet {
+                ethertype: Be16::new(0x86dd),
+                ..good.ethernet
+            },
             ..good
         },
-        Headers {
+        Ipv4Frame {
             version_and_length: 0x46,
             ..good
         },
-        Headers { protocol: 17, ..good },
-        Headers {
+        Ipv4Frame { protocol: 17, ..good },
+        Ipv4Frame {
             fragment: Be16::new(0x2000),
             ..good
         },
-        Headers {
+        Ipv4Frame {
             fragment: Be16::new(1),
             ..good
         },
-        Headers {
+        Ipv4Frame {
             total_length: Be16::new(39),
             ..good
         },
-        Headers {
-            tcp_length: 0x40,
+        Ipv4Frame {
+            tcp: Tcp {
+                length: 0x40,
+                ..good.tcp
+            },
+            ..good
+        },
+    ] {
+        assert!(!spoilt.is_plain_tcp(), "{spoilt:?}");
+    }
+}
+
+#[test]
+fn only_plain_tcp_of_ipv6_is_ours() {
+    let good = ipv6(&frame(true, ACK, &[], b""));
+    assert!(good.is_plain_tcp());
+    for spoilt in [
+        Ipv6Frame {
+            ethernet: Ethernet {
+                ethertype: Be16::new(0x0800),
+                ..good.ethernet
+            },
+            ..good
+        },
+        Ipv6Frame {
+            version_and_label: [0x40, 0, 0, 0],
+            ..good
+        },
+        // A fragment.
+        Ipv6Frame {
+            next_header: 44,
+            ..good
+        },
+        Ipv6Frame {
+            payload_length: Be16::new(19),
+            ..good
+        },
+        Ipv6Frame {
+            source: Address::from_ipv4([10, 0, 0, 1]),
+            ..good
+        },
+        Ipv6Frame {
+            tcp: Tcp {
+                length: 0x40,
+                ..good.tcp
+            },
             ..good
         },
     ] {
@@ -67,14 +119,14 @@ fn only_plain_tcp_is_ours() {
 
 #[test]
 fn contradicting_lengths_mean_no_payload() {
-    let mut headers = read(&frame(ACK, &[], b"abc"));
+    let mut headers = read(&frame(false, ACK, &[], b"abc")).unwrap();
     headers.tcp_length = 0xf0;
     assert_eq!(headers.payload_bytes(), 0);
 }
 
 #[test]
 fn an_answer_turns_everything_round() {
-    let headers = read(&frame(ACK | PSH, &[], b"abc"));
+    let headers = read(&frame(true, ACK | PSH, &[], b"abc")).unwrap();
     let answer = headers.answer();
     assert_eq!(answer.source, headers.destination);
     assert_eq!(answer.destination_port, headers.source_port);
@@ -86,17 +138,23 @@ fn an_answer_turns_everything_round() {
 proptest! {
     #[test]
     fn made_segments_have_right_checksums(
-        addresses in any::<(u32, u32, u16, u16)>(),
+        is_ipv6: bool,
+        addresses in any::<([u8; 16], [u8; 16], u16, u16)>(),
         numbers in any::<(u32, u32, u16, u8)>(),
         options in proptest::collection::vec(any::<u32>(), 0..3),
         payload in proptest::collection::vec(any::<u8>(), 0..600),
     ) {
         let options: Vec<u8> = options.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let address = |bytes: [u8; 16]| if is_ipv6 {
+            Address::from_ipv6(bytes)
+        } else {
+            Address::from_ipv4(*bytes.first_chunk().unwrap())
+        };
         let segment = Segment {
             ethernet_destination: [1, 2, 3],
             ethernet_source: [4, 5, 6],
-            source: Be32::new(addresses.0),
-            destination: Be32::new(addresses.1),
+            source: address(addresses.0),
+            destination: address(addresses.1),
             source_port: Be16::new(addresses.2),
             destination_port: Be16::new(addresses.3),
             sequence: numbers.0,
@@ -106,25 +164,29 @@ proptest! {
             options_bytes: options.len() as u16,
             payload_bytes: payload.len() as u16,
         };
-        let mut headers = Headers::make(&segment);
-        headers.finish_checksum(false, sum(&options) + sum(&payload));
-        let mut bytes = write(&headers);
+        prop_assume!(segment.is_ipv6() == is_ipv6);
+        let mut bytes = make(&segment, false, sum(&options) + sum(&payload));
         bytes.extend_from_slice(&options);
         bytes.extend_from_slice(&payload);
-
-        let ipv4 = etherparse::Ipv4HeaderSlice::from_slice(&bytes[ETHERNET_BYTES..]).unwrap();
-        prop_assert_eq!(ipv4.header_checksum(), ipv4.to_header().calc_header_checksum());
-        let tcp = TcpHeaderSlice::from_slice(&bytes[ETHERNET_BYTES + IPV4_BYTES..]).unwrap();
-        let want = tcp.to_header().calc_checksum_ipv4(&ipv4.to_header(), &payload).unwrap();
-        prop_assert_eq!(tcp.checksum(), want);
-        prop_assert!(SlicedPacket::from_ethernet(&bytes).is_ok());
+        prop_assert!(checksums_are_right(&bytes));
+        let headers = read(&bytes).unwrap();
+        prop_assert_eq!((headers.source, headers.destination), (segment.source, segment.destination));
+        prop_assert_eq!(usize::from(headers.payload_bytes()), payload.len());
     }
 
     #[test]
-    fn a_partial_checksum_is_recognised(payload in proptest::collection::vec(any::<u8>(), 0..100)) {
-        let mut headers = read(&frame(ACK, &[], &payload));
-        headers.finish_checksum(true, 0);
-        prop_assert!(headers.has_partial_checksum());
+    fn a_partial_checksum_is_recognised(is_ipv6: bool, payload in proptest::collection::vec(any::<u8>(), 0..100)) {
+        let headers = read(&frame(is_ipv6, ACK, &[], &payload)).unwrap();
+        let segment = Segment { payload_bytes: payload.len() as u16, ..headers.onward() };
+        let made = read(&[make(&segment, true, 0), payload].concat()).unwrap();
+        prop_assert!(made.has_partial_checksum());
+    }
+
+    #[test]
+    fn addresses_update_a_checksum(old: [u8; 16], new: [u8; 16], rest: u32) {
+        let (old, new) = (Address::from_ipv6(old), Address::from_ipv6(new));
+        let got = fold(u64::from(fold(old.sum() + u64::from(rest))) + new.gain_over(&old));
+        prop_assert_eq!(got % 0xffff, fold(new.sum() + u64::from(rest)) % 0xffff);
     }
 
     #[test]
@@ -147,80 +209,173 @@ fn sum(bytes: &[u8]) -> u64 {
         .sum()
 }
 
-fn frame(flags: u8, options: &[u8], payload: &[u8]) -> Vec<u8> {
-    let builder = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2])
-        .ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64)
+fn addresses(is_ipv6: bool) -> (Address, Address) {
+    if is_ipv6 {
+        (Address::from_ipv6([0xfd; 16]), Address::from_ipv6([0xfe; 16]))
+    } else {
+        (
+            Address::from_ipv4([10, 0, 0, 1]),
+            Address::from_ipv4([10, 0, 0, 2]),
+        )
+    }
+}
+
+fn frame(is_ipv6: bool, flags: u8, options: &[u8], payload: &[u8]) -> Vec<u8> {
+    let builder = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]);
+    let builder = if is_ipv6 {
+        builder.ipv6([0xfd; 16], [0xfe; 16], 64)
+    } else {
+        builder.ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64)
+    };
+    let mut bytes = Vec::new();
+    builder
         .tcp(40_000, 80, 1_000, 8_192)
         .options_raw(options)
+        .unwrap()
+        .write(&mut bytes, payload)
         .unwrap();
-    let mut bytes = Vec::new();
-    builder.write(&mut bytes, payload).unwrap();
-    bytes[47] = flags;
-    let TransportSlice::Tcp(_) = SlicedPacket::from_ethernet(&bytes).unwrap().transport.unwrap() else {
-        panic!("no TCP");
-    };
+    bytes[if is_ipv6 { 67 } else { 47 }] = flags;
     bytes
 }
 
-fn read(bytes: &[u8]) -> Headers {
-    let word = |at: usize| u16::from_ne_bytes([bytes[at], bytes[at + 1]]);
-    let long = |at: usize| u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
-    Headers {
+/// Whether etherparse takes a frame, and computes the same checksums.
+fn checksums_are_right(frame: &[u8]) -> bool {
+    let packet = SlicedPacket::from_ethernet(frame).unwrap();
+    let Some(TransportSlice::Tcp(tcp)) = packet.transport else {
+        panic!("no TCP");
+    };
+    let header = tcp.to_header();
+    let want = match packet.net.unwrap() {
+        NetSlice::Ipv4(ip) => {
+            let ip = ip.header().to_header();
+            assert_eq!(ip.header_checksum, ip.calc_header_checksum());
+            header.calc_checksum_ipv4(&ip, tcp.payload())
+        }
+        NetSlice::Ipv6(ip) => header.calc_checksum_ipv6(&ip.header().to_header(), tcp.payload()),
+        NetSlice::Arp(_) => panic!("no IP"),
+    };
+    tcp.checksum() == want.unwrap()
+}
+
+fn read(bytes: &[u8]) -> Option<Headers> {
+    let frame = ipv4(bytes);
+    if frame.is_plain_tcp() {
+        return Some(frame.headers());
+    }
+    let frame = ipv6(bytes);
+    frame.is_plain_tcp().then(|| frame.headers())
+}
+
+fn word(bytes: &[u8], at: usize) -> u16 {
+    u16::from_ne_bytes([bytes[at], bytes[at + 1]])
+}
+
+fn long(bytes: &[u8], at: usize) -> u32 {
+    u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+fn ethernet(bytes: &[u8]) -> Ethernet {
+    Ethernet {
         lead: 0,
-        ethernet_destination: [word(0), word(2), word(4)],
-        ethernet_source: [word(6), word(8), word(10)],
-        ethertype: Be16::from_raw(word(12)),
-        version_and_length: bytes[14],
-        service: bytes[15],
-        total_length: Be16::from_raw(word(16)),
-        identification: Be16::from_raw(word(18)),
-        fragment: Be16::from_raw(word(20)),
-        time_to_live: bytes[22],
-        protocol: bytes[23],
-        ipv4_checksum: Be16::from_raw(word(24)),
-        source: Be32::from_raw(long(26)),
-        destination: Be32::from_raw(long(30)),
-        source_port: Be16::from_raw(word(34)),
-        destination_port: Be16::from_raw(word(36)),
-        sequence: Be32::from_raw(long(38)),
-        acknowledgment: Be32::from_raw(long(42)),
-        tcp_length: bytes[46],
-        flags: bytes[47],
-        window: Be16::from_raw(word(48)),
-        checksum: Be16::from_raw(word(50)),
-        urgent: Be16::from_raw(word(52)),
+        destination: [0, 2, 4].map(|at| word(bytes, at)),
+        source: [6, 8, 10].map(|at| word(bytes, at)),
+        ethertype: Be16::from_raw(word(bytes, 12)),
     }
 }
 
-fn write(headers: &Headers) -> Vec<u8> {
+fn tcp(bytes: &[u8], at: usize) -> Tcp {
+    Tcp {
+        source_port: Be16::from_raw(word(bytes, at)),
+        destination_port: Be16::from_raw(word(bytes, at + 2)),
+        sequence: Be32::from_raw(long(bytes, at + 4)),
+        acknowledgment: Be32::from_raw(long(bytes, at + 8)),
+        length: bytes[at + 12],
+        flags: bytes[at + 13],
+        window: Be16::from_raw(word(bytes, at + 14)),
+        checksum: Be16::from_raw(word(bytes, at + 16)),
+        urgent: Be16::from_raw(word(bytes, at + 18)),
+    }
+}
+
+fn ipv4(bytes: &[u8]) -> Ipv4Frame {
+    Ipv4Frame {
+        ethernet: ethernet(bytes),
+        version_and_length: bytes[14],
+        service: bytes[15],
+        total_length: Be16::from_raw(word(bytes, 16)),
+        identification: Be16::from_raw(word(bytes, 18)),
+        fragment: Be16::from_raw(word(bytes, 20)),
+        time_to_live: bytes[22],
+        protocol: bytes[23],
+        checksum: Be16::from_raw(word(bytes, 24)),
+        source: long(bytes, 26),
+        destination: long(bytes, 30),
+        tcp: tcp(bytes, 34),
+    }
+}
+
+fn ipv6(bytes: &[u8]) -> Ipv6Frame {
+    let address = |at: usize| Address::from_words([0, 4, 8, 12].map(|more| long(bytes, at + more)));
+    Ipv6Frame {
+        ethernet: ethernet(bytes),
+        version_and_label: *bytes[14..].first_chunk().unwrap(),
+        payload_length: Be16::from_raw(word(bytes, 18)),
+        next_header: bytes[20],
+        hop_limit: bytes[21],
+        source: address(22),
+        destination: address(38),
+        tcp: tcp(bytes, 54),
+    }
+}
+
+/// A made segment's headers as they lie in the packet.
+fn make(segment: &Segment, partial: bool, rest: u64) -> Vec<u8> {
+    let pseudo = segment.pseudo_sum();
+    if segment.is_ipv6() {
+        let mut frame = Ipv6Frame::make(segment);
+        frame.tcp.finish_checksum(partial, pseudo, rest);
+        let mut bytes = ethernet_bytes(&frame.ethernet);
+        bytes.extend_from_slice(&frame.version_and_label);
+        bytes.extend_from_slice(&frame.payload_length.raw().to_ne_bytes());
+        bytes.extend_from_slice(&[frame.next_header, frame.hop_limit]);
+        for word in [frame.source, frame.destination].iter().flat_map(Address::words) {
+            bytes.extend_from_slice(&word.to_ne_bytes());
+        }
+        bytes.extend(tcp_bytes(&frame.tcp));
+        return bytes;
+    }
+    let mut frame = Ipv4Frame::make(segment);
+    frame.tcp.finish_checksum(partial, pseudo, rest);
+    let mut bytes = ethernet_bytes(&frame.ethernet);
+    bytes.extend_from_slice(&[frame.version_and_length, frame.service]);
+    for word in [frame.total_length, frame.identification, frame.fragment] {
+        bytes.extend_from_slice(&word.raw().to_ne_bytes());
+    }
+    bytes.extend_from_slice(&[frame.time_to_live, frame.protocol]);
+    bytes.extend_from_slice(&frame.checksum.raw().to_ne_bytes());
+    bytes.extend_from_slice(&frame.source.to_ne_bytes());
+    bytes.extend_from_slice(&frame.destination.to_ne_bytes());
+    bytes.extend(tcp_bytes(&frame.tcp));
+    bytes
+}
+
+fn ethernet_bytes(header: &Ethernet) -> Vec<u8> {
+    let words = header.destination.into_iter().chain(header.source);
+    let words = words.chain([header.ethertype.raw()]);
+    words.flat_map(u16::to_ne_bytes).collect()
+}
+
+fn tcp_bytes(header: &Tcp) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let mut put = |part: &[u8]| bytes.extend_from_slice(part);
-    for word in headers
-        .ethernet_destination
-        .into_iter()
-        .chain(headers.ethernet_source)
-    {
-        put(&word.to_ne_bytes());
+    for word in [header.source_port, header.destination_port] {
+        bytes.extend_from_slice(&word.raw().to_ne_bytes());
     }
-    put(&headers.ethertype.raw().to_ne_bytes());
-    put(&[headers.version_and_length, headers.service]);
-    for word in [headers.total_length, headers.identification, headers.fragment] {
-        put(&word.raw().to_ne_bytes());
+    for long in [header.sequence, header.acknowledgment] {
+        bytes.extend_from_slice(&long.raw().to_ne_bytes());
     }
-    put(&[headers.time_to_live, headers.protocol]);
-    put(&headers.ipv4_checksum.raw().to_ne_bytes());
-    for long in [headers.source, headers.destination] {
-        put(&long.raw().to_ne_bytes());
-    }
-    for word in [headers.source_port, headers.destination_port] {
-        put(&word.raw().to_ne_bytes());
-    }
-    for long in [headers.sequence, headers.acknowledgment] {
-        put(&long.raw().to_ne_bytes());
-    }
-    put(&[headers.tcp_length, headers.flags]);
-    for word in [headers.window, headers.checksum, headers.urgent] {
-        put(&word.raw().to_ne_bytes());
+    bytes.extend_from_slice(&[header.length, header.flags]);
+    for word in [header.window, header.checksum, header.urgent] {
+        bytes.extend_from_slice(&word.raw().to_ne_bytes());
     }
     bytes
 }

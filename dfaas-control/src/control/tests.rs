@@ -1,4 +1,5 @@
-use std::net::{Ipv4Addr, SocketAddrV4};
+use crate::service_address::ServiceAddress;
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -393,7 +394,7 @@ fn settings(index: usize, strategy: StrategyKind) -> Settings {
     Settings {
         node: node(index),
         incarnation: 1,
-        service: SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, index as u8), 80),
+        service: ServiceAddress::new(Ipv4Addr::new(10, 0, 0, index as u8), 80),
         period: PERIOD,
         strategy,
         default_capacity_rps: 10.0,

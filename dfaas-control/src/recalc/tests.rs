@@ -1,8 +1,7 @@
-use std::net::SocketAddrV4;
-
 use super::*;
 use crate::counters::FunctionCounters;
 use crate::function_spec::FunctionSpec;
+use crate::service_address::ServiceAddress;
 use crate::strategy::StrategyKind;
 
 const PERIOD: Duration = Duration::from_secs(60);
@@ -162,7 +161,7 @@ impl Node {
         let settings = Settings {
             node: id("a"),
             incarnation: 1,
-            service: SocketAddrV4::new([10, 0, 0, 1].into(), 80),
+            service: ServiceAddress::new([10, 0, 0, 1].into(), 80),
             period: PERIOD,
             strategy: StrategyKind::Recalc,
             default_capacity_rps: 10.0,

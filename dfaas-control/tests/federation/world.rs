@@ -1,12 +1,12 @@
 //! A federation under virtual time: nodes, messages on their way, users, and token buckets in place of the kernel.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use dfaas_control::{
-    Control, Counters, FunctionCounters, FunctionName, FunctionSpec, Input, NodeId, Output, Policy, Settings,
-    StrategyKind,
+    Control, Counters, FunctionCounters, FunctionName, FunctionSpec, Input, NodeId, Output, Policy,
+    ServiceAddress, Settings, StrategyKind,
 };
 
 const STEP: Duration = Duration::from_millis(1);
@@ -115,7 +115,7 @@ impl World {
         let settings = Settings {
             node: node(name),
             incarnation,
-            service: SocketAddrV4::new(Ipv4Addr::new(10, 77, 0, index), 80),
+            service: ServiceAddress::new(Ipv4Addr::new(10, 77, 0, index), 80),
             period: self.period,
             strategy: self.kind,
             default_capacity_rps: 10.0,

@@ -61,6 +61,15 @@ impl FrontEnd {
         }
     }
 
+    /// Node 1, as users see it by IPv6.
+    pub(crate) fn ipv6() -> Self {
+        Self {
+            name: "data plane by IPv6",
+            address: trio().nodes[0].ipv6_service(),
+            ..Self::data_plane()
+        }
+    }
+
     /// Node 1, asked for functions of one node only.
     pub(crate) fn data_plane_to(functions: &'static [(&'static str, &'static str); 1]) -> Self {
         Self {

@@ -14,6 +14,7 @@ mod checksums;
 mod faults;
 mod forger;
 mod front_ends;
+mod ipv6;
 mod kit;
 mod leftovers;
 mod lossy;

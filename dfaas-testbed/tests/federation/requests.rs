@@ -228,6 +228,7 @@ fn each(check: impl Fn(&FrontEnd)) {
         FrontEnd::data_plane_to(&[("near", "node1")]),
         FrontEnd::data_plane_to(&[("far", "node3")]),
         FrontEnd::data_plane(),
+        FrontEnd::ipv6(),
     ];
     front_ends.iter().for_each(check);
 }

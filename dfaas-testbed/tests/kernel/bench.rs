@@ -15,12 +15,14 @@ use dfaas_common::{
         REPLY_BYTES, Reply, STAMP_BYTES, Stamp, Target, Upstream,
     },
     meter::Limit,
-    packet::fold,
+    packet::{Address, fold},
     pick::{SELF, SLOTS},
 };
 
 pub(crate) const NODE: [u8; 4] = [10, 77, 0, 1];
 pub(crate) const PEER: [u8; 4] = [10, 77, 0, 2];
+pub(crate) const NODE_IPV6: [u8; 16] = [0xfd, 0, 0, 0x77, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+pub(crate) const PEER_IPV6: [u8; 16] = [0xfd, 0, 0, 0x77, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
 pub(crate) const PEER_INDEX: u32 = 1;
 pub(crate) const PEER_ID: &str = "12D3KooWPeer";
 pub(crate) const STAMP: &str = "DFaaS-Node-ID: 12D3KooWSelf\r\n";
@@ -73,7 +75,8 @@ impl Bench {
 
     fn configure(&mut self, flags: u32) {
         let config = Config {
-            address: NODE,
+            address: Address::from_ipv4(NODE),
+            address_ipv6: Address::from_ipv6(NODE_IPV6),
             port: PORT.to_be_bytes(),
             segment_size: SEGMENT_SIZE,
             nat_first: NAT_FIRST,
@@ -100,7 +103,8 @@ impl Bench {
     /// Makes a function known that is served here at a limit, and else by the peer at another.
     pub(crate) fn offer(&mut self, name: &str, local: Limit, cap: Limit) {
         let target = Target {
-            address: PEER,
+            address: Address::from_ipv4(PEER),
+            address_ipv6: Address::from_ipv6(PEER_IPV6),
             port: PORT.to_be_bytes(),
             reserved: 0,
             flags: 0,
@@ -108,7 +112,8 @@ impl Bench {
         self.array("TARGETS").set(PEER_INDEX, target, 0).unwrap();
         let peer = Peer {
             index: PEER_INDEX,
-            address: PEER,
+            address: Address::from_ipv4(PEER),
+            address_ipv6: Address::from_ipv6(PEER_IPV6),
         };
         let key = PeerKey {
             id: filled::<NODE_ID_BYTES>(PEER_ID),

@@ -1,6 +1,6 @@
 //! Frames: made, and taken apart by a parser that is not ours.
 
-use dfaas_common::maps::FlowKey;
+use dfaas_common::{maps::FlowKey, packet::Address};
 use etherparse::{Ipv4Header, NetHeaders, PacketBuilder, PacketHeaders, TcpHeader, TransportHeader};
 
 use crate::bench::{NODE, PORT};
@@ -53,8 +53,7 @@ impl Sent {
 
     pub(crate) fn key(&self) -> FlowKey {
         FlowKey {
-            remote: self.source,
-            local: NODE,
+            remote: Address::from_ipv4(self.source),
             remote_port: self.source_port.to_be_bytes(),
             local_port: self.destination_port.to_be_bytes(),
         }

@@ -5,7 +5,7 @@ use std::{
     collections::BTreeSet,
 };
 
-use dfaas_common::packet::{ACK, FIN, HEADERS_BYTES, RST, SYN};
+use dfaas_common::packet::{ACK, Address, FIN, RST, SYN};
 use dfaas_oracle::frames::headers;
 use etherparse::PacketBuilder;
 use proptest::{
@@ -134,13 +134,11 @@ fn expected(frame: &[u8]) -> Verdict {
     let Some(headers) = headers(frame) else {
         return Verdict::Pass;
     };
-    let is_ours = headers.is_plain_tcp()
-        && headers.destination.raw() == u32::from_ne_bytes(NODE)
-        && headers.destination_port.get() == PORT;
+    let is_ours = headers.destination == Address::from_ipv4(NODE) && headers.destination_port.get() == PORT;
     if !is_ours || headers.flags & (SYN | ACK | RST | FIN) != SYN {
         return Verdict::Pass;
     }
-    if frame.len() < HEADERS_BYTES + usize::from(headers.options_bytes()) {
+    if frame.len() < headers.payload_offset() as usize {
         // The options that it promises are not there.
         return Verdict::Drop;
     }

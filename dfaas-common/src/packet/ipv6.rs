@@ -1,0 +1,95 @@
+//! IPv6 (RFC 8200).
+
+use super::{
+    Address, Be16, ETHERNET_BYTES, Ethernet, Headers, PROTOCOL_TCP, Segment, TCP_BYTES, TIME_TO_LIVE, Tcp,
+};
+
+/// Length of an IPv6 header without extensions in bytes.
+pub const IPV6_BYTES: usize = 40;
+
+const ETHERTYPE: Be16 = Be16::new(0x86dd);
+const VERSION: u8 = 6;
+
+/// The headers of a TCP segment in IPv6, as they lie in the packet behind a lead of two bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Ipv6Frame {
+    /// Ethernet.
+    pub ethernet: Ethernet,
+    /// Version, traffic class and flow label.
+    pub version_and_label: [u8; 4],
+    /// Length of what follows the header, in bytes.
+    pub payload_length: Be16,
+    /// Protocol number of what follows.
+    pub next_header: u8,
+    /// Hop limit.
+    pub hop_limit: u8,
+    /// Source.
+    pub source: Address,
+    /// Destination.
+    pub destination: Address,
+    /// TCP.
+    pub tcp: Tcp,
+}
+
+const _: () = assert!(size_of::<Ipv6Frame>() == 2 + ETHERNET_BYTES + IPV6_BYTES + TCP_BYTES);
+
+impl Ipv6Frame {
+    /// Where the addresses begin in a frame.
+    pub const ADDRESSES_OFFSET: usize = ETHERNET_BYTES + 8;
+
+    /// Whether this is an unfragmented TCP segment without extensions; all else passes untouched, and so do packets
+    /// that carry IPv4 addresses, which nobody may send (RFC 4291, section 2.5.5.2).
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_plain_tcp(&self) -> bool {
+        self.ethernet.ethertype.raw() == ETHERTYPE.raw()
+            && self.version_and_label[0] >> 4 == VERSION
+            && self.next_header == PROTOCOL_TCP
+            && self.payload_length.get() >= TCP_BYTES as u16
+            && self.tcp.length >> 4 >= 5
+            && self.source.is_ipv6()
+            && self.destination.is_ipv6()
+    }
+
+    /// Whether this is IPv6 at all.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_ethertype(ethertype: Be16) -> bool {
+        ethertype.raw() == ETHERTYPE.raw()
+    }
+
+    /// What a plain TCP segment says.
+    #[inline(always)]
+    #[must_use]
+    pub const fn headers(&self) -> Headers {
+        Headers {
+            source: self.source,
+            destination: self.destination,
+            ip_bytes: IPV6_BYTES as u16,
+            segment_bytes: self.payload_length.get(),
+            ..Headers::new(&self.ethernet, &self.tcp)
+        }
+    }
+
+    /// The headers of a new segment; that of TCP lacks its checksum.
+    #[inline(always)]
+    #[must_use]
+    pub const fn make(segment: &Segment) -> Self {
+        Self {
+            ethernet: Ethernet {
+                lead: 0,
+                destination: segment.ethernet_destination,
+                source: segment.ethernet_source,
+                ethertype: ETHERTYPE,
+            },
+            version_and_label: [VERSION << 4, 0, 0, 0],
+            payload_length: Be16::new(segment.tcp_bytes() + segment.payload_bytes),
+            next_header: PROTOCOL_TCP,
+            hop_limit: TIME_TO_LIVE,
+            source: segment.source,
+            destination: segment.destination,
+            tcp: Tcp::make(segment),
+        }
+    }
+}
