@@ -45,10 +45,12 @@ pub const DATA_IN_SYN_FROM_PEERS: u32 = 2;
 pub const DATA_IN_SYN_FROM_ALL: u32 = 4;
 /// Bit of [`Config::flags`]: `LISTENERS` holds a listener of HAProxy for IPv4.
 pub const PROXY: u32 = 8;
-/// Bit of [`Config::flags`]: `LISTENERS` holds a listener of HAProxy for IPv6.
-pub const PROXY_IPV6: u32 = 16;
-/// Bit of [`Config::flags`]: `LISTENERS` holds a listener of the platform for IPv6.
-pub const LOCAL_IPV6: u32 = 32;
+/// Bit of [`Config::flags`]: it holds one for IPv6.
+pub const PROXY_IPV6: u32 = PROXY << 1;
+/// Bit of [`Config::flags`]: the platform is asked by IPv4.
+pub const LOCAL: u32 = 32;
+/// Bit of [`Config::flags`]: it is asked by IPv6, too: `LISTENERS` holds a listener for it.
+pub const LOCAL_IPV6: u32 = LOCAL << 1;
 /// Bit of [`Target::flags`]: the request may travel in the SYN to this peer.
 pub const TARGET_DATA_IN_SYN: u32 = 1;
 
@@ -56,10 +58,8 @@ pub const TARGET_DATA_IN_SYN: u32 = 1;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Config {
-    /// The IPv4 address at which users and peers reach this node.
-    pub address: Address,
-    /// The IPv6 address at which they do, if there is one.
-    pub address_ipv6: Address,
+    /// The addresses at which users and peers reach this node, that of IPv6 being none if there is none.
+    pub addresses: [Address; 2],
     /// The port at which they do.
     pub port: [u8; 2],
     /// The segment size that clients are told in IPv4, in bytes: what the link carries less the room for a stamp.
@@ -77,36 +77,26 @@ pub struct Config {
 }
 
 impl Config {
-    /// Whether this is an address of this node.
+    /// The segment size that clients are told in a version of IP, in bytes.
     #[inline(always)]
     #[must_use]
-    pub fn is_address(&self, address: &Address) -> bool {
-        *address == self.address || (*address == self.address_ipv6 && !address.is_none())
-    }
-
-    /// The segment size that clients are told, in bytes.
-    #[inline(always)]
-    #[must_use]
-    pub const fn segment_size(&self, is_ipv6: bool) -> u16 {
-        if is_ipv6 {
-            self.segment_size.saturating_sub(IPV6_MORE_BYTES)
-        } else {
-            self.segment_size
-        }
+    pub const fn segment_size(&self, family: u32) -> u16 {
+        self.segment_size
+            .wrapping_sub(IPV6_MORE_BYTES * (family & 1) as u16)
     }
 
     /// Whether HAProxy takes connections of a version of IP.
     #[inline(always)]
     #[must_use]
-    pub const fn has_proxy(&self, is_ipv6: bool) -> bool {
-        self.flags & if is_ipv6 { PROXY_IPV6 } else { PROXY } != 0
+    pub const fn has_proxy(&self, family: u32) -> bool {
+        (self.flags >> (family & 1)) & PROXY != 0
     }
 
-    /// Whether the platform takes connections of a version of IP. That it takes those of IPv4 is not asked.
+    /// Whether the platform takes connections of a version of IP.
     #[inline(always)]
     #[must_use]
-    pub const fn has_local(&self, is_ipv6: bool) -> bool {
-        !is_ipv6 || self.flags & LOCAL_IPV6 != 0
+    pub const fn has_local(&self, family: u32) -> bool {
+        (self.flags >> (family & 1)) & LOCAL != 0
     }
 }
 
@@ -153,25 +143,14 @@ pub struct Function {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Target {
-    /// Its IPv4 address; none for an index without a peer.
-    pub address: Address,
-    /// Its IPv6 address, if it has one.
-    pub address_ipv6: Address,
+    /// Its addresses, that of IPv6 being none if it has none; none at all for an index without a peer.
+    pub addresses: [Address; 2],
     /// Its service port.
     pub port: [u8; 2],
     /// Keeps the layout free of padding.
     pub reserved: u16,
     /// `TARGET_*`.
     pub flags: u32,
-}
-
-impl Target {
-    /// Its address in a version of IP; none if it has none.
-    #[inline(always)]
-    #[must_use]
-    pub const fn address(&self, is_ipv6: bool) -> Address {
-        if is_ipv6 { self.address_ipv6 } else { self.address }
-    }
 }
 
 /// A peer's identity as it stands in `DFaaS-Node-ID`, filled up with zeros.
@@ -188,10 +167,8 @@ pub struct PeerKey {
 pub struct Peer {
     /// Its index.
     pub index: u32,
-    /// Its IPv4 address.
-    pub address: Address,
-    /// Its IPv6 address, if it has one.
-    pub address_ipv6: Address,
+    /// Its addresses, that of IPv6 being none if it has none.
+    pub addresses: [Address; 2],
 }
 
 /// A function and a peer: the key of limits and counters.
@@ -368,8 +345,8 @@ pub struct Client {
     pub next_known: u8,
     /// Peers that this connection has been to.
     pub known: [Known; KNOWN],
-    /// Keeps the layout free of padding.
-    pub reserved: u32,
+    /// The version of IP, as an index.
+    pub family: u32,
 }
 
 impl Client {
@@ -585,6 +562,8 @@ events! {
     held_missing,
     /// Bytes that came behind a refused request, in segments.
     drained,
+    /// Routers' messages that a packet was too big, told to who sent it.
+    too_big,
     /// Connections that ended in order.
     closed,
     /// Connections that were reset.

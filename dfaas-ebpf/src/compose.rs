@@ -2,7 +2,7 @@
 
 use dfaas_common::{
     maps::{Held, Reply},
-    packet::{ACK, FIN, Ipv4Frame, Ipv6Frame, PSH},
+    packet::{ACK, FIN, PSH},
     tcp_options::OUR_OPTIONS_BYTES,
 };
 
@@ -33,12 +33,12 @@ fn write_headers(
 ) -> Result<(), HelperFailed> {
     let segment = &scratch.segment;
     if segment.is_ipv6() {
-        scratch.made_ipv6 = Ipv6Frame::make(segment);
+        scratch.made_ipv6.fill(segment);
         let tcp = &mut scratch.made_ipv6.tcp;
         tcp.finish_checksum(partial, segment.pseudo_sum(), rest);
         return packet.write_headers(&scratch.made_ipv6);
     }
-    scratch.made_ipv4 = Ipv4Frame::make(segment);
+    scratch.made_ipv4.fill(segment);
     let tcp = &mut scratch.made_ipv4.tcp;
     tcp.finish_checksum(partial, segment.pseudo_sum(), rest);
     packet.write_headers(&scratch.made_ipv4)

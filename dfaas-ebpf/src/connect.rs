@@ -124,11 +124,14 @@ pub(crate) fn peer(
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
     let index = scratch.upstream.target;
-    let is_ipv6 = key.is_ipv6();
-    let Some(target) = maps::target(index).filter(|target| !target.address(is_ipv6).is_none()) else {
-        // The peer left between the decision and now.
+    let family = headers.family() as usize;
+    let Some(target) = maps::target(index) else {
         return no_room(packet, headers, key, scratch);
     };
+    if target.addresses[family].is_none() {
+        // The peer left between the decision and now.
+        return no_room(packet, headers, key, scratch);
+    }
     let length = scratch.held.length;
     // What the client sees of its segment is without the stamp.
     scratch.upstream.numbering.stamp_at = stamp_at as u16;
@@ -141,7 +144,7 @@ pub(crate) fn peer(
         if u32::from(known.target) == index {
             place = at;
             let server = FlowKey {
-                remote: target.address(is_ipv6),
+                remote: target.addresses[family],
                 remote_port: target.port,
                 local_port: known.port,
             };
@@ -156,7 +159,7 @@ pub(crate) fn peer(
     if let Some(client) = maps::client(key) {
         request::park(client, &scratch.opening);
     }
-    new_peer(packet, config, headers, key, &target, place, scratch)
+    new_peer(packet, config, headers, key, target, place, scratch)
 }
 
 /// Opens a connection to a peer.
@@ -170,7 +173,7 @@ fn new_peer(
     place: usize,
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
-    let Some(server) = claim_port(config, key, target, scratch) else {
+    let Some(server) = claim_port(config, headers, target, scratch) else {
         count::event(|events| &mut events.ports_exhausted);
         return no_room(packet, headers, key, scratch);
     };
@@ -370,8 +373,8 @@ fn write_stamp(
 
 /// Claims a free source port by inserting the server's entry under it.
 #[inline(always)]
-fn claim_port(config: &Config, key: &FlowKey, target: &Target, scratch: &mut Scratch) -> Option<FlowKey> {
-    let remote = target.address(key.is_ipv6());
+fn claim_port(config: &Config, headers: &Headers, target: &Target, scratch: &mut Scratch) -> Option<FlowKey> {
+    let remote = target.addresses[headers.family() as usize];
     let start = ctx::random();
     let mut tries = 0;
     while tries < PORT_TRIES {

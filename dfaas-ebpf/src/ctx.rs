@@ -19,7 +19,7 @@ use aya_ebpf::{
 use dfaas_common::{
     http::{ChunkLine, HELD_BYTES},
     maps::{FlowKey, REPLY_BYTES, Reply, STAMP_BYTES, Stamp},
-    packet::{Address, Headers, Ipv4Translated, Ipv6Frame, TCP_TRANSLATED_BYTES, Tcp},
+    packet::{Address, Ipv4Translated, Ipv6Frame, TCP_TRANSLATED_BYTES, Tcp},
 };
 
 use crate::maps::Seen;
@@ -47,23 +47,55 @@ impl Packet {
         Self { skb: ctx.skb.skb }
     }
 
-    /// The headers of a plain TCP segment, if it is one.
-    #[inline(always)]
-    pub(crate) fn headers<'a>(&self, seen: &'a mut Seen) -> Option<&'a Headers> {
-        self.read_behind_lead(&mut seen.ipv4)?;
+    /// Reads the headers of a plain TCP segment. Returns whether it is one.
+    ///
+    /// By a call, so that the verifier forgets of which version of IP it was, and does not look at all that follows for
+    /// each.
+    #[inline(never)]
+    pub(crate) fn read_headers(&self, seen: &mut Seen) -> bool {
+        if self.read_behind_lead(&mut seen.ipv4).is_none() {
+            return false;
+        }
         if seen.ipv4.is_plain_tcp() {
             seen.headers = seen.ipv4.headers();
-            return Some(&seen.headers);
+            return true;
         }
-        if !Ipv6Frame::is_ethertype(seen.ipv4.ethernet.ethertype) {
-            return None;
-        }
-        self.read_behind_lead(&mut seen.ipv6)?;
-        if !seen.ipv6.is_plain_tcp() {
-            return None;
+        let is_ipv6 = Ipv6Frame::is_ethertype(seen.ipv4.ethernet.ethertype);
+        if !is_ipv6 || self.read_behind_lead(&mut seen.ipv6).is_none() || !seen.ipv6.is_plain_tcp() {
+            return false;
         }
         seen.headers = seen.ipv6.headers();
-        Some(&seen.headers)
+        true
+    }
+
+    /// Reads a router's message that an IPv4 packet was too big, and what it quotes; the first bytes of the frame have
+    /// been read. Returns whether it is one.
+    #[inline(always)]
+    pub(crate) fn read_ipv4_too_big(&self, seen: &mut Seen) -> bool {
+        if !seen.ipv4.is_icmp() || self.read_behind_lead(&mut seen.ipv4_too_big).is_none() {
+            return false;
+        }
+        let quoted = seen.ipv4_too_big.quoted();
+        if let Some(quoted) = quoted {
+            seen.quoted = quoted;
+        }
+        quoted.is_some()
+    }
+
+    /// Likewise in IPv6.
+    #[inline(always)]
+    pub(crate) fn read_ipv6_too_big(&self, seen: &mut Seen) -> bool {
+        if !Ipv6Frame::is_ethertype(seen.ipv4.ethernet.ethertype)
+            || !seen.ipv6.is_icmp()
+            || self.read_behind_lead(&mut seen.ipv6_too_big).is_none()
+        {
+            return false;
+        }
+        let quoted = seen.ipv6_too_big.quoted();
+        if let Some(quoted) = quoted {
+            seen.quoted = quoted;
+        }
+        quoted.is_some()
     }
 
     /// Reads the first bytes of the frame into a value with a lead of two bytes; nothing if there are too few.

@@ -18,6 +18,7 @@ mod proxy;
 mod release;
 mod request;
 mod scan;
+mod too_big;
 mod translate;
 mod upstream;
 
@@ -28,7 +29,7 @@ use aya_ebpf::{
 };
 use dfaas_common::{
     maps::{Config, FlowKey},
-    packet::Headers,
+    packet::{Address, Headers},
 };
 
 use crate::ctx::{HelperFailed, Lookup, Packet, swallow};
@@ -105,9 +106,9 @@ fn verdict(result: Result<i32, Fault>) -> i32 {
 #[inline(always)]
 fn incoming(packet: &Packet) -> Result<i32, Fault> {
     let Some((headers, config)) = look_at(packet) else {
-        return Ok(TC_ACT_OK);
+        return incoming_other(packet);
     };
-    if !config.is_address(&headers.destination) {
+    if !is_ours(config, headers, &headers.destination) {
         return Ok(TC_ACT_OK);
     }
     let is_service = headers.destination_port.raw() == u16::from_ne_bytes(config.port);
@@ -136,12 +137,26 @@ fn incoming(packet: &Packet) -> Result<i32, Fault> {
     }
 }
 
+/// Handles a packet that is no plain TCP segment.
+#[inline(always)]
+fn incoming_other(packet: &Packet) -> Result<i32, Fault> {
+    let (Some(seen), Some(config)) = (maps::seen(), maps::config()) else {
+        return Ok(TC_ACT_OK);
+    };
+    if packet.is_done() {
+        return Ok(TC_ACT_OK);
+    }
+    Ok(too_big::handle(packet, config, seen))
+}
+
 #[inline(always)]
 fn outgoing(packet: &Packet) -> Result<i32, Fault> {
     let Some((headers, config)) = look_at(packet) else {
         return Ok(TC_ACT_OK);
     };
-    if headers.source_port.raw() != u16::from_ne_bytes(config.port) || !config.is_address(&headers.source) {
+    if headers.source_port.raw() != u16::from_ne_bytes(config.port)
+        || !is_ours(config, headers, &headers.source)
+    {
         return Ok(TC_ACT_OK);
     }
     let key = key_of_receiver(headers);
@@ -162,8 +177,18 @@ fn look_at(packet: &Packet) -> Option<(&'static Headers, &'static Config)> {
     if packet.is_done() {
         return None;
     }
-    let headers = packet.headers(maps::seen()?)?;
-    Some((headers, maps::config()?))
+    let seen = maps::seen()?;
+    let config = maps::config()?;
+    if !packet.read_headers(seen) {
+        return None;
+    }
+    Some((&seen.headers, config))
+}
+
+/// Whether an address of a packet is this node's. That of IPv6 may be none, which no packet has.
+#[inline(always)]
+fn is_ours(config: &Config, headers: &Headers, address: &Address) -> bool {
+    *address == config.addresses[headers.family() as usize]
 }
 
 #[inline(always)]

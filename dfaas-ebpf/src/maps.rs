@@ -15,7 +15,7 @@ use dfaas_common::{
         Opening, Pair, Peer, PeerKey, Reply, Stamp, Target, Upstream,
     },
     meter::{self, Limit},
-    packet::{Headers, Ipv4Frame, Ipv6Frame, Segment},
+    packet::{Headers, Ipv4Frame, Ipv4TooBig, Ipv6Frame, Ipv6TooBig, Quoted, Segment},
     tcp_options::OptionMarks,
 };
 
@@ -37,6 +37,12 @@ pub(crate) struct Seen {
     pub(crate) ipv4: Ipv4Frame,
     pub(crate) ipv6: Ipv6Frame,
     pub(crate) headers: Headers,
+    pub(crate) ipv4_too_big: Ipv4TooBig,
+    pub(crate) ipv6_too_big: Ipv6TooBig,
+    /// The segment that a router's message quotes.
+    pub(crate) quoted: Quoted,
+    /// Its connection.
+    pub(crate) key: FlowKey,
 }
 
 /// What does not fit on the stack.
@@ -168,14 +174,14 @@ pub(crate) fn function(key: &FunctionKey) -> Option<&'static Function> {
 }
 
 #[inline(always)]
-pub(crate) fn target(index: u32) -> Option<Target> {
-    TARGETS.get(index).copied()
+pub(crate) fn target(index: u32) -> Option<&'static Target> {
+    TARGETS.get(index)
 }
 
 #[inline(always)]
-pub(crate) fn peer(key: &PeerKey) -> Option<Peer> {
+pub(crate) fn peer(key: &PeerKey) -> Option<&'static Peer> {
     // SAFETY: as in `function`.
-    PEERS.get_ptr(key).map(|peer| unsafe { *peer })
+    PEERS.get_ptr(key).map(|peer| unsafe { &*peer })
 }
 
 #[inline(always)]

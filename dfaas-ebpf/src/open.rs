@@ -149,7 +149,7 @@ fn answer_syn(
         return Err(Fault::MAP_FULL);
     }
     let ours = SynOptions {
-        segment_size: config.segment_size(key.is_ipv6()),
+        segment_size: config.segment_size(headers.family()),
         window_scale: if theirs.window_scale == NO_WINDOW_SCALE {
             NO_WINDOW_SCALE
         } else {

@@ -72,7 +72,7 @@ pub(crate) fn hand_over(
     reason: Reason,
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
-    if !config.has_proxy(key.is_ipv6()) {
+    if !config.has_proxy(headers.family()) {
         return request::refuse(packet, headers, key, reason.answer(), scratch);
     }
     if connect::is_in_the_way(key) {
@@ -81,7 +81,7 @@ pub(crate) fn hand_over(
     if let Some(client) = maps::client(key) {
         request::park(client, &scratch.opening);
     }
-    request::prepare(config, key, u64::MAX >> 1, scratch);
+    request::prepare(config, headers, key, u64::MAX >> 1, scratch);
     scratch.upstream.decided_ns = ctx::now_ns();
     scratch.upstream.flags |= IS_PROXIED;
     scratch.upstream.response.stage = Stage::Endless as u8;

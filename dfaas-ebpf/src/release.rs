@@ -15,12 +15,12 @@ use crate::{
 
 /// Puts the key of a peer that a client's connection has been to into the scratch space.
 #[inline(always)]
-fn find(known: Known, is_ipv6: bool, scratch: &mut Scratch) -> bool {
+fn find(known: Known, family: u32, scratch: &mut Scratch) -> bool {
     let Some(target) = maps::target(known.target.into()) else {
         return false;
     };
     scratch.server = FlowKey {
-        remote: target.address(is_ipv6),
+        remote: target.addresses[family as usize & 1],
         remote_port: target.port,
         local_port: known.port,
     };
@@ -38,7 +38,7 @@ pub(crate) fn parked(
 ) -> Result<(), Fault> {
     let mut index = 0;
     while index < KNOWN {
-        if find(client.known[index], key.is_ipv6(), scratch) && scratch.server != client.upstream {
+        if find(client.known[index], client.family, scratch) && scratch.server != client.upstream {
             client.known[index].target = 0;
             reset(packet, headers, key, scratch)?;
         }
@@ -105,7 +105,7 @@ pub(crate) fn forget(key: &FlowKey, client: &Client, scratch: &mut Scratch) {
     remove_if_ours(key, scratch);
     let mut index = 0;
     while index < KNOWN {
-        if find(client.known[index], key.is_ipv6(), scratch) {
+        if find(client.known[index], client.family, scratch) {
             remove_if_ours(key, scratch);
         }
         index += 1;

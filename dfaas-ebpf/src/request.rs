@@ -145,10 +145,10 @@ fn wait(
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
     let length = scratch.held.length;
-    if length >= u32::from(config.segment_size(key.is_ipv6())) {
+    if length >= u32::from(config.segment_size(headers.family())) {
         return proxy::hand_over(packet, config, headers, key, Reason::Head, scratch);
     }
-    let has_proxy = config.has_proxy(key.is_ipv6());
+    let has_proxy = config.has_proxy(headers.family());
     if has_proxy && scratch.opening.flags >= HEAD_PARTS_MAX * HEAD_PART {
         return proxy::hand_over(packet, config, headers, key, Reason::Slow, scratch);
     }
@@ -171,7 +171,7 @@ fn acknowledge(
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
     let opening = scratch.opening;
-    let room = u32::from(config.segment_size(headers.is_ipv6())).saturating_sub(opening.held);
+    let room = u32::from(config.segment_size(headers.family())).saturating_sub(opening.held);
     scratch.segment = Segment {
         sequence: opening.our_isn.wrapping_add(1),
         acknowledgment: opening.client_isn.wrapping_add(1).wrapping_add(opening.held),
@@ -241,15 +241,19 @@ fn complete(
         Decision::Local => 0,
         Decision::Forward(index) => index,
     };
-    if !reaches(config, key, target) {
+    if !reaches(config, headers, target) {
         return proxy::hand_over(packet, config, headers, key, Reason::Family, scratch);
     }
     if target != 0 {
         // Room for the stamp; the client sends the rest again.
-        scratch.held.length = scratch.held.length.min(config.segment_size(key.is_ipv6()).into());
+        scratch.held.length = scratch
+            .held
+            .length
+            .min(config.segment_size(headers.family()).into());
     }
     prepare(
         config,
+        headers,
         key,
         u64::from(head.length).wrapping_add(head.body),
         scratch,
@@ -269,16 +273,23 @@ fn complete(
 
 /// Whether a server takes connections of the client's version of IP.
 #[inline(always)]
-fn reaches(config: &Config, key: &FlowKey, target: u32) -> bool {
+fn reaches(config: &Config, headers: &Headers, target: u32) -> bool {
     if target == 0 {
-        return config.has_local(key.is_ipv6());
+        return config.has_local(headers.family());
     }
-    maps::target(target).is_none_or(|target| !target.address(key.is_ipv6()).is_none())
+    let target = maps::target(target);
+    target.is_none_or(|target| !target.addresses[headers.family() as usize].is_none())
 }
 
 /// Sets up the client's entry and that of a server that is not chosen yet, for a request of so many bytes.
 #[inline(never)]
-pub(crate) fn prepare(config: &Config, key: &FlowKey, request_bytes: u64, scratch: &mut Scratch) {
+pub(crate) fn prepare(
+    config: &Config,
+    headers: &Headers,
+    key: &FlowKey,
+    request_bytes: u64,
+    scratch: &mut Scratch,
+) {
     let start = scratch.opening.client_isn.wrapping_add(1);
     if let Some(client) = maps::client(key) {
         scratch.client = *client;
@@ -296,6 +307,7 @@ pub(crate) fn prepare(config: &Config, key: &FlowKey, request_bytes: u64, scratc
     client.first_bytes = scratch.held.length;
     client.asking = scratch.opening;
     client.last_seen = config.tick;
+    client.family = headers.family();
     client.attempts = 1;
     scratch.upstream = Upstream {
         client: *key,
@@ -450,7 +462,7 @@ pub(crate) fn accept_syn(
     };
     let now_ns = ctx::now_ns();
     if function.hosted == 0
-        || !reaches(config, key, 0)
+        || !reaches(config, headers, 0)
         || !may_use_syn(config, headers, origin, function, now_ns, scratch)
     {
         return Ok(false);
@@ -469,7 +481,7 @@ pub(crate) fn accept_syn(
         },
         ..Opening::default()
     };
-    prepare(config, key, request_bytes, scratch);
+    prepare(config, headers, key, request_bytes, scratch);
     let client = &mut scratch.client;
     client.phase = Phase::Spliced as u8;
     client.flags = IS_LOCAL | IS_NATURAL;
@@ -510,7 +522,7 @@ fn may_use_syn(
         Origin::Stranger => false,
         Origin::User => config.flags & DATA_IN_SYN_FROM_ALL != 0 && tokens.take_local(function),
         Origin::Peer(index) => {
-            let is_known = |peer: Peer| peer.address == headers.source || peer.address_ipv6 == headers.source;
+            let is_known = |peer: &Peer| peer.addresses[headers.family() as usize] == headers.source;
             maps::peer(&scratch.peer).is_some_and(is_known) && tokens.take_admission(function, index)
         }
     }

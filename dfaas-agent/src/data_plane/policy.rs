@@ -11,12 +11,11 @@ use dfaas_common::{
     http::{NAME_BYTES, NODE_ID_BYTES},
     maps::{self, Function, FunctionKey, Pair, Peer, PeerKey, TARGET_DATA_IN_SYN, Target},
     meter::Limit,
-    packet::Address,
 };
 use dfaas_control::{FunctionName, FunctionPolicy, NodeId, Policy, Route};
 use tracing::warn;
 
-use super::{Names, indices::Indices, take};
+use super::{Names, indices::Indices, program, take};
 use crate::steering::{self, Choice};
 
 /// Which bucket a limit meters against.
@@ -84,11 +83,7 @@ impl PolicyMaps {
                 continue;
             };
             let target = Target {
-                address: Address::from_ipv4(peer.service.ip().octets()),
-                address_ipv6: peer
-                    .service
-                    .ipv6()
-                    .map_or(Address::NONE, |address| Address::from_ipv6(address.octets())),
+                addresses: program::addresses(*peer.service.ip(), peer.service.ipv6()),
                 port: peer.service.port().to_be_bytes(),
                 reserved: 0,
                 flags: if self.sends_data_in_syn {
@@ -106,8 +101,7 @@ impl PolicyMaps {
                     key,
                     Peer {
                         index,
-                        address: target.address,
-                        address_ipv6: target.address_ipv6,
+                        addresses: target.addresses,
                     },
                     0,
                 )

@@ -1,6 +1,9 @@
 //! The eBPF object: loaded, told its settings, attached.
 
-use std::fs::{self, File};
+use std::{
+    fs::{self, File},
+    net::{Ipv4Addr, Ipv6Addr},
+};
 
 use anyhow::{Context, Result, bail};
 use aya::{
@@ -11,7 +14,7 @@ use aya::{
 use dfaas_common::{
     decide::Answer,
     maps::{
-        Config, DATA_IN_SYN_FROM_ALL, DATA_IN_SYN_FROM_PEERS, DATA_IN_SYN_LOCAL, REPLY_BYTES, Reply,
+        Config, DATA_IN_SYN_FROM_ALL, DATA_IN_SYN_FROM_PEERS, DATA_IN_SYN_LOCAL, LOCAL, REPLY_BYTES, Reply,
         STAMP_BYTES, Stamp,
     },
     packet::{Address, fold},
@@ -45,15 +48,12 @@ pub(super) fn load() -> Result<Ebpf> {
 /// The settings that the programs need before they see a packet.
 pub(super) fn configure(ebpf: &mut Ebpf, config: &DataPlaneConfig) -> Result<Config> {
     let settings = Config {
-        address: Address::from_ipv4(config.address.octets()),
-        address_ipv6: config
-            .address_ipv6
-            .map_or(Address::NONE, |address| Address::from_ipv6(address.octets())),
+        addresses: addresses(config.address, config.address_ipv6),
         port: config.port.to_be_bytes(),
         segment_size: link_bytes(&config.interface)? - HEADERS_BYTES - STAMP_BYTES as u16,
         nat_first: config.nat_ports.0,
         nat_mask: port_mask(config.nat_ports)?,
-        flags: syn_flags(config.data_in_syn),
+        flags: LOCAL | syn_flags(config.data_in_syn),
         tick: 0,
         secret: random(),
     };
@@ -190,6 +190,12 @@ fn port_mask((first, last): (u16, u16)) -> Result<u16> {
         bail!("ports {first} to {last} are {count}; their number must be a power of two, as in 40960-57343");
     }
     Ok((count - 1) as u16)
+}
+
+/// Both addresses of a node as the kernel has them.
+pub(super) fn addresses(ipv4: Ipv4Addr, ipv6: Option<Ipv6Addr>) -> [Address; 2] {
+    let ipv6 = ipv6.map_or(Address::NONE, |address| Address::from_ipv6(address.octets()));
+    [Address::from_ipv4(ipv4.octets()), ipv6]
 }
 
 fn syn_flags(data_in_syn: DataInSyn) -> u32 {

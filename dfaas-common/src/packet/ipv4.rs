@@ -9,6 +9,7 @@ use super::{
 pub const IPV4_BYTES: usize = 20;
 
 const ETHERTYPE: Be16 = Be16::new(0x0800);
+const PROTOCOL_ICMP: u8 = 1;
 const VERSION_AND_LENGTH: u8 = 0x45;
 const DONT_FRAGMENT: u16 = 0x4000;
 
@@ -57,6 +58,13 @@ impl Ipv4Frame {
             && self.tcp.length >> 4 >= 5
     }
 
+    /// Whether this is ICMP.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_icmp(&self) -> bool {
+        self.ethernet.ethertype.raw() == ETHERTYPE.raw() && self.protocol == PROTOCOL_ICMP
+    }
+
     /// What a plain TCP segment says.
     #[inline(always)]
     #[must_use]
@@ -71,31 +79,24 @@ impl Ipv4Frame {
         }
     }
 
-    /// The headers of a new segment; that of TCP lacks its checksum.
+    /// Makes these the headers of a new segment; that of TCP lacks its checksum.
+    ///
+    /// Field by field: what is made as a whole is made on the stack, of which programs have 512 bytes.
     #[inline(always)]
-    #[must_use]
-    pub const fn make(segment: &Segment) -> Self {
-        let mut frame = Self {
-            ethernet: Ethernet {
-                lead: 0,
-                destination: segment.ethernet_destination,
-                source: segment.ethernet_source,
-                ethertype: ETHERTYPE,
-            },
-            version_and_length: VERSION_AND_LENGTH,
-            service: 0,
-            total_length: Be16::new(IPV4_BYTES as u16 + segment.tcp_bytes() + segment.payload_bytes),
-            identification: Be16::new(0),
-            fragment: Be16::new(DONT_FRAGMENT),
-            time_to_live: TIME_TO_LIVE,
-            protocol: PROTOCOL_TCP,
-            checksum: Be16::new(0),
-            source: segment.source.ipv4_word(),
-            destination: segment.destination.ipv4_word(),
-            tcp: Tcp::make(segment),
-        };
-        frame.checksum = Be16::from_raw(!fold(frame.sum()));
-        frame
+    pub const fn fill(&mut self, segment: &Segment) {
+        self.ethernet.fill(segment, ETHERTYPE);
+        self.version_and_length = VERSION_AND_LENGTH;
+        self.service = 0;
+        self.total_length = Be16::new(IPV4_BYTES as u16 + segment.tcp_bytes() + segment.payload_bytes);
+        self.identification = Be16::new(0);
+        self.fragment = Be16::new(DONT_FRAGMENT);
+        self.time_to_live = TIME_TO_LIVE;
+        self.protocol = PROTOCOL_TCP;
+        self.checksum = Be16::new(0);
+        self.source = segment.source.ipv4_word();
+        self.destination = segment.destination.ipv4_word();
+        self.tcp.fill(segment);
+        self.checksum = Be16::from_raw(!fold(self.sum()));
     }
 
     const fn sum(&self) -> u64 {

@@ -8,6 +8,7 @@ use super::{
 pub const IPV6_BYTES: usize = 40;
 
 const ETHERTYPE: Be16 = Be16::new(0x86dd);
+const PROTOCOL_ICMP: u8 = 58;
 const VERSION: u8 = 6;
 
 /// The headers of a TCP segment in IPv6, as they lie in the packet behind a lead of two bytes.
@@ -52,6 +53,13 @@ impl Ipv6Frame {
             && self.destination.is_ipv6()
     }
 
+    /// Whether this is ICMPv6.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_icmp(&self) -> bool {
+        self.next_header == PROTOCOL_ICMP
+    }
+
     /// Whether this is IPv6 at all.
     #[inline(always)]
     #[must_use]
@@ -72,24 +80,16 @@ impl Ipv6Frame {
         }
     }
 
-    /// The headers of a new segment; that of TCP lacks its checksum.
+    /// Makes these the headers of a new segment; that of TCP lacks its checksum. As for IPv4, field by field.
     #[inline(always)]
-    #[must_use]
-    pub const fn make(segment: &Segment) -> Self {
-        Self {
-            ethernet: Ethernet {
-                lead: 0,
-                destination: segment.ethernet_destination,
-                source: segment.ethernet_source,
-                ethertype: ETHERTYPE,
-            },
-            version_and_label: [VERSION << 4, 0, 0, 0],
-            payload_length: Be16::new(segment.tcp_bytes() + segment.payload_bytes),
-            next_header: PROTOCOL_TCP,
-            hop_limit: TIME_TO_LIVE,
-            source: segment.source,
-            destination: segment.destination,
-            tcp: Tcp::make(segment),
-        }
+    pub const fn fill(&mut self, segment: &Segment) {
+        self.ethernet.fill(segment, ETHERTYPE);
+        self.version_and_label = [VERSION << 4, 0, 0, 0];
+        self.payload_length = Be16::new(segment.tcp_bytes() + segment.payload_bytes);
+        self.next_header = PROTOCOL_TCP;
+        self.hop_limit = TIME_TO_LIVE;
+        self.source = segment.source;
+        self.destination = segment.destination;
+        self.tcp.fill(segment);
     }
 }

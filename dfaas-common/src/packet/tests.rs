@@ -163,8 +163,9 @@ proptest! {
             window: numbers.2,
             options_bytes: options.len() as u16,
             payload_bytes: payload.len() as u16,
+            ip_bytes: if is_ipv6 { IPV6_BYTES } else { IPV4_BYTES } as u16,
         };
-        prop_assume!(segment.is_ipv6() == is_ipv6);
+        prop_assume!(segment.source.is_ipv6() == is_ipv6 && segment.destination.is_ipv6() == is_ipv6);
         let mut bytes = make(&segment, false, sum(&options) + sum(&payload));
         bytes.extend_from_slice(&options);
         bytes.extend_from_slice(&payload);
@@ -332,7 +333,8 @@ fn ipv6(bytes: &[u8]) -> Ipv6Frame {
 fn make(segment: &Segment, partial: bool, rest: u64) -> Vec<u8> {
     let pseudo = segment.pseudo_sum();
     if segment.is_ipv6() {
-        let mut frame = Ipv6Frame::make(segment);
+        let mut frame = Ipv6Frame::default();
+        frame.fill(segment);
         frame.tcp.finish_checksum(partial, pseudo, rest);
         let mut bytes = ethernet_bytes(&frame.ethernet);
         bytes.extend_from_slice(&frame.version_and_label);
@@ -344,7 +346,8 @@ fn make(segment: &Segment, partial: bool, rest: u64) -> Vec<u8> {
         bytes.extend(tcp_bytes(&frame.tcp));
         return bytes;
     }
-    let mut frame = Ipv4Frame::make(segment);
+    let mut frame = Ipv4Frame::default();
+    frame.fill(segment);
     frame.tcp.finish_checksum(partial, pseudo, rest);
     let mut bytes = ethernet_bytes(&frame.ethernet);
     bytes.extend_from_slice(&[frame.version_and_length, frame.service]);

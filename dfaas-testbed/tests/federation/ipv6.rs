@@ -103,9 +103,9 @@ fn haproxy_leads_to_a_peer_without_ipv6() {
 
 #[track_caller]
 fn wait_for_haproxy(node: &Node) {
-    wait_until("HAProxy ready", READY, || {
-        node.status()
-            .is_ok_and(|status| status.0["proxy"]["state"] == "ready")
+    let log = || fs::read_to_string(node.namespace().path("/run/agent.log")).unwrap();
+    wait_until("HAProxy lent", READY, || {
+        log().contains("Lent a listener to the kernel whose=\"HAProxy\" is_ipv6=true")
     })
     .unwrap();
 }

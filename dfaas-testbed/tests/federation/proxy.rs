@@ -97,7 +97,7 @@ fn haproxy_lives_as_long_as_the_agent() {
     let node = &mut federation.nodes[0];
     let lent = |node: &Node| {
         log(node)
-            .matches("Lent a listener to the kernel whose=\"HAProxy\"")
+            .matches("Lent a listener to the kernel whose=\"HAProxy\" is_ipv6=false")
             .count()
     };
     wait_until("HAProxy lent", READY, || lent(node) == 1).unwrap();

@@ -11,8 +11,8 @@ use dfaas_common::{
     decide::Answer,
     http::{NAME_BYTES, NODE_ID_BYTES},
     maps::{
-        Client, Config, Events, FALLBACKS, FlowKey, Function, FunctionKey, Opening, Pair, Peer, PeerKey,
-        REPLY_BYTES, Reply, STAMP_BYTES, Stamp, Target, Upstream,
+        Client, Config, Events, FALLBACKS, FlowKey, Function, FunctionKey, LOCAL, Opening, Pair, Peer,
+        PeerKey, REPLY_BYTES, Reply, STAMP_BYTES, Stamp, Target, Upstream,
     },
     meter::Limit,
     packet::{Address, fold},
@@ -75,13 +75,12 @@ impl Bench {
 
     fn configure(&mut self, flags: u32) {
         let config = Config {
-            address: Address::from_ipv4(NODE),
-            address_ipv6: Address::from_ipv6(NODE_IPV6),
+            addresses: [Address::from_ipv4(NODE), Address::from_ipv6(NODE_IPV6)],
             port: PORT.to_be_bytes(),
             segment_size: SEGMENT_SIZE,
             nat_first: NAT_FIRST,
             nat_mask: NAT_MASK,
-            flags,
+            flags: flags | LOCAL,
             tick: 0,
             secret: 1,
         };
@@ -103,8 +102,7 @@ impl Bench {
     /// Makes a function known that is served here at a limit, and else by the peer at another.
     pub(crate) fn offer(&mut self, name: &str, local: Limit, cap: Limit) {
         let target = Target {
-            address: Address::from_ipv4(PEER),
-            address_ipv6: Address::from_ipv6(PEER_IPV6),
+            addresses: [Address::from_ipv4(PEER), Address::from_ipv6(PEER_IPV6)],
             port: PORT.to_be_bytes(),
             reserved: 0,
             flags: 0,
@@ -112,8 +110,7 @@ impl Bench {
         self.array("TARGETS").set(PEER_INDEX, target, 0).unwrap();
         let peer = Peer {
             index: PEER_INDEX,
-            address: Address::from_ipv4(PEER),
-            address_ipv6: Address::from_ipv6(PEER_IPV6),
+            addresses: [Address::from_ipv4(PEER), Address::from_ipv6(PEER_IPV6)],
         };
         let key = PeerKey {
             id: filled::<NODE_ID_BYTES>(PEER_ID),

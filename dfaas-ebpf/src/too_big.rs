@@ -1,0 +1,118 @@
+//! Routers that say a packet was too big: whoever sent the bytes is told, in its own numbers and addresses.
+//!
+//! What we tell is checked by its reader: a stack believes it only of bytes that are on their way (RFC 5927, section 4).
+
+use aya_ebpf::bindings::TC_ACT_OK;
+use dfaas_common::{
+    maps::{Client, Config, FlowKey, IS_LOCAL, IS_NATURAL, IS_SPLICED, Phase, STAMP_BYTES},
+    packet::{Be16, Quoted},
+};
+
+use crate::{
+    count,
+    ctx::{HelperFailed, Packet, swallow},
+    maps::{self, Seen},
+};
+
+/// Handles a packet that is no TCP segment.
+#[inline(never)]
+pub(crate) fn handle(packet: &Packet, config: &Config, seen: &mut Seen) -> i32 {
+    if packet.read_ipv4_too_big(seen) {
+        return match turn(config, seen) {
+            NOTHING => TC_ACT_OK,
+            NUMBER => {
+                seen.ipv4_too_big.renumber(seen.quoted.sequence);
+                finish(packet.write_headers(&seen.ipv4_too_big), TC_ACT_OK)
+            }
+            reserve => {
+                seen.ipv4_too_big.requote(&seen.quoted, reserve);
+                finish(packet.write_headers(&seen.ipv4_too_big), packet.route())
+            }
+        };
+    }
+    if packet.read_ipv6_too_big(seen) {
+        return match turn(config, seen) {
+            NOTHING => TC_ACT_OK,
+            NUMBER => {
+                seen.ipv6_too_big.renumber(seen.quoted.sequence);
+                finish(packet.write_headers(&seen.ipv6_too_big), TC_ACT_OK)
+            }
+            reserve => {
+                seen.ipv6_too_big.requote(&seen.quoted, reserve);
+                finish(packet.write_headers(&seen.ipv6_too_big), packet.route())
+            }
+        };
+    }
+    TC_ACT_OK
+}
+
+#[inline(always)]
+fn finish(written: Result<(), HelperFailed>, verdict: i32) -> i32 {
+    if written.is_err() {
+        count::event(|events| &mut events.helper_failed);
+        return swallow();
+    }
+    count::event(|events| &mut events.too_big);
+    verdict
+}
+
+/// A message is not about a packet of ours, or right as it is.
+const NOTHING: u32 = u32::MAX;
+/// The local stack needs another number.
+const NUMBER: u32 = u32::MAX - 1;
+
+/// What a message calls for, and what it is to quote, which takes the place of what it quotes. Other than the above, it is
+/// for another reader, who has to leave so many bytes free.
+#[inline(never)]
+fn turn(config: &Config, seen: &mut Seen) -> u32 {
+    let quoted = &mut seen.quoted;
+    if quoted.source != config.addresses[0] && quoted.source != config.addresses[1] {
+        return NOTHING;
+    }
+    seen.key.remote = quoted.destination;
+    seen.key.remote_port = quoted.destination_port.raw().to_ne_bytes();
+    seen.key.local_port = quoted.source_port.raw().to_ne_bytes();
+    if quoted.source_port.raw() == u16::from_ne_bytes(config.port) {
+        return match maps::client(&seen.key) {
+            Some(client) => of_response(quoted, client),
+            None => NOTHING,
+        };
+    }
+    let Some(upstream) = maps::upstream(&seen.key) else {
+        return NOTHING;
+    };
+    if !upstream.is(IS_SPLICED) {
+        return NOTHING;
+    }
+    let sequence = upstream.numbering.acknowledgment_to_client(quoted.sequence);
+    requote(&upstream.client, sequence, quoted);
+    STAMP_BYTES as u32
+}
+
+/// About bytes of a response, which a client did not get.
+#[inline(always)]
+fn of_response(quoted: &mut Quoted, client: &Client) -> u32 {
+    if client.phase() != Phase::Spliced {
+        return NOTHING;
+    }
+    let sequence = client.numbering.acknowledgment_to_server(quoted.sequence);
+    if !client.is(IS_LOCAL) {
+        requote(&client.upstream, sequence, quoted);
+        return 0;
+    }
+    if client.is(IS_NATURAL) && client.numbering.ours == client.numbering.server {
+        return NOTHING;
+    }
+    quoted.sequence = sequence;
+    NUMBER
+}
+
+/// Quotes a segment that came to this node over a connection.
+#[inline(always)]
+fn requote(from: &FlowKey, sequence: u32, quoted: &mut Quoted) {
+    quoted.destination = quoted.source;
+    quoted.source = from.remote;
+    quoted.source_port = Be16::from_raw(u16::from_ne_bytes(from.remote_port));
+    quoted.destination_port = Be16::from_raw(u16::from_ne_bytes(from.local_port));
+    quoted.sequence = sequence;
+}
