@@ -85,7 +85,7 @@ impl Answer {
             Self::HeadTooLong => concat!(
                 "HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Type: text/plain\r\nContent-Length: 44\r\n",
                 "Connection: close\r\n\r\n",
-                "dfaas: the request's head is over 1332 bytes"
+                "dfaas: the request's head is over 1280 bytes"
             ),
             Self::Unavailable => concat!(
                 "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 46\r\n",

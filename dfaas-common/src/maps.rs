@@ -55,7 +55,8 @@ pub struct Config {
     pub address: [u8; 4],
     /// The port at which they do.
     pub port: [u8; 2],
-    /// The segment size that clients are told, in bytes: what the link carries less the room for a stamp.
+    /// The segment size that clients are told, in bytes: what the link carries less the room for a stamp, in whole units
+    /// of the window.
     pub segment_size: u16,
     /// First source port of forwarded connections.
     pub nat_first: u16,
@@ -230,8 +231,8 @@ pub struct Opening {
 pub struct Held {
     /// Number of bytes.
     pub length: u32,
-    /// Keeps the layout free of padding.
-    pub reserved: u32,
+    /// The sequence number of the first one, where they are held until their turn.
+    pub at: u32,
     /// The bytes as the server is to get them, stamp included.
     pub bytes: [u8; HELD_BYTES],
 }
@@ -356,7 +357,8 @@ pub struct Upstream {
     pub origin: u32,
     /// [`Config::tick`] when a packet was seen last.
     pub last_seen: u32,
-    /// While it is not current: the sequence number of the next byte to it.
+    /// While it is not current: the sequence number of the next byte to it. While it is: the client's number of the
+    /// byte behind its request, if that is within reach.
     pub next: u32,
     /// The window that the server promised last, as it stands in its packets.
     pub window: u16,
@@ -364,8 +366,10 @@ pub struct Upstream {
     pub next_hop: [u16; 3],
     /// `IS_*`.
     pub flags: u8,
+    /// 1 if the end of the current request is within reach.
+    pub has_end: u8,
     /// Keeps the layout free of padding.
-    pub reserved: [u8; 3],
+    pub reserved: u16,
 }
 
 impl Upstream {
@@ -483,7 +487,11 @@ events! {
     asked_again,
     /// Of these, requests that went to another server than the one before.
     steered_again,
-    /// Requests that were sent before the last response was complete; their clients send them again.
+    /// Segments with requests that were sent before the last response was complete, held until it is.
+    held_ahead,
+    /// Requests that were held until the last response was complete, and then decided.
+    ahead_asked,
+    /// Segments that were sent before the last response was complete and could not be held; they come again.
     too_early,
     /// Segments with the end of one request and the start of another, cut between them.
     cut,
@@ -560,7 +568,7 @@ mod tests {
         let clients = CLIENTS * element(size_of::<Client>(), size_of::<FlowKey>());
         let upstreams = UPSTREAMS * element(size_of::<Upstream>(), size_of::<FlowKey>());
         let openings = OPENINGS * element(size_of::<Opening>(), size_of::<FlowKey>());
-        let held = HELDS * element(size_of::<Held>(), size_of::<FlowKey>());
+        let held = 2 * HELDS * element(size_of::<Held>(), size_of::<FlowKey>());
         let buckets = BUCKETS * size_of::<Bucket>();
         let total = clients + upstreams + openings + held + buckets;
         assert!(total < 96 * MIB, "{total} bytes");
