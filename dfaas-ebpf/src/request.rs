@@ -106,7 +106,7 @@ pub(crate) fn handle(
 #[inline(always)]
 fn read(length: u32, scratch: &mut Scratch) -> Progress {
     let state = scan::dfaas_scan_request(length) as u8;
-    Progress::from_state(state, &scratch.marks)
+    Progress::from_state(state, &scratch.marks, &scratch.held.bytes, length as usize)
 }
 
 /// Brings what is held and what came now together, in the scratch space and in the packet behind its headers.
