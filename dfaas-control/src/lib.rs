@@ -12,6 +12,7 @@ mod function_spec;
 mod message;
 mod meter;
 mod names;
+mod period_rates;
 mod policy;
 mod recalc;
 mod rtt_band;

@@ -1,5 +1,7 @@
 use std::net::SocketAddrV4;
 
+use std::time::Duration;
+
 use super::*;
 use crate::counters::FunctionCounters;
 use crate::function_spec::FunctionSpec;
