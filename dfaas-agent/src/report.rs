@@ -111,6 +111,7 @@ pub(crate) mod fixtures {
             capacity_rps: 10.0,
             demand_rps: 20.0,
             local_rps: 10.0,
+            here: 0.0,
             routes: BTreeMap::from([(
                 peer.clone(),
                 Route {

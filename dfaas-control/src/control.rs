@@ -211,6 +211,7 @@ impl Control {
                     .map_or(0.0, |spec| spec.capacity_rps),
                 demand_rps: self.strategy.demand_rps(name),
                 local_rps: policy.local_rps,
+                here: policy.here,
                 routes: policy.routes.clone(),
                 admit: policy.admit.clone(),
             };

@@ -42,8 +42,10 @@ pub struct FunctionStatus {
     pub capacity_rps: f64,
     /// What users ask of this node, in requests per second.
     pub demand_rps: f64,
-    /// What is served here, in requests per second.
+    /// What is served here before anything is sent on, in requests per second. No limit is `null` in JSON.
     pub local_rps: f64,
+    /// The share of the rest that is served here all the same.
+    pub here: f64,
     /// Where the excess goes. A cap that is infinite is `null` in JSON.
     pub routes: BTreeMap<NodeId, Route>,
     /// What is admitted, in requests per second.
