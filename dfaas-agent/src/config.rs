@@ -43,7 +43,7 @@ pub(crate) struct Options {
         default_value = "1s"
     )]
     recalc_period: String,
-    /// How the excess is distributed: water-filling or recalc
+    /// How the excess is distributed: water-filling, recalc, static or all-local
     #[arg(
         long,
         env = "AGENT_STRATEGY",

@@ -11,11 +11,9 @@ use crate::function_spec::FunctionSpec;
 use crate::message::{PEERS_MAX, Rejection, is_rate};
 use crate::names::{FunctionName, NodeId};
 use crate::policy::Policy;
-use crate::recalc::Recalc;
 use crate::settings::Settings;
 use crate::status::{FunctionStatus, PeerStatus, Status};
-use crate::strategy::{Local, Strategy, StrategyKind};
-use crate::water_filling::WaterFilling;
+use crate::strategy::{self, Local, Strategy};
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -85,10 +83,7 @@ impl Control {
             settings.errors().is_empty(),
             "settings were not checked: {settings:?}"
         );
-        let strategy: Box<dyn Strategy> = match settings.strategy {
-            StrategyKind::WaterFilling => Box::new(WaterFilling::new(&settings, now)),
-            StrategyKind::Recalc => Box::new(Recalc::new(&settings, now)),
-        };
+        let strategy = strategy::start(settings.strategy, &settings, now);
         Self {
             local: Local {
                 settings,

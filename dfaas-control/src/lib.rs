@@ -6,17 +6,20 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod all_local;
 mod control;
 mod counters;
 mod function_spec;
 mod message;
 mod meter;
 mod names;
+mod neighbours;
 mod period_rates;
 mod policy;
 mod recalc;
 mod rtt_band;
 mod settings;
+mod static_shares;
 mod status;
 mod strategy;
 mod water_filling;

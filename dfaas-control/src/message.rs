@@ -10,6 +10,11 @@ use crate::names::{FunctionName, NodeId};
 use crate::rtt_band::RttBand;
 use crate::settings::{PERIOD_MAX, is_reachable};
 
+pub(crate) use self::info::NodeInfo;
+use self::info::{InfoBody, TYPE_STATIC};
+
+mod info;
+
 /// Largest message looked at: room for 1024 functions and 256 peers with the longest names.
 pub const MESSAGE_BYTES_MAX: usize = 256 * 1024;
 /// Largest rate believed, in requests per second: beyond what any machine serves, far below where sums lose digits.
@@ -72,6 +77,7 @@ pub enum Rejection {
 pub(crate) enum Message {
     State(NodeState),
     Offer(NodeOffer),
+    StaticInfo(NodeInfo),
 }
 
 /// What a node tells about itself for water-filling.
@@ -148,6 +154,7 @@ impl Message {
         match parse::<Envelope>(body)?.kind.as_str() {
             TYPE_STATE => parse::<StateBody>(body)?.check().map(Self::State),
             TYPE_INFO | TYPE_INFO_RECALC => parse::<OfferBody<f64>>(body)?.check().map(Self::Offer),
+            TYPE_STATIC => parse::<InfoBody>(body)?.check().map(Self::StaticInfo),
             _ => Err(Rejection::UnknownType),
         }
     }

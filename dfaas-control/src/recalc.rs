@@ -202,7 +202,7 @@ impl Strategy for Recalc {
     ) -> Result<(), Rejection> {
         let mut offer = match Message::decode(body)? {
             Message::Offer(offer) => offer,
-            Message::State(_) => return Err(Rejection::OtherStrategy),
+            Message::State(_) | Message::StaticInfo(_) => return Err(Rejection::OtherStrategy),
         };
         let limits = offer
             .limits

@@ -7,13 +7,17 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::all_local::AllLocal;
 use crate::counters::Counters;
 use crate::function_spec::FunctionSpec;
 use crate::message::Rejection;
 use crate::names::{FunctionName, NodeId};
 use crate::policy::Policy;
+use crate::recalc::Recalc;
 use crate::settings::Settings;
+use crate::static_shares::StaticShares;
 use crate::status::PeerFunctionStatus;
+use crate::water_filling::WaterFilling;
 
 /// A way to distribute the excess.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -23,11 +27,15 @@ pub enum StrategyKind {
     WaterFilling,
     /// The algorithm of the Go agents: equal offers to all peers, in two steps half a period apart.
     Recalc,
+    /// Fixed shares of the Go agents: 60 of 100 here, 40 to the neighbours.
+    Static,
+    /// Everything here, nothing to others.
+    AllLocal,
 }
 
 /// A name that no strategy has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no strategy is called {0:?}; there are water-filling (waterfilling) and recalc (recalcstrategy)")]
+#[error("no strategy is called {0:?}; there are water-filling, recalc, static and all-local")]
 pub struct UnknownStrategy(pub String);
 
 impl FromStr for StrategyKind {
@@ -37,6 +45,8 @@ impl FromStr for StrategyKind {
         match name {
             "water-filling" | "waterfilling" => Ok(Self::WaterFilling),
             "recalc" | "recalcstrategy" => Ok(Self::Recalc),
+            "static" | "staticstrategy" => Ok(Self::Static),
+            "all-local" | "alllocal" | "alllocalstrategy" => Ok(Self::AllLocal),
             _ => Err(UnknownStrategy(name.to_owned())),
         }
     }
@@ -47,6 +57,8 @@ impl Display for StrategyKind {
         f.write_str(match self {
             Self::WaterFilling => "water-filling",
             Self::Recalc => "recalc",
+            Self::Static => "static",
+            Self::AllLocal => "all-local",
         })
     }
 }
@@ -94,6 +106,16 @@ pub(crate) trait Strategy: Debug + Send + Sync {
     fn known(&self) -> BTreeMap<NodeId, Known>;
 }
 
+/// A strategy that knows nothing yet.
+pub(crate) fn start(kind: StrategyKind, settings: &Settings, now: Instant) -> Box<dyn Strategy> {
+    match kind {
+        StrategyKind::WaterFilling => Box::new(WaterFilling::new(settings, now)),
+        StrategyKind::Recalc => Box::new(Recalc::new(settings, now)),
+        StrategyKind::Static => Box::new(StaticShares::new(now)),
+        StrategyKind::AllLocal => Box::new(AllLocal::new(now)),
+    }
+}
+
 /// The first point of the raster `at`, `at + step`, … after `now`; the raster starts anew if a point was missed.
 pub(crate) fn next_after(at: Instant, step: Duration, now: Instant) -> Instant {
     let next = at + step;
@@ -106,14 +128,17 @@ mod tests {
 
     #[test]
     fn strategies_go_by_several_names() {
-        assert_eq!("water-filling".parse(), Ok(StrategyKind::WaterFilling));
-        assert_eq!("waterfilling".parse(), Ok(StrategyKind::WaterFilling));
-        assert_eq!("recalc".parse(), Ok(StrategyKind::Recalc));
-        assert_eq!("recalcstrategy".parse(), Ok(StrategyKind::Recalc));
-        assert_eq!(
-            StrategyKind::WaterFilling.to_string().parse(),
-            Ok(StrategyKind::WaterFilling)
-        );
+        for (names, kind) in [
+            (&["water-filling", "waterfilling"][..], StrategyKind::WaterFilling),
+            (&["recalc", "recalcstrategy"], StrategyKind::Recalc),
+            (&["static", "staticstrategy"], StrategyKind::Static),
+            (&["all-local", "alllocalstrategy"], StrategyKind::AllLocal),
+        ] {
+            for name in names {
+                assert_eq!(name.parse(), Ok(kind));
+            }
+            assert_eq!(kind.to_string().parse(), Ok(kind));
+        }
     }
 
     #[test]

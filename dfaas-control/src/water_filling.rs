@@ -250,7 +250,7 @@ impl Strategy for WaterFilling {
     ) -> Result<(), Rejection> {
         let state = match Message::decode(body)? {
             Message::State(state) => state,
-            Message::Offer(_) => return Err(Rejection::OtherStrategy),
+            Message::Offer(_) | Message::StaticInfo(_) => return Err(Rejection::OtherStrategy),
         };
         match self.nodes.get(from) {
             Some(node) => node.check(state.version, now, local.settings.period)?,

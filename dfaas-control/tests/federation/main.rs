@@ -9,6 +9,7 @@ use self::world::{Tally, World};
 
 mod faults;
 mod recalc;
+mod shares;
 mod water_filling;
 mod world;
 

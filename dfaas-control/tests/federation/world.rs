@@ -321,6 +321,10 @@ impl World {
             *host.tally.served.entry(name.to_owned()).or_insert(0) += 1;
             return;
         }
+        if host.draws_itself(function) {
+            *host.tally.served.entry(name.to_owned()).or_insert(0) += 1;
+            return;
+        }
         match host.route(function, now) {
             Some(peer) => self.forward(name, &peer, function),
             None => host.tally.nobody_503 += 1,
@@ -389,6 +393,9 @@ impl Host {
     /// Takes a token. A bucket starts with one and holds one more than a tenth of a second brings: arrivals do
     /// not come at the moment a token is due, and a bucket of one would lose the part of a token that is over.
     fn take(&mut self, bucket: &str, rate_rps: f64, now: Duration) -> bool {
+        if rate_rps.is_infinite() {
+            return true;
+        }
         if rate_rps <= 0.0 {
             return false;
         }
@@ -404,6 +411,18 @@ impl Host {
         conforms
     }
 
+    /// Tells whether this node is drawn by its own share. What is due adds up until it is a whole request.
+    fn draws_itself(&mut self, name: &FunctionName) -> bool {
+        let here = self.policy.functions.get(name).map_or(0.0, |policy| policy.here);
+        let credit = self.credits.entry(format!("{name} here")).or_insert(0.0);
+        *credit += here;
+        let is_due = *credit >= 1.0 - 1e-9;
+        if is_due {
+            *credit -= 1.0;
+        }
+        is_due
+    }
+
     /// Chooses by weight (smooth weighted round robin); one without a token is passed over for the next.
     fn route(&mut self, name: &FunctionName, now: Duration) -> Option<String> {
         let routes = self.policy.functions.get(name)?.routes.clone();
@@ -414,8 +433,9 @@ impl Host {
             order.sort_by(|a, b| credit(b).total_cmp(&credit(a)));
             order
         };
+        let total: f64 = routes.values().map(|route| route.weight).sum();
         for (peer, route) in &routes {
-            *self.credits.entry(credit_key(peer)).or_insert(0.0) += route.weight;
+            *self.credits.entry(credit_key(peer)).or_insert(0.0) += route.weight / total;
         }
         let order = credit_order(&self.credits);
         if let Some(first) = order.first() {
@@ -423,7 +443,7 @@ impl Host {
         }
         let open = |host: &mut Self, peer: &NodeId| {
             let cap = routes[peer].cap_rps;
-            cap.is_infinite() || host.take(&format!("{name} to {peer}"), cap, now)
+            host.take(&format!("{name} to {peer}"), cap, now)
         };
         order
             .into_iter()
