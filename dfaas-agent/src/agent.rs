@@ -17,6 +17,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
+    adviser::Adviser,
     api::Question,
     clock,
     config::Config,
@@ -26,6 +27,7 @@ use crate::{
     overlay::{OverlayEvent, OverlayHandle},
     platform::PlatformEvent,
     report::{Check, Health, OverlayReport, Report},
+    usage::UsageMeter,
 };
 
 /// How often to look for the platform's listener: a platform that restarts is found by the next retry of a client.
@@ -36,6 +38,7 @@ pub(crate) struct Sources {
     pub(crate) overlay: Receiver<OverlayEvent>,
     pub(crate) platform: Receiver<PlatformEvent>,
     pub(crate) questions: Receiver<Question>,
+    pub(crate) answers: Receiver<Input>,
     pub(crate) interrupt: Signal,
     pub(crate) terminate: Signal,
 }
@@ -49,6 +52,8 @@ pub(crate) struct Agent {
     data_plane: DataPlane,
     proxy: Proxy,
     overlay: OverlayHandle,
+    adviser: Adviser,
+    usage: UsageMeter,
     offer: Offer,
     listener: Listener,
     listening: Vec<Multiaddr>,
@@ -69,6 +74,7 @@ impl Agent {
         data_plane: DataPlane,
         proxy: Proxy,
         overlay: OverlayHandle,
+        adviser: Adviser,
     ) -> Self {
         Self {
             config,
@@ -78,6 +84,8 @@ impl Agent {
             data_plane,
             proxy,
             overlay,
+            adviser,
+            usage: UsageMeter::default(),
             offer: Offer::default(),
             listener: Listener::Absent,
             listening: Vec::new(),
@@ -103,6 +111,7 @@ impl Agent {
                 event = sources.overlay.recv() => self.handle_overlay(event.context("the overlay has ended")?),
                 event = sources.platform.recv() => self.handle_platform(event.context("nobody asks the platform any more")?),
                 question = sources.questions.recv() => self.answer(question.context("the API has ended")?),
+                answer = sources.answers.recv() => self.handle_answer(answer.context("nobody asks services any more")?),
                 _ = listener_ticks.tick() => self.follow_listener(clock::now()),
                 _ = sweep_ticks.tick() => self.sweep(),
                 _ = sources.interrupt.recv() => return self.stop("SIGINT").await,
@@ -128,7 +137,14 @@ impl Agent {
             }
             self.control.handle_input(now, Input::Counters(counters));
         }
+        if let Some(usage) = self.usage.read(now, self.config.period) {
+            self.control.handle_input(now, Input::Usage(usage));
+        }
         self.control.handle_timeout(now);
+    }
+
+    fn handle_answer(&mut self, answer: Input) {
+        self.control.handle_input(clock::now(), answer);
     }
 
     fn handle_overlay(&mut self, event: OverlayEvent) {
@@ -191,6 +207,7 @@ impl Agent {
         while let Some(output) = self.control.poll_output() {
             match output {
                 Output::Publish(body) => self.overlay.publish(body),
+                Output::Ask { strategy, body } => self.adviser.ask(strategy, body),
                 Output::Apply(policy) => self.apply(policy),
             }
         }
@@ -285,7 +302,7 @@ impl Agent {
             address: *self.config.service.ip(),
             port: self.config.service.port(),
             interface: self.config.interface.clone(),
-            strategy: self.config.strategy,
+            strategy: self.control.strategy(),
             uptime_s: now.duration_since(self.started).as_secs_f64(),
             ready: health.is_ready(),
             problems: health.problems(),

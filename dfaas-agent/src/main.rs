@@ -2,6 +2,7 @@
 
 #![deny(unsafe_code)]
 
+mod adviser;
 mod agent;
 mod api;
 mod cli;
@@ -20,6 +21,7 @@ mod report;
 mod run;
 mod status_table;
 mod steering;
+mod usage;
 
 use std::process::ExitCode;
 

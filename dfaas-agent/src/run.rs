@@ -6,6 +6,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use crate::{
+    adviser::Adviser,
     agent::{Agent, Sources},
     api, clock,
     config::{Config, Host, ProxyChoice},
@@ -43,14 +44,16 @@ pub(crate) async fn run(config: Config, host: &Host) -> Result<()> {
     let control = Control::new(settings.clone(), clock::now());
     let proxy = start_proxy(helper, &config, &node);
     info!(%node, strategy = %config.strategy, service = %config.service, api = %config.api, "Running");
+    let (adviser, answers) = Adviser::new(config.services.clone(), config.period);
     let sources = Sources {
+        answers,
         overlay: overlay_events,
         platform: Platform::new(&config.platform, settings).start(),
         questions: api::start(api),
         interrupt,
         terminate,
     };
-    Agent::new(config, node, control, data_plane, proxy, overlay)
+    Agent::new(config, node, control, data_plane, proxy, overlay, adviser)
         .run(sources)
         .await
 }

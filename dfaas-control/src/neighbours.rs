@@ -40,6 +40,17 @@ impl Neighbours {
         Ok(())
     }
 
+    pub(crate) fn contains(&self, id: &NodeId) -> bool {
+        self.entries.contains_key(id)
+    }
+
+    /// A message other than what a node tells of itself keeps it alive too.
+    pub(crate) fn refresh(&mut self, now: Instant, id: &NodeId) {
+        if let Some(entry) = self.entries.get_mut(id) {
+            entry.alive = now;
+        }
+    }
+
     pub(crate) fn expire(&mut self, local: &Local, now: Instant) {
         let validity = local.settings.period * VALIDITY_PERIODS;
         self.entries.retain(|_, entry| entry.alive + validity >= now);
@@ -128,5 +139,6 @@ pub(crate) fn own_info(local: &Local) -> NodeInfo {
     NodeInfo {
         service: local.settings.service,
         functions: local.functions.keys().take(FUNCTIONS_MAX).cloned().collect(),
+        profile: None,
     }
 }

@@ -200,9 +200,8 @@ impl Strategy for Recalc {
         from: &NodeId,
         body: &[u8],
     ) -> Result<(), Rejection> {
-        let mut offer = match Message::decode(body)? {
-            Message::Offer(offer) => offer,
-            Message::State(_) | Message::StaticInfo(_) => return Err(Rejection::OtherStrategy),
+        let Message::Offer(mut offer) = Message::decode(body)? else {
+            return Err(Rejection::OtherStrategy);
         };
         let limits = offer
             .limits

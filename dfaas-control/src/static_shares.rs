@@ -70,10 +70,10 @@ impl Strategy for StaticShares {
         from: &NodeId,
         body: &[u8],
     ) -> Result<(), Rejection> {
-        match Message::decode(body)? {
-            Message::StaticInfo(info) => self.neighbours.note(now, from, info),
-            Message::State(_) | Message::Offer(_) => Err(Rejection::OtherStrategy),
-        }
+        let Message::StaticInfo(info) = Message::decode(body)? else {
+            return Err(Rejection::OtherStrategy);
+        };
+        self.neighbours.note(now, from, info)
     }
 
     fn handle_peer_up(&mut self, _local: &Local, _now: Instant, _id: &NodeId) {}

@@ -21,6 +21,10 @@ pub struct Status {
     pub service: SocketAddrV4,
     /// How the excess is distributed.
     pub strategy: StrategyKind,
+    /// The strategy that is to take over in some periods.
+    pub coming: Option<StrategyKind>,
+    /// What a second strategy would decide.
+    pub shadow: Option<ShadowStatus>,
     /// How often peers are told, in seconds.
     pub period_s: f64,
     /// The functions hosted here or known from peers.
@@ -31,6 +35,15 @@ pub struct Status {
     pub accepted: u64,
     /// How many messages were dropped, by reason.
     pub rejected: BTreeMap<Rejection, u64>,
+}
+
+/// What a strategy decides beside the one in force.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ShadowStatus {
+    /// Which it is.
+    pub strategy: StrategyKind,
+    /// What it would have the data plane do.
+    pub functions: BTreeMap<FunctionName, FunctionStatus>,
 }
 
 /// What a node thinks about a function.

@@ -9,9 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::all_local::AllLocal;
 use crate::counters::Counters;
+use crate::external::External;
 use crate::function_spec::FunctionSpec;
 use crate::message::Rejection;
 use crate::names::{FunctionName, NodeId};
+use crate::node_margin::NodeMargin;
+use crate::node_usage::NodeUsage;
 use crate::policy::Policy;
 use crate::recalc::Recalc;
 use crate::settings::Settings;
@@ -29,13 +32,19 @@ pub enum StrategyKind {
     Recalc,
     /// Fixed shares of the Go agents: 60 of 100 here, 40 to the neighbours.
     Static,
+    /// The Go agents' forecast of usage: what others can bear of an overloaded node's requests goes to them.
+    NodeMargin,
+    /// What a service outside of the agent decides.
+    External,
     /// Everything here, nothing to others.
     AllLocal,
 }
 
 /// A name that no strategy has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no strategy is called {0:?}; there are water-filling, recalc, static and all-local")]
+#[error(
+    "no strategy is called {0:?}; there are water-filling, recalc, node-margin, static, all-local and external"
+)]
 pub struct UnknownStrategy(pub String);
 
 impl FromStr for StrategyKind {
@@ -46,6 +55,8 @@ impl FromStr for StrategyKind {
             "water-filling" | "waterfilling" => Ok(Self::WaterFilling),
             "recalc" | "recalcstrategy" => Ok(Self::Recalc),
             "static" | "staticstrategy" => Ok(Self::Static),
+            "node-margin" | "nodemargin" | "nodemarginstrategy" => Ok(Self::NodeMargin),
+            "external" => Ok(Self::External),
             "all-local" | "alllocal" | "alllocalstrategy" => Ok(Self::AllLocal),
             _ => Err(UnknownStrategy(name.to_owned())),
         }
@@ -58,6 +69,8 @@ impl Display for StrategyKind {
             Self::WaterFilling => "water-filling",
             Self::Recalc => "recalc",
             Self::Static => "static",
+            Self::NodeMargin => "node-margin",
+            Self::External => "external",
             Self::AllLocal => "all-local",
         })
     }
@@ -104,6 +117,14 @@ pub(crate) trait Strategy: Debug + Send + Sync {
     fn poll_policy(&mut self, local: &Local) -> Option<Policy>;
     fn demand_rps(&self, function: &FunctionName) -> f64;
     fn known(&self) -> BTreeMap<NodeId, Known>;
+    /// What the node used was measured.
+    fn handle_usage(&mut self, _usage: &NodeUsage) {}
+    /// What to ask the service that this strategy consults. One question at a time.
+    fn poll_question(&mut self) -> Option<Vec<u8>> {
+        None
+    }
+    /// The answer to the last question, or nothing if there was none in time.
+    fn handle_answer(&mut self, _local: &Local, _answer: Option<&[u8]>) {}
 }
 
 /// A strategy that knows nothing yet.
@@ -112,6 +133,8 @@ pub(crate) fn start(kind: StrategyKind, settings: &Settings, now: Instant) -> Bo
         StrategyKind::WaterFilling => Box::new(WaterFilling::new(settings, now)),
         StrategyKind::Recalc => Box::new(Recalc::new(settings, now)),
         StrategyKind::Static => Box::new(StaticShares::new(now)),
+        StrategyKind::NodeMargin => Box::new(NodeMargin::new(settings, now)),
+        StrategyKind::External => Box::new(External::new(now)),
         StrategyKind::AllLocal => Box::new(AllLocal::new(now)),
     }
 }
@@ -132,6 +155,8 @@ mod tests {
             (&["water-filling", "waterfilling"][..], StrategyKind::WaterFilling),
             (&["recalc", "recalcstrategy"], StrategyKind::Recalc),
             (&["static", "staticstrategy"], StrategyKind::Static),
+            (&["node-margin", "nodemarginstrategy"], StrategyKind::NodeMargin),
+            (&["external"], StrategyKind::External),
             (&["all-local", "alllocalstrategy"], StrategyKind::AllLocal),
         ] {
             for name in names {

@@ -248,9 +248,8 @@ impl Strategy for WaterFilling {
         from: &NodeId,
         body: &[u8],
     ) -> Result<(), Rejection> {
-        let state = match Message::decode(body)? {
-            Message::State(state) => state,
-            Message::Offer(_) | Message::StaticInfo(_) => return Err(Rejection::OtherStrategy),
+        let Message::State(state) = Message::decode(body)? else {
+            return Err(Rejection::OtherStrategy);
         };
         match self.nodes.get(from) {
             Some(node) => node.check(state.version, now, local.settings.period)?,

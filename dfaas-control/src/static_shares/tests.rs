@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::function_spec::FunctionSpec;
+use crate::node_usage::MarginSettings;
 use crate::settings::Settings;
 use crate::strategy::{Strategy, StrategyKind};
 
@@ -136,7 +137,9 @@ impl Node {
             service: SocketAddrV4::new([10, 0, 0, 1].into(), 80),
             period: PERIOD,
             strategy: StrategyKind::Static,
+            shadow: None,
             default_capacity_rps: 10.0,
+            node_margin: MarginSettings::default(),
         };
         let spec = |&function: &&str| (name(function), FunctionSpec { capacity_rps: 10.0 });
         let now = Instant::now();

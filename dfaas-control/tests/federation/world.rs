@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
 use dfaas_control::{
-    Control, Counters, FunctionCounters, FunctionName, FunctionSpec, Input, NodeId, Output, Policy, Settings,
-    StrategyKind,
+    Control, Counters, FunctionCounters, FunctionName, FunctionSpec, Input, MarginSettings, NodeId, Output,
+    Policy, Settings, StrategyKind,
 };
 
 const STEP: Duration = Duration::from_millis(1);
@@ -118,7 +118,9 @@ impl World {
             service: SocketAddrV4::new(Ipv4Addr::new(10, 77, 0, index), 80),
             period: self.period,
             strategy: self.kind,
+            shadow: None,
             default_capacity_rps: 10.0,
+            node_margin: MarginSettings::default(),
         };
         let control = Control::new(settings, self.start + self.now);
         self.hosts
@@ -259,6 +261,7 @@ impl World {
         while let Some(output) = host.control.as_mut().and_then(Control::poll_output) {
             match output {
                 Output::Publish(body) => bodies.push(body),
+                Output::Ask { .. } => {}
                 Output::Apply(policy) => {
                     host.policy = policy;
                     host.policies_applied += 1;
