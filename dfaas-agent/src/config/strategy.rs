@@ -109,7 +109,8 @@ impl StrategyOptions {
             let text = "the strategy external needs to know where its service is";
             mistakes.note(Kind::Usage, "--external-url", text);
         }
-        let node_margin = self.node_margin(forecaster.as_ref()?.is_some(), mistakes);
+        let has_service = matches!(forecaster, Some(Some(_)));
+        let node_margin = self.node_margin(has_service, mistakes);
         Some(Section {
             strategy: strategy?,
             shadow: shadow?,

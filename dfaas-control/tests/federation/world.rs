@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use dfaas_control::{
     Control, Counters, FunctionCounters, FunctionName, FunctionSpec, Input, MarginSettings, NodeId, Output,
-    Policy, Settings, StrategyKind,
+    Policy, Settings, Status, StrategyKind, SwitchError,
 };
 
 const STEP: Duration = Duration::from_millis(1);
@@ -58,6 +58,7 @@ pub(crate) struct World {
     pub(crate) network: Network,
     pub(crate) arrivals: Arrivals,
     kind: StrategyKind,
+    pub(crate) shadow: Option<StrategyKind>,
     period: Duration,
     hosts: BTreeMap<String, Host>,
     in_flight: BTreeMap<(Duration, u64), (String, String, Vec<u8>)>,
@@ -97,6 +98,7 @@ impl World {
             },
             arrivals: Arrivals::Even,
             kind,
+            shadow: None,
             period,
             hosts: BTreeMap::new(),
             in_flight: BTreeMap::new(),
@@ -118,7 +120,7 @@ impl World {
             service: SocketAddrV4::new(Ipv4Addr::new(10, 77, 0, index), 80),
             period: self.period,
             strategy: self.kind,
-            shadow: None,
+            shadow: self.shadow,
             default_capacity_rps: 10.0,
             node_margin: MarginSettings::default(),
         };
@@ -153,6 +155,22 @@ impl World {
         let host = self.host_mut(name);
         host.control = None;
         host.rates.clear();
+    }
+
+    /// Begins to replace the strategy of a node.
+    pub(crate) fn switch(&mut self, name: &str, kind: StrategyKind) {
+        self.try_switch(name, kind).expect("no other change is under way");
+    }
+
+    pub(crate) fn try_switch(&mut self, name: &str, kind: StrategyKind) -> Result<(), SwitchError> {
+        let now = self.start + self.now;
+        let control = self.host_mut(name).control.as_mut().expect("the node is up");
+        control.switch(now, kind)
+    }
+
+    pub(crate) fn status(&self, name: &str) -> Status {
+        let control = self.host(name).control.as_ref().expect("the node is up");
+        control.status(self.start + self.now)
     }
 
     pub(crate) fn disconnect(&mut self, name: &str) {
