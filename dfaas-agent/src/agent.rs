@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use dfaas_control::{Control, Input, NodeId, Output, Policy};
+use dfaas_control::{Control, Input, NodeId, Output, Policy, StrategyKind, SwitchError};
 use libp2p::Multiaddr;
 use tokio::{
     signal::unix::Signal,
@@ -27,6 +27,7 @@ use crate::{
     overlay::{OverlayEvent, OverlayHandle},
     platform::PlatformEvent,
     report::{Check, Health, OverlayReport, Report},
+    steering,
     usage::UsageMeter,
 };
 
@@ -140,7 +141,12 @@ impl Agent {
         if let Some(usage) = self.usage.read(now, self.config.period) {
             self.control.handle_input(now, Input::Usage(usage));
         }
+        let before = self.control.strategy();
         self.control.handle_timeout(now);
+        let strategy = self.control.strategy();
+        if strategy != before {
+            info!(from = %before, to = %strategy, "The strategy has changed");
+        }
     }
 
     fn handle_answer(&mut self, answer: Input) {
@@ -214,6 +220,7 @@ impl Agent {
     }
 
     fn apply(&mut self, policy: Policy) {
+        log_changes(&self.policy, &policy);
         self.proxy.apply(&policy);
         self.policy = policy;
         self.write_policy();
@@ -246,11 +253,25 @@ impl Agent {
         }
     }
 
-    fn answer(&self, question: Question) {
+    fn switch(&mut self, strategy: StrategyKind) -> Result<(), SwitchError> {
+        let before = self.control.strategy();
+        let switched = self.control.switch(clock::now(), strategy);
+        match &switched {
+            Ok(()) if before == strategy => {}
+            Ok(()) => info!(from = %before, to = %strategy, "The strategy is going to change"),
+            Err(error) => warn!(%error, "The strategy was not changed"),
+        }
+        switched
+    }
+
+    fn answer(&mut self, question: Question) {
         // Whoever asked may have gone.
         match question {
             Question::Health(answer) => drop(answer.send(self.health())),
             Question::Report(answer) => drop(answer.send(self.report())),
+            Question::Explain(function, answer) => drop(answer.send(self.control.explain(&function))),
+            Question::Strategy(answer) => drop(answer.send(self.control.strategy())),
+            Question::Switch(strategy, answer) => drop(answer.send(self.switch(strategy))),
         }
     }
 
@@ -316,6 +337,27 @@ impl Agent {
             control: self.control.status(now),
             totals,
         }))
+    }
+}
+
+/// A line for each function about which something else is decided than before.
+fn log_changes(before: &Policy, after: &Policy) {
+    for (function, decided) in &after.functions {
+        if before.functions.get(function) != Some(decided) {
+            info!(
+                %function,
+                local_rps = decided.local_rps,
+                here = decided.here,
+                routes = steering::routes_text(decided),
+                admit = steering::admit_text(decided),
+                "Decided"
+            );
+        }
+    }
+    for function in before.functions.keys() {
+        if !after.functions.contains_key(function) {
+            info!(%function, "Decided that nobody runs it any more");
+        }
     }
 }
 

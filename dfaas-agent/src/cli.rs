@@ -7,7 +7,8 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
-use hyper::StatusCode;
+use dfaas_control::FunctionName;
+use hyper::Method;
 use serde_json::Value;
 use tokio::runtime::Builder;
 use tracing_subscriber::EnvFilter;
@@ -54,6 +55,20 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Tell why requests for a function go where they go
+    Explain {
+        /// The function's name
+        function: String,
+        #[command(flatten)]
+        api: ApiOptions,
+    },
+    /// Tell which strategy decides, or let another one take over
+    Strategy {
+        /// The strategy that is to take over
+        name: Option<String>,
+        #[command(flatten)]
+        api: ApiOptions,
+    },
     /// Print the identity of this node
     Id {
         #[command(flatten)]
@@ -71,6 +86,8 @@ pub(crate) fn run(args: Args) -> ExitCode {
         Command::Check(options) => check(&options),
         Command::HaproxyConfig { interface, proxy } => haproxy_config(&interface, &proxy),
         Command::Status { api, json } => status(&api, json),
+        Command::Explain { function, api } => explain(&api, &function),
+        Command::Strategy { name, api } => strategy(&api, name),
         Command::Id { key, create } => id(&key, create),
     };
     match result {
@@ -170,19 +187,44 @@ fn line(finding: &Finding) -> String {
 }
 
 fn status(api: &ApiOptions, json: bool) -> Result<()> {
-    let address = api.check()?;
-    let url = format!("http://{address}/status");
-    let (status, body) = block_on(async { HttpClient::new().get(&url, None).await })?
-        .context("is the agent running? see --api")?;
-    let text = String::from_utf8_lossy(&body);
-    if status != StatusCode::OK {
-        bail!("the agent answers {status}: {}", text.trim_end());
-    }
+    let text = ask_agent(api, Method::GET, "/status", String::new())?;
     if json {
         return print(&text);
     }
     let status: Value = serde_json::from_str(&text).context("reading the agent's answer")?;
     print(&status_table::render(&status))
+}
+
+fn explain(api: &ApiOptions, function: &str) -> Result<()> {
+    let function =
+        FunctionName::new(function).with_context(|| format!("{function:?} is no function's name"))?;
+    print(&ask_agent(
+        api,
+        Method::GET,
+        &format!("/explain/{function}"),
+        String::new(),
+    )?)
+}
+
+fn strategy(api: &ApiOptions, name: Option<String>) -> Result<()> {
+    let text = match name {
+        Some(name) => ask_agent(api, Method::PUT, "/strategy", name)?,
+        None => ask_agent(api, Method::GET, "/strategy", String::new())?,
+    };
+    print(&text)
+}
+
+/// Asks the running agent, and returns what it answers.
+fn ask_agent(api: &ApiOptions, method: Method, path: &str, body: String) -> Result<String> {
+    let address = api.check()?;
+    let url = format!("http://{address}{path}");
+    let exchange = async { HttpClient::new().exchange_json(method, &url, body.into()).await };
+    let (status, body) = block_on(exchange)?.context("is the agent running? see --api")?;
+    let text = String::from_utf8_lossy(&body).into_owned();
+    if !status.is_success() {
+        bail!("the agent answers {status}: {}", text.trim_end());
+    }
+    Ok(text)
 }
 
 fn id(key: &KeyOptions, create: bool) -> Result<()> {

@@ -71,7 +71,7 @@ pub(crate) struct Options {
 /// Where the agent tells about itself.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ApiOptions {
-    /// Where the agent tells how it is: /healthz, /livez, /metrics, /status
+    /// Where the agent tells how it is: /healthz, /livez, /metrics, /status, /strategy, /explain
     #[arg(
         long,
         env = "AGENT_API_LISTEN",

@@ -40,6 +40,21 @@ pub(crate) fn own_share(function: &FunctionPolicy) -> f64 {
     if function.hosted { function.here } else { 0.0 }
 }
 
+/// Where a function's excess goes, for a line of the log: peer, share and limit.
+pub(crate) fn routes_text(function: &FunctionPolicy) -> String {
+    let routes = function.routes.iter();
+    let texts =
+        routes.map(|(id, route)| format!("{id}={:.1}%<={:.1}/s", route.weight * 100.0, route.cap_rps));
+    texts.collect::<Vec<_>>().join(" ")
+}
+
+/// What peers may send, for a line of the log.
+pub(crate) fn admit_text(function: &FunctionPolicy) -> String {
+    let limits = function.admit.iter();
+    let texts = limits.map(|(id, rate_rps)| format!("{id}<={rate_rps:.1}/s"));
+    texts.collect::<Vec<_>>().join(" ")
+}
+
 /// A function is known by its name, and by its name with the default namespace if it says none.
 pub(crate) fn names_of(function: &FunctionName) -> Vec<String> {
     let name = function.as_str();

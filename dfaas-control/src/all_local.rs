@@ -90,6 +90,10 @@ impl Strategy for AllLocal {
         self.rates.of(function).unwrap_or(0.0)
     }
 
+    fn reasons(&self, _local: &Local, _function: &FunctionName) -> Vec<String> {
+        vec!["everything is served here, whatever the load".to_owned()]
+    }
+
     fn known(&self) -> BTreeMap<NodeId, Known> {
         BTreeMap::new()
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::counters::Counters;
+use crate::explanation::{self, Explanation};
 use crate::function_spec::FunctionSpec;
 use crate::lineup::{Lineup, Seat, SwitchError};
 use crate::message::{PEERS_MAX, Rejection, is_rate};
@@ -170,6 +171,19 @@ impl Control {
         }
         self.policy = policy.clone();
         Some(Output::Apply(policy))
+    }
+
+    /// Why requests for a function go where they go; nothing if no node is known to run it.
+    pub fn explain(&self, function: &FunctionName) -> Option<Explanation> {
+        let policy = self.policy.functions.get(function)?;
+        let mut because = self.lineup.acting.strategy.reasons(&self.local, function);
+        because.extend(self.lineup.handover_reason());
+        Some(Explanation {
+            function: function.clone(),
+            strategy: self.lineup.acting.kind,
+            because,
+            therefore: explanation::decisions(policy),
+        })
     }
 
     /// What the node thinks.

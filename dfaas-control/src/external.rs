@@ -287,6 +287,21 @@ impl Strategy for External {
         self.rates.of(function).unwrap_or(0.0)
     }
 
+    fn reasons(&self, _local: &Local, function: &FunctionName) -> Vec<String> {
+        let mut lines = vec![match self.advice.get(function) {
+            Some(_) => "the service's last good answer says so".to_owned(),
+            None => {
+                "the service has said nothing about it, so this node serves up to its capacity".to_owned()
+            }
+        }];
+        lines.extend(
+            self.fault
+                .as_ref()
+                .map(|fault| format!("its last answer was of no use: {fault}")),
+        );
+        lines
+    }
+
     fn known(&self) -> BTreeMap<NodeId, Known> {
         let known = self.nodes.iter().map(|(id, (heard, state))| {
             let functions = state.functions.iter();

@@ -9,6 +9,7 @@
 mod all_local;
 mod control;
 mod counters;
+mod explanation;
 mod external;
 mod function_spec;
 mod lineup;
@@ -30,6 +31,7 @@ mod water_filling;
 
 pub use control::{Control, Input, Output};
 pub use counters::{Counters, FunctionCounters};
+pub use explanation::Explanation;
 pub use function_spec::{FunctionSpec, LabelError, MAXRATE_LABEL};
 pub use lineup::SwitchError;
 pub use message::{MESSAGE_BYTES_MAX, Rejection};

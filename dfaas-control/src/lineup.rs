@@ -154,6 +154,16 @@ impl Lineup {
         }
     }
 
+    /// Why peers may send more than the acting strategy says.
+    pub(crate) fn handover_reason(&self) -> Option<String> {
+        Some(match self.handover.as_ref()? {
+            Handover::Coming(seat, _) => format!("{} is about to take over, and admits too", seat.kind),
+            Handover::Leaving(seat, _) => {
+                format!("{} has just left, and what it would admit is admitted", seat.kind)
+            }
+        })
+    }
+
     pub(crate) fn handle_counters(&mut self, counters: &Counters) {
         self.each(|strategy| strategy.handle_counters(counters));
     }

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::counters::Counters;
+use crate::explanation;
 use crate::message::{MarginNews, Message, Profile, Rejection};
 use crate::names::{FunctionName, NodeId};
 use crate::neighbours::{self, Neighbours, Weights};
@@ -37,6 +38,8 @@ pub(crate) struct NodeMargin {
     /// The usage that was measured last, until it has been learnt from.
     measured: Option<NodeUsage>,
     round: Round,
+    /// The mean of what this node will use, in percent of its limits, as of the last round.
+    forecast_percent: Option<f64>,
     weights: BTreeMap<FunctionName, Weights>,
     outbox: VecDeque<Vec<u8>>,
     changed: bool,
@@ -69,6 +72,7 @@ impl NodeMargin {
             served: Served::default(),
             measured: None,
             round: Round::Decided,
+            forecast_percent: None,
             weights: BTreeMap::new(),
             outbox: VecDeque::new(),
             changed: false,
@@ -113,6 +117,7 @@ impl NodeMargin {
         let Some(usage) = own.usage(&mut *self.forecaster) else {
             return;
         };
+        self.forecast_percent = Some(usage.percent_of(&own.limits));
         let count = self.neighbours.common(local).count();
         let placement = Placement {
             own,
@@ -276,6 +281,29 @@ impl Strategy for NodeMargin {
 
     fn demand_rps(&self, function: &FunctionName) -> f64 {
         self.rates.of(function).unwrap_or(0.0)
+    }
+
+    fn reasons(&self, local: &Local, function: &FunctionName) -> Vec<String> {
+        let group = local.settings.node_margin.groups.get(function);
+        let mut lines = vec![match group {
+            Some(group) => format!(
+                "it is in the group {group:?}, and its users ask for {}",
+                explanation::rate(self.demand_rps(function))
+            ),
+            None => "it is in no group, so it counts for no load".to_owned(),
+        }];
+        if let Some(percent) = self.forecast_percent {
+            lines.push(format!("the forecast is {percent:.1} % of this node's limits"));
+        }
+        let neighbours = self.neighbours.common(local);
+        lines.extend(neighbours.map(|(id, _)| {
+            let margin = self.margins.get(id).map_or(0.0, |news| news.margin_percent);
+            format!("{} has a margin of {margin:.1} %", explanation::peer(id))
+        }));
+        if self.round != Round::Decided {
+            lines.push("a forecast is missing, so the last decision stays".to_owned());
+        }
+        lines
     }
 
     fn known(&self) -> BTreeMap<NodeId, Known> {

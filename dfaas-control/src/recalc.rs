@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use crate::counters::Counters;
+use crate::explanation;
 use crate::message::{FUNCTIONS_MAX, Message, PEERS_MAX, Rejection, encode_offer};
 use crate::names::{FunctionName, NodeId};
 use crate::period_rates::PeriodRates;
@@ -280,6 +281,31 @@ impl Strategy for Recalc {
 
     fn demand_rps(&self, function: &FunctionName) -> f64 {
         self.rates.of(function).unwrap_or(0.0)
+    }
+
+    fn reasons(&self, local: &Local, function: &FunctionName) -> Vec<String> {
+        let mut lines = Vec::new();
+        if let Some(spec) = local.functions.get(function) {
+            let demand_rps = self.demand_rps(function);
+            lines.push(explanation::load(
+                "this node",
+                spec.capacity_rps.floor(),
+                demand_rps,
+            ));
+            let is_overloaded = self.overloaded.contains(function);
+            lines.push(if is_overloaded {
+                "so it was overloaded at its last look, and weights follow what peers offer".to_owned()
+            } else {
+                "so it was not overloaded at its last look, and offers its margin in equal parts".to_owned()
+            });
+        }
+        let offers = self.entries.iter().filter_map(|(id, entry)| {
+            let limits = entry.functions.get(function)?;
+            let offer = explanation::rate(limits.limit_out);
+            Some(format!("{} offers {offer}", explanation::peer(id)))
+        });
+        lines.extend(offers);
+        lines
     }
 
     fn known(&self) -> BTreeMap<NodeId, Known> {

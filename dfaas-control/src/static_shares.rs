@@ -111,6 +111,15 @@ impl Strategy for StaticShares {
         self.rates.of(function).unwrap_or(0.0)
     }
 
+    fn reasons(&self, local: &Local, _function: &FunctionName) -> Vec<String> {
+        match self.neighbours.common(local).count() {
+            0 => vec!["no peer shares a function, so all stays here".to_owned()],
+            count => vec![format!(
+                "{OWN_PERCENT} of 100 stay here and {OTHERS_PERCENT} are for {count} neighbours, whatever the load"
+            )],
+        }
+    }
+
     fn known(&self) -> BTreeMap<NodeId, Known> {
         self.neighbours.known()
     }

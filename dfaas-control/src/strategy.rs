@@ -117,6 +117,8 @@ pub(crate) trait Strategy: Debug + Send + Sync {
     fn poll_policy(&mut self, local: &Local) -> Option<Policy>;
     fn demand_rps(&self, function: &FunctionName) -> f64;
     fn known(&self) -> BTreeMap<NodeId, Known>;
+    /// What it decided from about a function, in whole phrases.
+    fn reasons(&self, local: &Local, function: &FunctionName) -> Vec<String>;
     /// What the node used was measured.
     fn handle_usage(&mut self, _usage: &NodeUsage) {}
     /// What to ask the service that this strategy consults. One question at a time.
