@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use dfaas_control::{Control, Input, NodeId, Output, Policy, StrategyKind, SwitchError};
+use dfaas_control::{Input, NodeId, Output, Policy, StrategyKind, SwitchError};
 use libp2p::Multiaddr;
 use tokio::{
     signal::unix::Signal,
@@ -23,6 +23,7 @@ use crate::{
     config::Config,
     data_plane::{DataPlane, Listener, SWEEP_INTERVAL},
     haproxy::Proxy,
+    mind::Mind,
     offer::{Functions, Offer},
     overlay::{OverlayEvent, OverlayHandle},
     platform::PlatformEvent,
@@ -49,7 +50,7 @@ pub(crate) struct Agent {
     config: Config,
     node: NodeId,
     started: Instant,
-    control: Control,
+    control: Mind,
     data_plane: DataPlane,
     proxy: Proxy,
     overlay: OverlayHandle,
@@ -71,7 +72,7 @@ impl Agent {
     pub(crate) fn new(
         config: Config,
         node: NodeId,
-        control: Control,
+        control: Mind,
         data_plane: DataPlane,
         proxy: Proxy,
         overlay: OverlayHandle,
@@ -220,7 +221,9 @@ impl Agent {
     }
 
     fn apply(&mut self, policy: Policy) {
-        log_changes(&self.policy, &policy);
+        for change in steering::changes(&self.policy, &policy) {
+            info!("Decided {change}");
+        }
         self.proxy.apply(&policy);
         self.policy = policy;
         self.write_policy();
@@ -337,27 +340,6 @@ impl Agent {
             control: self.control.status(now),
             totals,
         }))
-    }
-}
-
-/// A line for each function about which something else is decided than before.
-fn log_changes(before: &Policy, after: &Policy) {
-    for (function, decided) in &after.functions {
-        if before.functions.get(function) != Some(decided) {
-            info!(
-                %function,
-                local_rps = decided.local_rps,
-                here = decided.here,
-                routes = steering::routes_text(decided),
-                admit = steering::admit_text(decided),
-                "Decided"
-            );
-        }
-    }
-    for function in before.functions.keys() {
-        if !after.functions.contains_key(function) {
-            info!(%function, "Decided that nobody runs it any more");
-        }
     }
 }
 

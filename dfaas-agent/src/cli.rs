@@ -2,12 +2,13 @@
 
 use std::{
     io::{self, IsTerminal, Write},
+    path::PathBuf,
     process::ExitCode,
 };
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
-use dfaas_control::FunctionName;
+use dfaas_control::{FunctionName, StrategyKind};
 use hyper::Method;
 use serde_json::Value;
 use tokio::runtime::Builder;
@@ -18,7 +19,7 @@ use crate::{
     data_plane::{self, Finding},
     haproxy::{self, Program},
     http_client::HttpClient,
-    identity, run, status_table,
+    identity, recording, run, status_table,
 };
 
 /// `EX_USAGE` of sysexits.h.
@@ -69,6 +70,14 @@ enum Command {
         #[command(flatten)]
         api: ApiOptions,
     },
+    /// Tell what was decided from a recording (run --record), or what another strategy would have
+    Replay {
+        /// The recording
+        file: PathBuf,
+        /// The strategy to try
+        #[arg(long, value_name = "NAME")]
+        strategy: Option<StrategyKind>,
+    },
     /// Print the identity of this node
     Id {
         #[command(flatten)]
@@ -88,6 +97,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
         Command::Status { api, json } => status(&api, json),
         Command::Explain { function, api } => explain(&api, &function),
         Command::Strategy { name, api } => strategy(&api, name),
+        Command::Replay { file, strategy } => recording::replay(&file, strategy, &mut print),
         Command::Id { key, create } => id(&key, create),
     };
     match result {

@@ -58,6 +58,9 @@ pub(crate) struct Options {
         default_value = "100"
     )]
     default_maxrate: String,
+    /// Write all that the agent decides from into a new file, as JSON lines; `dfaas-agent replay` reads it
+    #[arg(long, env = "AGENT_RECORD", value_name = "FILE")]
+    record: Option<PathBuf>,
     #[command(flatten)]
     platform: PlatformOptions,
     #[command(flatten)]
@@ -95,6 +98,7 @@ pub(crate) struct Config {
     pub(crate) strategy: StrategyKind,
     pub(crate) services: Services,
     pub(crate) period: Duration,
+    pub(crate) record: Option<PathBuf>,
     pub(crate) interface: String,
     pub(crate) service: SocketAddrV4,
     pub(crate) functions_port: u16,
@@ -152,6 +156,7 @@ impl Config {
             strategy: strategy.strategy,
             services: strategy.services,
             period,
+            record: options.record.clone().filter(|path| !path.as_os_str().is_empty()),
             interface: data_plane.interface,
             service: data_plane.service,
             functions_port: data_plane.functions_port,

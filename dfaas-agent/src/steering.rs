@@ -5,7 +5,7 @@ use dfaas_common::{
     meter::Limit,
     pick::{self, HERE, SLOTS},
 };
-use dfaas_control::{FunctionName, FunctionPolicy, Route};
+use dfaas_control::{FunctionName, FunctionPolicy, Policy, Route};
 
 /// How much of a second's capacity may come at once. The reference admits a whole second's worth at any time; half
 /// of it serves users who come at random nearly as well and lets a surge spill over sooner.
@@ -40,19 +40,35 @@ pub(crate) fn own_share(function: &FunctionPolicy) -> f64 {
     if function.hosted { function.here } else { 0.0 }
 }
 
-/// Where a function's excess goes, for a line of the log: peer, share and limit.
-pub(crate) fn routes_text(function: &FunctionPolicy) -> String {
-    let routes = function.routes.iter();
-    let texts =
-        routes.map(|(id, route)| format!("{id}={:.1}%<={:.1}/s", route.weight * 100.0, route.cap_rps));
-    texts.collect::<Vec<_>>().join(" ")
+/// A line for each function about which something else is decided than before.
+pub(crate) fn changes(before: &Policy, after: &Policy) -> Vec<String> {
+    let changed = after
+        .functions
+        .iter()
+        .filter(|(name, decided)| before.functions.get(*name) != Some(decided));
+    let gone = before
+        .functions
+        .keys()
+        .filter(|name| !after.functions.contains_key(*name));
+    changed
+        .map(|(name, decided)| format!("{name}  {}", in_a_line(decided)))
+        .chain(gone.map(|name| format!("{name}  nobody runs it any more")))
+        .collect()
 }
 
-/// What peers may send, for a line of the log.
-pub(crate) fn admit_text(function: &FunctionPolicy) -> String {
-    let limits = function.admit.iter();
-    let texts = limits.map(|(id, rate_rps)| format!("{id}<={rate_rps:.1}/s"));
-    texts.collect::<Vec<_>>().join(" ")
+fn in_a_line(function: &FunctionPolicy) -> String {
+    let mut line = format!(
+        "local {:.1}/s here {:.1}%",
+        function.local_rps,
+        function.here * 100.0
+    );
+    for (id, route) in &function.routes {
+        line += &format!(" to {id}={:.1}%<={:.1}/s", route.weight * 100.0, route.cap_rps);
+    }
+    for (id, rate_rps) in &function.admit {
+        line += &format!(" from {id}<={rate_rps:.1}/s");
+    }
+    line
 }
 
 /// A function is known by its name, and by its name with the default namespace if it says none.

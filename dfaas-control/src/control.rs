@@ -17,6 +17,7 @@ use crate::policy::Policy;
 use crate::settings::Settings;
 use crate::status::{FunctionStatus, PeerStatus, ShadowStatus, Status};
 use crate::strategy::{Local, StrategyKind};
+use crate::text;
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,6 +31,7 @@ pub enum Input {
         /// Its signed origin.
         from: NodeId,
         /// Its bytes.
+        #[serde(with = "text")]
         body: Vec<u8>,
     },
     /// What this node uses was measured.
@@ -39,6 +41,7 @@ pub enum Input {
         /// The strategy that asked.
         strategy: StrategyKind,
         /// The answer.
+        #[serde(with = "text::option")]
         body: Option<Vec<u8>>,
     },
     /// There is a connection to a peer, or its round-trip time was measured.

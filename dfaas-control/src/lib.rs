@@ -27,6 +27,7 @@ mod settings;
 mod static_shares;
 mod status;
 mod strategy;
+mod text;
 mod water_filling;
 
 pub use control::{Control, Input, Output};

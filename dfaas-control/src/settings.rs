@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::function_spec::{FunctionSpec, LabelError};
 use crate::message::RATE_RPS_MAX;
 use crate::names::NodeId;
@@ -16,7 +18,7 @@ const PERIOD_MIN: Duration = Duration::from_millis(100);
 pub(crate) const PERIOD_MAX: Duration = Duration::from_secs(3600);
 
 /// What the operator decides.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// This node's identity.
     pub node: NodeId,

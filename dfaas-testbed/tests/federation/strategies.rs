@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dfaas_testbed::{Federation, Load, Node, NodeSpec, Outcome, Tally, figlet, patience, wait_until};
+use dfaas_testbed::{Federation, Load, Node, NodeSpec, Outcome, Tally, figlet, wait_until};
 
 use crate::kit::{run_ours, three, turn};
 
@@ -118,13 +118,11 @@ fn a_change_is_refused_with_its_reason() {
 fn change(federation: &Federation, strategy: &str) {
     let asked = |node: &Node| run_ours(node.namespace(), "dfaas-agent", &["strategy", strategy]);
     for node in &federation.nodes {
-        wait_until("the change before is over", patience(CHANGED), || {
-            asked(node).0 == Some(0)
-        })
-        .unwrap_or_else(|error| panic!("{error:#} {:?}{}", asked(node), federation.logs()));
+        wait_until("the change before is over", CHANGED, || asked(node).0 == Some(0))
+            .unwrap_or_else(|error| panic!("{error:#} {:?}{}", asked(node), federation.logs()));
     }
     let has_changed = |node: &Node| node.status().is_ok_and(|status| status.0["strategy"] == strategy);
     let all = || federation.nodes.iter().all(has_changed);
-    wait_until("all have changed", patience(CHANGED), all)
+    wait_until("all have changed", CHANGED, all)
         .unwrap_or_else(|error| panic!("{error:#}{}", federation.logs()));
 }
