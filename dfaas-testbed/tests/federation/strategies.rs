@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use dfaas_testbed::{Federation, Load, Node, NodeSpec, Outcome, Tally, figlet, wait_until};
 
-use crate::kit::{run_ours, three, turn};
+use crate::kit::{run_ours, turn};
 
-/// More than node 1 takes, and less than it takes together with any peer under every strategy.
+/// More than node 1 takes under the strategies that know limits.
 const RATE_RPS: u32 = 20;
 /// A change takes eight periods of a second.
 const CHANGED: Duration = Duration::from_secs(20);
@@ -14,7 +14,9 @@ const CHANGED: Duration = Duration::from_secs(20);
 #[test]
 fn no_request_fails_while_the_strategy_is_changed_back_and_forth() {
     let _turn = turn();
-    let federation = three();
+    // Peers have room for what a busy machine's load generator sends at once.
+    let specs = [10, 1_000, 1_000].map(|rate| NodeSpec::new(vec![figlet(rate)]));
+    let federation = Federation::start(&specs).unwrap();
     let load = Load::new(federation.nodes[0].service(), "figlet", RATE_RPS)
         .start(&federation.client)
         .unwrap();
@@ -56,7 +58,8 @@ fn static_serves_60_of_100_here_and_sends_the_rest_in_equal_parts() {
     let tally = Tally::of("node1", &samples);
     let told = || format!("{tally:#?}{}", federation.logs());
     assert_eq!(tally.failed_after(Duration::ZERO), 0, "{}", told());
-    let shares = ["node1", "node2", "node3"].map(|name| tally.served_by[name] as f64 / tally.sent as f64);
+    let shares = ["node1", "node2", "node3"]
+        .map(|name| tally.served_by.get(name).copied().unwrap_or(0) as f64 / tally.sent as f64);
     println!("shares {shares:.3?}");
     for (share, want) in shares.into_iter().zip([0.6, 0.2, 0.2]) {
         assert!((share - want).abs() < 0.03, "{shares:?} {}", told());
