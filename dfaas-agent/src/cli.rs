@@ -1,21 +1,26 @@
 //! The command line.
 
 use std::{
+    collections::BTreeMap,
+    ffi::OsString,
     io::{self, IsTerminal, Write},
     path::PathBuf,
     process::ExitCode,
 };
 
 use anyhow::{Context, Result, bail};
-use clap::{Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use dfaas_control::{FunctionName, StrategyKind};
 use hyper::Method;
 use serde_json::Value;
 use tokio::runtime::Builder;
+use tracing::warn;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    config::{ApiOptions, Config, Host, InterfaceOptions, KeyOptions, Mistakes, Options, ProxyOptions},
+    config::{
+        ApiOptions, Config, Host, InterfaceOptions, KeyOptions, Layers, Mistakes, Options, ProxyOptions,
+    },
     data_plane::{self, Finding},
     haproxy::{self, Program},
     http_client::HttpClient,
@@ -39,6 +44,11 @@ pub(crate) struct Args {
 enum Command {
     /// Attach the data plane and work until SIGTERM
     Run(Box<Options>),
+    /// Look at the configuration
+    Config {
+        #[command(subcommand)]
+        action: ConfigAction,
+    },
     /// Tell whether this host can run the agent
     Check(InterfaceOptions),
     /// Print the configuration for a HAProxy that is not the agent's to start (--haproxy-socket)
@@ -88,10 +98,32 @@ enum Command {
     },
 }
 
-/// Does what the command line says.
-pub(crate) fn run(args: Args) -> ExitCode {
+#[derive(Debug, Subcommand)]
+enum ConfigAction {
+    /// Print all options of `run` as a file, each with where it comes from
+    Show(Box<Options>),
+}
+
+/// Does what a command line and the environment say.
+pub(crate) fn main(arguments: Vec<OsString>, environment: &BTreeMap<String, String>) -> ExitCode {
+    let command = Args::command();
+    let layers = Layers::merge(&command, arguments, environment);
+    let matches = match command.clone().try_get_matches_from(&layers.arguments) {
+        Ok(matches) => matches,
+        Err(answer) => return answer_usage(&answer),
+    };
+    match Args::from_arg_matches(&matches) {
+        Ok(args) => run(args, layers, &matches),
+        Err(answer) => answer_usage(&answer),
+    }
+}
+
+fn run(args: Args, layers: Layers, matches: &ArgMatches) -> ExitCode {
     let result = match args.command {
-        Command::Run(options) => run_node(&options),
+        Command::Run(options) => run_node(&options, layers),
+        Command::Config {
+            action: ConfigAction::Show(options),
+        } => show_config(&options, layers, matches),
         Command::Check(options) => check(&options),
         Command::HaproxyConfig { interface, proxy } => haproxy_config(&interface, &proxy),
         Command::Status { api, json } => status(&api, json),
@@ -117,7 +149,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
 }
 
 /// Prints help and version, or what was wrong with the command line.
-pub(crate) fn answer_usage(answer: &clap::Error) -> ExitCode {
+fn answer_usage(answer: &clap::Error) -> ExitCode {
     // Nobody is left to be told that the terminal is gone.
     let _ = answer.print();
     if answer.use_stderr() {
@@ -127,11 +159,32 @@ pub(crate) fn answer_usage(answer: &clap::Error) -> ExitCode {
     }
 }
 
-fn run_node(options: &Options) -> Result<()> {
+fn run_node(options: &Options, layers: Layers) -> Result<()> {
     let host = Host::read()?;
-    let config = Config::check(options, &host)?;
+    let config = checked(options, &host, layers.mistakes)?;
     start_log(&config);
+    for warning in layers.warnings {
+        warn!("{warning}");
+    }
     block_on(run::run(config, &host))?
+}
+
+/// The configuration, or what is wrong with it in all layers.
+fn checked(options: &Options, host: &Host, mistakes: Mistakes) -> Result<Config, Mistakes> {
+    match Config::check(options, host) {
+        Ok(config) if mistakes.is_empty() => Ok(config),
+        Ok(_) => Err(mistakes),
+        Err(more) => Err(mistakes.and(more)),
+    }
+}
+
+fn show_config(options: &Options, mut layers: Layers, matches: &ArgMatches) -> Result<()> {
+    print(&layers.show(&Args::command(), matches))?;
+    for warning in &layers.warnings {
+        eprintln!("dfaas-agent: {warning}");
+    }
+    checked(options, &Host::read()?, std::mem::take(&mut layers.mistakes))?;
+    Ok(())
 }
 
 fn start_log(config: &Config) {

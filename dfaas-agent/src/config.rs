@@ -2,6 +2,7 @@
 
 mod data_plane;
 mod host;
+mod layers;
 mod mistakes;
 mod overlay;
 mod platform;
@@ -24,6 +25,7 @@ use self::{
 pub(crate) use self::{
     data_plane::InterfaceOptions,
     host::Host,
+    layers::Layers,
     mistakes::{Kind, Mistakes},
     overlay::KeyOptions,
     proxy::{ProxyChoice, ProxyOptions},
@@ -34,6 +36,10 @@ use crate::{data_plane::DataPlaneConfig, go_duration, platform::PlatformConfig};
 /// Everything that `dfaas-agent run` is told, as text.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
+    /// A TOML file of options by their names without dashes in front [default: /etc/dfaas/agent.toml, if it is there].
+    /// Flags go before DFAAS_* variables, these before AGENT_* variables, these before the file
+    #[arg(long, env = "AGENT_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Log more
     #[arg(long, env = "AGENT_DEBUG", value_name = "BOOL", num_args = 0..=1, require_equals = true,
         default_value = "false", default_missing_value = "true")]
