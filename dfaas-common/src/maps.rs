@@ -100,7 +100,8 @@ pub struct Function {
     pub hosted: u32,
     /// The local platform's capacity.
     pub local: Limit,
-    /// Target indices in proportion to their weights; [`crate::pick::SELF`] everywhere if there is none.
+    /// Target indices in proportion to their weights, [`crate::pick::HERE`] for this node's own share;
+    /// [`crate::pick::SELF`] everywhere if there is none.
     pub slots: [u16; SLOTS],
     /// Targets to try, in this order, when those drawn are full; filled up with [`crate::pick::SELF`].
     pub fallbacks: [u16; FALLBACKS],

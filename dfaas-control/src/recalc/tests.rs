@@ -1,8 +1,11 @@
 use std::net::SocketAddrV4;
 
+use std::time::Duration;
+
 use super::*;
 use crate::counters::FunctionCounters;
 use crate::function_spec::FunctionSpec;
+use crate::node_usage::MarginSettings;
 use crate::strategy::StrategyKind;
 
 const PERIOD: Duration = Duration::from_secs(60);
@@ -165,7 +168,9 @@ impl Node {
             service: SocketAddrV4::new([10, 0, 0, 1].into(), 80),
             period: PERIOD,
             strategy: StrategyKind::Recalc,
+            shadow: None,
             default_capacity_rps: 10.0,
+            node_margin: MarginSettings::default(),
         };
         let spec = |&(name, capacity_rps): &(&str, f64)| (self::name(name), FunctionSpec { capacity_rps });
         let functions = functions.iter().map(spec).collect();
