@@ -38,20 +38,16 @@ pub(crate) struct Args {
 ///
 /// When the address cannot be listened on.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let runtime = runtime()?;
-    let listener = runtime.block_on(async { listen(args.listen) })?;
+    let listener = runtime()?.block_on(async { listen(args.listen) })?;
     let pages = Pages::new(&args.functions)?;
     let serve = |listener: StdListener| -> Result<()> {
-        let runtime = self::runtime()?;
-        LocalSet::new().block_on(&runtime, accept(TcpListener::from_std(listener)?, &pages))
+        let runtime = runtime()?;
+        let accept = async { accept(TcpListener::from_std(listener)?, &pages).await };
+        LocalSet::new().block_on(&runtime, accept)
     };
     let serve = || -> Result<()> {
         // One socket, shared: it is the one listener that is lent to the kernel.
-        let listener = {
-            let _entered = runtime.enter();
-            listener.try_clone()?
-        };
-        serve(listener)
+        serve(listener.try_clone()?)
     };
     thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(serve)).collect();

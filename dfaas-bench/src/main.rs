@@ -14,7 +14,7 @@ mod site;
 mod statistics;
 mod wrk;
 
-use std::{process::ExitCode, sync::atomic::AtomicBool};
+use std::{io, process::ExitCode, sync::atomic::AtomicBool};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -30,6 +30,8 @@ struct Args {
 enum Task {
     /// Measures all cases
     Run(RunArgs),
+    /// Starts all contenders and keeps them until standard input ends: to look at by hand
+    Site,
     /// Serves what is asked for
     Backend(backend::Args),
 }
@@ -45,6 +47,7 @@ struct RunArgs {
 fn main() -> ExitCode {
     let result = match Args::parse().task {
         Task::Run(args) => run(&args),
+        Task::Site => keep_site(),
         Task::Backend(args) => backend::run(&args),
     };
     match result {
@@ -54,6 +57,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn keep_site() -> Result<()> {
+    let site = site::Site::start()?;
+    println!("{}", site.hints());
+    io::copy(&mut io::stdin(), &mut io::sink())?;
+    Ok(())
 }
 
 fn run(args: &RunArgs) -> Result<()> {

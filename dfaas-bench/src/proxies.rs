@@ -44,7 +44,7 @@ fn write(namespace: &Namespace, file: &str, text: &str) -> Result<()> {
 
 fn haproxy_configuration(place: Place<'_>, workers: u16) -> String {
     let mut text = format!(
-        "global\n  nbthread {workers}\n  maxconn 20000\n\
+        "global\n  nbthread {workers}\n  maxconn 8000\n\
          defaults\n  mode http\n  http-reuse always\n  timeout connect 5s\n  timeout client 60s\n  \
          timeout server 60s\n  timeout http-keep-alive 60s\n"
     );
@@ -80,7 +80,7 @@ fn nginx_configuration(place: Place<'_>, workers: u16) -> String {
         servers += &nginx_server(ports::nginx(workers, Hop::Next), "next", &next, "");
         let _ = write!(
             servers,
-            "  map $http_dfaas_node_id $stranger {{ default 1; \"\" 0; {node} 0; }}\n  \
+            "  map_hash_bucket_size 128;\n  map $http_dfaas_node_id $stranger {{ default 1; \"\" 0; {node} 0; }}\n  \
              limit_req_zone $uri zone=rates:1m rate=1r/s;\n  limit_req_status 429;\n  limit_req_log_level info;\n"
         );
         let rules = "if ($stranger) { return 403; }\n    limit_req zone=rates;\n    ";

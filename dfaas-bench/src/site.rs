@@ -130,6 +130,22 @@ impl Site {
         self.agents.iter().map(Process::pid).collect()
     }
 
+    /// How to look at it from another shell.
+    pub(crate) fn hints(&self) -> String {
+        let mut text = String::new();
+        for host in self.nodes.iter().chain([&self.client]) {
+            let (name, pid) = (host.name(), host.pid());
+            text += &format!("{name}: nsenter --target {pid} --net --mount\n");
+        }
+        for route in [Route::Local, Route::Forwarded] {
+            for contender in Contender::ALL {
+                let address = Self::address(contender, route, Answer::Body);
+                text += &format!("{}: http://{address}{}\n", contender.name(), path(route, 64));
+            }
+        }
+        text
+    }
+
     /// The ends of what the programs wrote.
     pub(crate) fn logs(&self) -> String {
         let mut text = String::new();

@@ -25,6 +25,8 @@ impl Network {
         let fabric = Namespace::new("fabric")?;
         // Without snooping, a bridge floods multicast, which is how peers find each other.
         fabric.ip("link add bridge type bridge mcast_snooping 0\nlink set bridge up\n")?;
+        // Of its own, because a host answers for all its addresses wherever it is asked.
+        fabric.ip("link add plain type bridge mcast_snooping 0\nlink set plain up\n")?;
         Ok(Self { fabric })
     }
 
@@ -71,7 +73,7 @@ impl Network {
         let pid = host.pid();
         self.fabric.ip(&format!(
             "link add plain{number} type veth peer name eth1 netns {pid}\n\
-             link set plain{number} master bridge up\n"
+             link set plain{number} master plain up\n"
         ))?;
         let address = Self::plain_address(number);
         host.ip(&format!(
