@@ -3,11 +3,9 @@
 use std::{
     collections::BTreeMap,
     sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
 };
 
 use anyhow::{Result, bail};
-use dfaas_testbed::now;
 
 use crate::{
     case::{Answer, Case},
@@ -16,9 +14,6 @@ use crate::{
     site::Site,
     wrk,
 };
-
-/// How long the machine is watched doing nothing of ours before a round.
-const BACKGROUND: Duration = Duration::from_millis(200);
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
@@ -48,18 +43,16 @@ pub(crate) struct Measured {
 pub(crate) fn run(site: &Site, case: &Case, effort: Effort, end: &AtomicBool) -> Result<Measured> {
     let mut measured = Measured::default();
     for _ in 0..effort.rounds {
-        let background = machine::background(BACKGROUND)?;
         for contender in contenders(case) {
             if end.load(Ordering::Relaxed) {
                 bail!("interrupted");
             }
-            let (busy, start) = (machine::busy_us()?, now());
+            let before = machine::own_us()?;
             let throughput = wrk::run(site, contender, case, effort.seconds)?;
-            let others = background * start.elapsed().as_secs_f64();
-            let busy = (machine::busy_us()? - busy) as f64 - others;
+            let used = machine::own_us()?.saturating_sub(before);
             let series = measured.series.entry(contender).or_default();
             series.rps.push(throughput.rps);
-            series.cpu_us.push(busy.max(0.0) / throughput.requests as f64);
+            series.cpu_us.push(used as f64 / throughput.requests as f64);
         }
     }
     Ok(measured)
