@@ -18,8 +18,10 @@ use tokio::{
 /// As many connections may wait as a case opens at once, and then some.
 const BACKLOG: u32 = 4096;
 const THREADS: usize = 2;
-/// Uploads are read in pieces of this size, and no head is longer.
-const BUFFER_BYTES: usize = 128 << 10;
+/// No head is longer. Small, because every connection has such a buffer.
+const HEAD_BYTES_MAX: usize = 8 << 10;
+/// Uploads are read in pieces of this size.
+const PIECE_BYTES: usize = 128 << 10;
 const CLOSE: &str = "Connection: close\r\n";
 
 #[derive(Debug, clap::Args)]
@@ -87,7 +89,8 @@ async fn accept(listener: TcpListener, pages: &Pages) -> Result<()> {
 
 async fn serve(mut stream: TcpStream, pages: &Pages) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let mut buffer = vec![0; BUFFER_BYTES];
+    let mut buffer = vec![0; HEAD_BYTES_MAX];
+    let mut piece = Vec::new();
     let mut filled = 0;
     loop {
         let head_bytes = loop {
@@ -108,8 +111,9 @@ async fn serve(mut stream: TcpStream, pages: &Pages) -> io::Result<()> {
         buffer.copy_within(head_bytes + there..filled, 0);
         filled -= head_bytes + there;
         while body_left > 0 {
-            let most = body_left.min(BUFFER_BYTES);
-            let read = stream.read(&mut buffer[..most]).await?;
+            piece.resize(PIECE_BYTES, 0);
+            let most = body_left.min(PIECE_BYTES);
+            let read = stream.read(&mut piece[..most]).await?;
             if read == 0 {
                 return Ok(());
             }
@@ -248,7 +252,10 @@ mod tests {
         };
         assert_eq!(Request::read(head), want);
         assert_eq!(head_end(head), Some(head.len()));
-        assert_eq!(head_end(&[head.as_slice(), b"1234567"].concat()), Some(head.len()));
+        assert_eq!(
+            head_end(&[head.as_slice(), b"1234567"].concat()),
+            Some(head.len())
+        );
         assert_eq!(head_end(&head[..head.len() - 1]), None);
     }
 

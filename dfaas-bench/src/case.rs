@@ -143,12 +143,19 @@ impl Case {
         }
         for base in [LOCAL, FORWARDED] {
             let is_local = base.route == Route::Local;
+            let download = if is_local {
+                "local, download"
+            } else {
+                "forwarded, download"
+            };
             cases.push(Self {
+                name: download,
                 body: Body::Download(16 << 10),
                 floors: UNTOLD,
                 ..base.clone()
             });
             cases.push(Self {
+                name: download,
                 body: Body::Download(1 << 20),
                 clients: 16,
                 floors: LARGE,
@@ -156,7 +163,11 @@ impl Case {
                 ..base.clone()
             });
             cases.push(Self {
-                name: if is_local { "local, upload" } else { "forwarded, upload" },
+                name: if is_local {
+                    "local, upload"
+                } else {
+                    "forwarded, upload"
+                },
                 body: Body::Upload(1 << 20),
                 clients: 16,
                 floors: LARGE,
@@ -177,7 +188,10 @@ impl Case {
             floors: UNTOLD,
             ..FORWARDED
         });
-        for (name, answer) in [("refused: 429", Answer::OverLimit), ("refused: 403", Answer::Forbidden)] {
+        for (name, answer) in [
+            ("refused: 429", Answer::OverLimit),
+            ("refused: 403", Answer::Forbidden),
+        ] {
             cases.push(Self {
                 name,
                 answer,

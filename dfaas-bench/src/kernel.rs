@@ -73,7 +73,11 @@ pub(crate) fn flow_bytes(pid: u32) -> Result<f64> {
     for id in ids(&[pid], "map_id:")? {
         let shown = bpftool(&["map", "show", "id", &id])?;
         if FLOW_MAPS.contains(&shown["name"].as_str().unwrap_or_default()) {
-            let number = |field: &str| shown[field].as_f64().with_context(|| format!("no {field} in {shown}"));
+            let number = |field: &str| {
+                shown[field]
+                    .as_f64()
+                    .with_context(|| format!("no {field} in {shown}"))
+            };
             bytes += number("bytes_memlock")? / number("max_entries")?;
         }
     }

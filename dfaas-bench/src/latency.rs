@@ -63,7 +63,9 @@ impl Latencies {
     fn series_us(&self, contender: Contender, permille: usize) -> Vec<f64> {
         let column = PERMILLE.iter().position(|of| *of == permille).unwrap_or_default();
         let rounds = self.quantiles.get(&contender).into_iter().flatten();
-        rounds.map(|quantiles| quantiles[column] as f64 / 1000.0).collect()
+        rounds
+            .map(|quantiles| quantiles[column] as f64 / 1000.0)
+            .collect()
     }
 
     pub(crate) fn median_us(&self, contender: Contender, permille: usize) -> Option<f64> {

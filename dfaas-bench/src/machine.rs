@@ -99,7 +99,9 @@ fn others_ticks(processes: &BTreeMap<u32, Process>, own: u32) -> u64 {
         }
         false
     };
-    let others = processes.iter().filter(|(pid, process)| !process.is_kernel && !is_own(**pid));
+    let others = processes
+        .iter()
+        .filter(|(pid, process)| !process.is_kernel && !is_own(**pid));
     others.map(|(_, process)| process.ticks).sum()
 }
 
@@ -143,7 +145,13 @@ mod tests {
             is_kernel: true,
             ..child(0)
         };
-        let processes = [(1, child(0)), (2, kernel), (3, child(1)), (4, child(3)), (5, child(4))];
+        let processes = [
+            (1, child(0)),
+            (2, kernel),
+            (3, child(1)),
+            (4, child(3)),
+            (5, child(4)),
+        ];
         // 3 is ours, so are 4 and 5 below it; 2 is the kernel's, which works for all.
         assert_eq!(others_ticks(&processes.into(), 3), 100);
         assert_eq!(others_ticks(&processes.into(), 5), 300);

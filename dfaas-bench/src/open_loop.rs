@@ -51,14 +51,22 @@ pub(crate) fn run(
         let mut loop_ = OpenLoop::connect(&url, case.clients as usize, request)?;
         loop_.run(rate_rps, duration)
     };
-    site.client
-        .on_thread(run)?
-        .with_context(|| format!("{} through {} at {rate_rps:.0} a second", case.name, contender.name()))
+    site.client.on_thread(run)?.with_context(|| {
+        format!(
+            "{} through {} at {rate_rps:.0} a second",
+            case.name,
+            contender.name()
+        )
+    })
 }
 
 fn request(url: &Url, fields: &[String]) -> Vec<u8> {
     let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
-    format!("GET {} HTTP/1.1\r\nHost: {}\r\n{fields}\r\n", url.path, url.address).into_bytes()
+    format!(
+        "GET {} HTTP/1.1\r\nHost: {}\r\n{fields}\r\n",
+        url.path, url.address
+    )
+    .into_bytes()
 }
 
 /// Asks the kernel to wake this thread when it wants to be woken, not up to 50 microseconds later.
@@ -128,7 +136,11 @@ impl OpenLoop {
                 sent += 1;
             }
             let is_next_known = sent < count && !self.idle.is_empty();
-            let wake = if is_next_known { due(sent) } else { present + PATIENCE };
+            let wake = if is_next_known {
+                due(sent)
+            } else {
+                present + PATIENCE
+            };
             ensure!(
                 present < start + duration + PATIENCE,
                 "{} of {count} answers did not come",
@@ -143,7 +155,10 @@ impl OpenLoop {
         let connection = &mut self.connections[index];
         connection.due = Some(due);
         // A request fits into an empty send buffer.
-        connection.stream.write_all(&self.request).context("sending a request")
+        connection
+            .stream
+            .write_all(&self.request)
+            .context("sending a request")
     }
 
     fn receive(&mut self, at_most: Duration) -> Result<()> {
@@ -199,7 +214,9 @@ impl Connection {
                 left
             }
         };
-        let left = left.checked_sub(bytes.len()).context("more came than was asked for")?;
+        let left = left
+            .checked_sub(bytes.len())
+            .context("more came than was asked for")?;
         self.left = (left > 0).then_some(left);
         Ok(left == 0)
     }
@@ -240,7 +257,11 @@ mod tests {
             assert!(connection.take(&ANSWER[at..]).unwrap(), "at {at}");
         }
         assert!(connection().take(&[ANSWER, b"d"].concat()).is_err());
-        assert!(connection().take(b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n").is_err());
+        assert!(
+            connection()
+                .take(b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n")
+                .is_err()
+        );
         assert!(connection().take(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
     }
 

@@ -74,7 +74,10 @@ impl Line {
 
     /// A row of the table.
     pub(crate) fn row(&self) -> String {
-        let rps = |contender| self.rps(contender).map_or("-".to_owned(), |median| thousands(median.value));
+        let rps = |contender| {
+            self.rps(contender)
+                .map_or("-".to_owned(), |median| thousands(median.value))
+        };
         let ratio = |to| {
             self.ratio(to).map_or("-".to_owned(), |ratio| {
                 format!("{:.2} ({:.2}-{:.2})", ratio.value, ratio.least, ratio.greatest)

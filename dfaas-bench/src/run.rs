@@ -80,7 +80,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     for case in cases {
         let load = machine::load_average()?;
         let line = measure(&site, case, effort(args), &end).with_context(|| site.logs())?;
-        tell(&format!("{}  load average {load}\n{}", line.row(), line.details()));
+        tell(&format!(
+            "{}  load average {load}\n{}",
+            line.row(),
+            line.details()
+        ));
         if args.json {
             println!("{}", line.json());
         }
@@ -112,12 +116,7 @@ fn measure(site: &Site, case: Case, effort: Effort, end: &AtomicBool) -> Result<
         program_ns,
     };
     if line.case.has_latency {
-        let contenders = [
-            Contender::Direct,
-            Contender::Dfaas,
-            line.haproxy(),
-            line.nginx(),
-        ];
+        let contenders = [Contender::Direct, Contender::Dfaas, line.haproxy(), line.nginx()];
         let rate = half_load(&line.measured, &contenders);
         line.latencies = Some(latency::run(site, &line.case, &contenders, rate, effort, end)?);
     }
@@ -164,8 +163,8 @@ fn note(site: &Site, effort: Effort) -> Result<String> {
 /// Puts a table between the marks of a file.
 fn write(file: &Path, table: &str) -> Result<()> {
     let text = fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
-    let text = replaced(&text, table)
-        .with_context(|| format!("{} has no {BEGIN} before {END}", file.display()))?;
+    let text =
+        replaced(&text, table).with_context(|| format!("{} has no {BEGIN} before {END}", file.display()))?;
     fs::write(file, text).with_context(|| format!("writing {}", file.display()))
 }
 
@@ -215,7 +214,10 @@ mod tests {
     #[test]
     fn only_what_is_between_the_marks_is_replaced() {
         let text = format!("a\n{BEGIN}old\n{END}b\n");
-        assert_eq!(replaced(&text, "new\n").unwrap(), format!("a\n{BEGIN}new\n{END}b\n"));
+        assert_eq!(
+            replaced(&text, "new\n").unwrap(),
+            format!("a\n{BEGIN}new\n{END}b\n")
+        );
         assert_eq!(replaced("a\n", "new\n"), None);
         assert_eq!(replaced(&format!("{END}{BEGIN}"), "new\n"), None);
     }

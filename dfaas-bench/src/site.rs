@@ -81,13 +81,18 @@ impl Site {
     }
 
     fn wait_until_all_answer(&self) -> Result<()> {
-        for (contender, route) in Contender::ALL.into_iter().flat_map(|contender| {
-            [Route::Local, Route::Forwarded].map(|route| (contender, route))
-        }) {
+        for (contender, route) in Contender::ALL
+            .into_iter()
+            .flat_map(|contender| [Route::Local, Route::Forwarded].map(|route| (contender, route)))
+        {
             let address = Self::address(contender, route, Answer::Body);
             let path = path(route, 64);
             let answers = || get(&self.client, address, &path).is_ok_and(|answer| answer.is_ok());
-            wait_until(&format!("{} {route:?} at {address}", contender.name()), START_TIMEOUT, answers)?;
+            wait_until(
+                &format!("{} {route:?} at {address}", contender.name()),
+                START_TIMEOUT,
+                answers,
+            )?;
         }
         Ok(())
     }
@@ -216,10 +221,7 @@ fn set(host: &Namespace, settings: &[&str]) -> Result<()> {
 
 fn backend(node: &Namespace, functions: &[String]) -> Result<Process> {
     let this = std::env::current_exe().context("finding this program")?;
-    let mut arguments = vec![
-        "backend".to_owned(),
-        format!("--listen=0.0.0.0:{BACKEND}"),
-    ];
+    let mut arguments = vec!["backend".to_owned(), format!("--listen=0.0.0.0:{BACKEND}")];
     arguments.extend(functions.iter().map(|function| format!("--function={function}")));
     Process::start(node, "backend", this, &arguments)
 }

@@ -79,6 +79,9 @@ mod tests {
     #[track_caller]
     fn check(values: &[f64], want: Option<(f64, f64, f64)>) {
         let median = Median::of(values.iter().copied());
-        assert_eq!(median.map(|median| (median.value, median.least, median.greatest)), want);
+        assert_eq!(
+            median.map(|median| (median.value, median.least, median.greatest)),
+            want
+        );
     }
 }

@@ -71,9 +71,17 @@ fn arguments(site: &Site, contender: Contender, case: &Case, seconds: u64) -> Re
 fn check(case: &Case, said: &Said) -> Result<()> {
     let requests = said.throughput.requests;
     ensure!(requests > 0, "no answers");
-    ensure!(said.errors == 0, "{} of {requests} connections failed", said.errors);
+    ensure!(
+        said.errors == 0,
+        "{} of {requests} connections failed",
+        said.errors
+    );
     match case.answer {
-        Answer::Body => ensure!(said.refused == 0, "{} of {requests} answers were refusals", said.refused),
+        Answer::Body => ensure!(
+            said.refused == 0,
+            "{} of {requests} answers were refusals",
+            said.refused
+        ),
         Answer::OverLimit | Answer::Forbidden => {
             let served = requests.saturating_sub(said.refused);
             // And the few that a bucket holds at the beginning.
@@ -92,7 +100,9 @@ fn read(text: &str) -> Result<Said> {
         } else if let Some(rate) = line.strip_prefix("Requests/sec:") {
             said.throughput.rps = rate.trim().parse().context("reading the rate")?;
         } else if let Some(errors) = line.strip_prefix("Socket errors:") {
-            let counts = errors.split(',').filter_map(|part| part.split_whitespace().nth(1));
+            let counts = errors
+                .split(',')
+                .filter_map(|part| part.split_whitespace().nth(1));
             said.errors = counts.map(|count| count.parse().unwrap_or(u64::MAX / 8)).sum();
         } else if let Some(refused) = line.strip_prefix("Non-2xx or 3xx responses:") {
             said.refused = refused.trim().parse().context("reading the refusals")?;

@@ -76,9 +76,7 @@ impl Network {
              link set plain{number} master plain up\n"
         ))?;
         let address = Self::plain_address(number);
-        host.ip(&format!(
-            "address add {address}/24 dev eth1\nlink set eth1 up\n"
-        ))
+        host.ip(&format!("address add {address}/24 dev eth1\nlink set eth1 up\n"))
     }
 
     /// Does something to the packets to a host, such as `loss 1%` or `delay 5ms reorder 25% 50%`: see tc-netem(8).
