@@ -141,6 +141,38 @@ impl Case {
                 });
             }
         }
+        cases.extend(Self::of_size());
+        cases.push(Self {
+            name: "local, head of 2 kB (by HAProxy)",
+            head: Head::Long,
+            floors: UNTOLD,
+            is_telling: true,
+            ..LOCAL
+        });
+        cases.push(Self {
+            name: "forwarded, head of 2 kB (by HAProxy)",
+            head: Head::Long,
+            floors: UNTOLD,
+            ..FORWARDED
+        });
+        for (name, answer) in [
+            ("refused: 429", Answer::OverLimit),
+            ("refused: 403", Answer::Forbidden),
+        ] {
+            cases.push(Self {
+                name,
+                answer,
+                floors: REFUSED,
+                is_telling: true,
+                ..LOCAL_PER_REQUEST
+            });
+        }
+        cases
+    }
+
+    /// More than a segment, down and up.
+    fn of_size() -> Vec<Self> {
+        let mut cases = Vec::new();
         for base in [LOCAL, FORWARDED] {
             let is_local = base.route == Route::Local;
             let download = if is_local {
@@ -173,31 +205,6 @@ impl Case {
                 floors: LARGE,
                 is_telling: is_local,
                 ..base.clone()
-            });
-        }
-        cases.push(Self {
-            name: "local, head of 2 kB (by HAProxy)",
-            head: Head::Long,
-            floors: UNTOLD,
-            is_telling: true,
-            ..LOCAL
-        });
-        cases.push(Self {
-            name: "forwarded, head of 2 kB (by HAProxy)",
-            head: Head::Long,
-            floors: UNTOLD,
-            ..FORWARDED
-        });
-        for (name, answer) in [
-            ("refused: 429", Answer::OverLimit),
-            ("refused: 403", Answer::Forbidden),
-        ] {
-            cases.push(Self {
-                name,
-                answer,
-                floors: REFUSED,
-                is_telling: true,
-                ..LOCAL_PER_REQUEST
             });
         }
         cases

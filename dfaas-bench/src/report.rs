@@ -8,6 +8,7 @@ use crate::{
     case::{Case, Connections},
     contender::Contender,
     latency::Latencies,
+    ports::Route,
     rounds::{Measured, Series},
     statistics::Median,
 };
@@ -26,6 +27,13 @@ pub(crate) struct Line {
     pub(crate) latencies: Option<Latencies>,
     /// Nanoseconds of eBPF programs a request.
     pub(crate) program_ns: f64,
+}
+
+/// What has to be reached.
+#[derive(Debug)]
+pub(crate) struct Floor {
+    pub(crate) text: String,
+    pub(crate) is_met: bool,
 }
 
 impl Line {
@@ -58,18 +66,42 @@ impl Line {
     }
 
     /// The floors that there are, and whether each is met.
-    pub(crate) fn floors(&self) -> Vec<(&'static str, f64, bool)> {
-        let floors = [
+    pub(crate) fn floors(&self) -> Vec<Floor> {
+        let ratios = [
             ("direct", self.case.floors.direct, self.ratio(Contender::Direct)),
             ("HAProxy", self.case.floors.haproxy, self.ratio(self.haproxy())),
         ];
-        let there = floors.into_iter();
-        there
-            .filter_map(|(name, floor, ratio)| {
-                let floor = floor?;
-                Some((name, floor, ratio.is_some_and(|ratio| ratio.value >= floor)))
+        let of_ratios = ratios.into_iter().filter_map(|(name, floor, ratio)| {
+            let floor = floor?;
+            Some(Floor {
+                text: format!("{floor:.2} of {name}"),
+                is_met: ratio.is_some_and(|ratio| ratio.value >= floor),
             })
-            .collect()
+        });
+        of_ratios.chain(self.floors_of_times()).collect()
+    }
+
+    /// What we may add to the time of a request, and that it is less than HAProxy adds.
+    fn floors_of_times(&self) -> Vec<Floor> {
+        let Some(latencies) = &self.latencies else {
+            return Vec::new();
+        };
+        let mut floors = Vec::new();
+        for (name, permille, most_us) in [("p50", 500, 15.0), ("p99", 990, 60.0)] {
+            let ours = latencies.added_us(Contender::Dfaas, permille);
+            let theirs = latencies.added_us(self.haproxy(), permille);
+            if self.case.route == Route::Local {
+                floors.push(Floor {
+                    text: format!("{name} +{most_us:.0} us at most"),
+                    is_met: ours.is_some_and(|ours| ours <= most_us),
+                });
+            }
+            floors.push(Floor {
+                text: format!("{name} below HAProxy's"),
+                is_met: ours.zip(theirs).is_some_and(|(ours, theirs)| ours < theirs),
+            });
+        }
+        floors
     }
 
     /// A row of the table.
@@ -83,9 +115,9 @@ impl Line {
                 format!("{:.2} ({:.2}-{:.2})", ratio.value, ratio.least, ratio.greatest)
             })
         };
-        let floors = self.floors().into_iter().map(|(name, floor, is_met)| {
-            let verdict = if is_met { "met" } else { "**missed**" };
-            format!("{floor:.2} of {name}: {verdict}")
+        let floors = self.floors().into_iter().map(|floor| {
+            let verdict = if floor.is_met { "met" } else { "**missed**" };
+            format!("{}: {verdict}", floor.text)
         });
         let floors: Vec<String> = floors.collect();
         format!(
@@ -141,9 +173,9 @@ impl Line {
                 "ratio_direct": spread(Contender::Direct),
                 "ratio_haproxy": spread(haproxy),
             },
-            "floors_met": floors.iter().all(|(_, _, is_met)| *is_met),
-            "floors": floors.iter().map(|(name, floor, is_met)| json!({
-                "against": name, "floor": floor, "met": is_met,
+            "floors_met": floors.iter().all(|floor| floor.is_met),
+            "floors": floors.iter().map(|floor| json!({
+                "floor": floor.text, "met": floor.is_met,
             })).collect::<Vec<_>>(),
         })
     }
