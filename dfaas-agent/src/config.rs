@@ -2,10 +2,12 @@
 
 mod data_plane;
 mod host;
+mod layers;
 mod mistakes;
 mod overlay;
 mod platform;
 mod proxy;
+mod strategy;
 
 use std::{
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
@@ -13,22 +15,31 @@ use std::{
     time::Duration,
 };
 
-use dfaas_control::{NodeId, ServiceAddress, Settings, SettingsError, StrategyKind};
+use dfaas_control::{MarginSettings, NodeId, ServiceAddress, Settings, SettingsError, StrategyKind};
 use libp2p::Multiaddr;
 
-use self::{data_plane::DataPlaneOptions, overlay::OverlayOptions, platform::PlatformOptions};
+use self::{
+    data_plane::DataPlaneOptions, overlay::OverlayOptions, platform::PlatformOptions,
+    strategy::StrategyOptions,
+};
 pub(crate) use self::{
     data_plane::InterfaceOptions,
     host::Host,
+    layers::Layers,
     mistakes::{Kind, Mistakes},
     overlay::KeyOptions,
     proxy::{ProxyChoice, ProxyOptions},
+    strategy::Services,
 };
 use crate::{data_plane::DataPlaneConfig, go_duration, platform::PlatformConfig};
 
 /// Everything that `dfaas-agent run` is told, as text.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
+    /// A TOML file of options by their names without dashes in front [default: /etc/dfaas/agent.toml, if it is there].
+    /// Flags go before DFAAS_* variables, these before AGENT_* variables, these before the file
+    #[arg(long, env = "AGENT_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Log more
     #[arg(long, env = "AGENT_DEBUG", value_name = "BOOL", num_args = 0..=1, require_equals = true,
         default_value = "false", default_missing_value = "true")]
@@ -43,14 +54,8 @@ pub(crate) struct Options {
         default_value = "1s"
     )]
     recalc_period: String,
-    /// How the excess is distributed: water-filling or recalc
-    #[arg(
-        long,
-        env = "AGENT_STRATEGY",
-        value_name = "NAME",
-        default_value = "water-filling"
-    )]
-    strategy: String,
+    #[command(flatten)]
+    strategy: StrategyOptions,
     /// The capacity in requests per second of functions without a usable label dfaas.maxrate
     #[arg(
         long,
@@ -59,6 +64,9 @@ pub(crate) struct Options {
         default_value = "100"
     )]
     default_maxrate: String,
+    /// Write all that the agent decides from into a new file, as JSON lines; `dfaas-agent replay` reads it
+    #[arg(long, env = "AGENT_RECORD", value_name = "FILE")]
+    record: Option<PathBuf>,
     #[command(flatten)]
     platform: PlatformOptions,
     #[command(flatten)]
@@ -72,7 +80,7 @@ pub(crate) struct Options {
 /// Where the agent tells about itself.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ApiOptions {
-    /// Where the agent tells how it is: /healthz, /livez, /metrics, /status
+    /// Where the agent tells how it is: /healthz, /livez, /metrics, /status, /strategy, /explain
     #[arg(
         long,
         env = "AGENT_API_LISTEN",
@@ -94,6 +102,9 @@ pub(crate) struct Config {
     pub(crate) platform: PlatformConfig,
     pub(crate) api: SocketAddr,
     pub(crate) strategy: StrategyKind,
+    pub(crate) services: Services,
+    pub(crate) period: Duration,
+    pub(crate) record: Option<PathBuf>,
     pub(crate) interface: String,
     pub(crate) service: ServiceAddress,
     pub(crate) functions_port: u16,
@@ -101,14 +112,14 @@ pub(crate) struct Config {
     /// Where HAProxy takes connections.
     pub(crate) proxy_bind: SocketAddrV4,
     data_plane: data_plane::Rest,
-    period: Duration,
+    shadow: Option<StrategyKind>,
+    node_margin: MarginSettings,
     default_capacity_rps: f64,
 }
 
 /// What the core is told, as far as it could be read.
 struct CoreOptions {
     period: Option<Duration>,
-    strategy: Option<StrategyKind>,
     default_capacity_rps: Option<f64>,
 }
 
@@ -129,8 +140,9 @@ impl Config {
         let functions_port = data_plane.as_ref().map(|section| section.functions_port);
         let proxy = options.proxy.check(functions_port, &mut mistakes);
         let api = options.api.take(&mut mistakes);
+        let strategy = options.strategy.check(&mut mistakes);
         let sections = (debug, overlay, data_plane, platform, proxy, api);
-        let core = (core.period, core.strategy, core.default_capacity_rps);
+        let core = (core.period, strategy, core.default_capacity_rps);
         let (
             (Some(debug), Some(overlay), Some(data_plane), Some(platform), Some(proxy), Some(api)),
             (Some(period), Some(strategy), Some(rate)),
@@ -147,14 +159,18 @@ impl Config {
             topic: overlay.topic,
             platform,
             api,
-            strategy,
+            strategy: strategy.strategy,
+            services: strategy.services,
+            period,
+            record: options.record.clone().filter(|path| !path.as_os_str().is_empty()),
             interface: data_plane.interface,
             service: data_plane.service,
             functions_port: data_plane.functions_port,
             proxy: proxy.choice,
             proxy_bind: proxy.bind,
             data_plane: data_plane.rest,
-            period,
+            shadow: strategy.shadow,
+            node_margin: strategy.node_margin,
             default_capacity_rps: rate,
         })
     }
@@ -167,7 +183,9 @@ impl Config {
             service: self.service,
             period: self.period,
             strategy: self.strategy,
+            shadow: self.shadow,
             default_capacity_rps: self.default_capacity_rps,
+            node_margin: self.node_margin.clone(),
         }
     }
 
@@ -191,7 +209,6 @@ impl Options {
     fn check_core(&self, service: Option<ServiceAddress>, mistakes: &mut Mistakes) -> CoreOptions {
         let core = CoreOptions {
             period: mistakes.take("--recalc-period", go_duration::parse(&self.recalc_period)),
-            strategy: mistakes.take("--strategy", self.strategy.parse()),
             default_capacity_rps: mistakes.take("--default-maxrate", rate(&self.default_maxrate)),
         };
         // What could not be read is told already, and must not hide what the core says about the rest.
@@ -200,13 +217,16 @@ impl Options {
             incarnation: 0,
             service: service.unwrap_or(ServiceAddress::new(Ipv4Addr::LOCALHOST, 80)),
             period: core.period.unwrap_or(Duration::from_secs(1)),
-            strategy: core.strategy.unwrap_or(StrategyKind::WaterFilling),
+            strategy: StrategyKind::WaterFilling,
+            shadow: None,
             default_capacity_rps: core.default_capacity_rps.unwrap_or_default(),
+            node_margin: MarginSettings::default(),
         };
         for error in settings.errors() {
             let flag = match error {
                 SettingsError::Period(_) => "--recalc-period",
                 SettingsError::DefaultCapacity(_) => "--default-maxrate",
+                SettingsError::Limits(_) => "--nms-cpu-threshold, --nms-ram-threshold, --nms-power-threshold",
                 SettingsError::Service(_) => "--node-ip, --node-ipv6, --service-port",
             };
             mistakes.note(Kind::Usage, flag, error);

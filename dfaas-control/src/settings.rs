@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::function_spec::{FunctionSpec, LabelError};
 use crate::message::RATE_RPS_MAX;
 use crate::names::NodeId;
+use crate::node_usage::{MarginSettings, NodeUsage};
 use crate::service_address::ServiceAddress;
 use crate::strategy::StrategyKind;
 
@@ -15,7 +18,7 @@ const PERIOD_MIN: Duration = Duration::from_millis(100);
 pub(crate) const PERIOD_MAX: Duration = Duration::from_secs(3600);
 
 /// What the operator decides.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// This node's identity.
     pub node: NodeId,
@@ -28,8 +31,12 @@ pub struct Settings {
     pub period: Duration,
     /// How the excess is distributed.
     pub strategy: StrategyKind,
+    /// A second strategy whose decisions are only shown.
+    pub shadow: Option<StrategyKind>,
     /// The capacity of a function without a usable `dfaas.maxrate` label, in requests per second.
     pub default_capacity_rps: f64,
+    /// What only node margin has to know.
+    pub node_margin: MarginSettings,
 }
 
 /// Why settings cannot be used.
@@ -41,6 +48,9 @@ pub enum SettingsError {
     /// The default capacity is not a rate.
     #[error("default capacity of {0} req/s is not between 0 and {RATE_RPS_MAX}")]
     DefaultCapacity(f64),
+    /// A limit of node margin is not a positive number.
+    #[error("limits for node margin are not all positive: {0:?}")]
+    Limits(NodeUsage),
     /// Peers cannot reach a function at this address.
     #[error("peers cannot reach {0}")]
     Service(ServiceAddress),
@@ -58,6 +68,9 @@ impl Settings {
         }
         if !self.service.is_reachable() {
             errors.push(SettingsError::Service(self.service));
+        }
+        if !self.node_margin.limits.is_limit() {
+            errors.push(SettingsError::Limits(self.node_margin.limits));
         }
         errors
     }
@@ -89,13 +102,16 @@ mod tests {
             service: "0.0.0.0:80".parse().unwrap(),
             period: Duration::from_millis(99),
             strategy: StrategyKind::WaterFilling,
+            shadow: None,
             default_capacity_rps: f64::NAN,
+            node_margin: MarginSettings::default(),
         };
         assert_eq!(settings.errors().len(), 3);
         let settings = Settings {
             service: "127.0.0.1:80".parse().unwrap(),
             period: PERIOD_MIN,
             default_capacity_rps: 0.0,
+            node_margin: MarginSettings::default(),
             ..settings
         };
         assert_eq!(settings.errors(), []);

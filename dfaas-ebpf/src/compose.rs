@@ -2,7 +2,7 @@
 
 use dfaas_common::{
     maps::{Held, Reply},
-    packet::{ACK, FIN, PSH},
+    packet::{ACK, Be16, Be32, FIN, Headers, PSH},
     tcp_options::OUR_OPTIONS_BYTES,
 };
 
@@ -21,6 +21,23 @@ pub(crate) fn bare(packet: &Packet, partial: bool, scratch: &mut Scratch) -> Res
     scratch.segment.payload_bytes = 0;
     packet.resize(scratch.segment.headers_bytes())?;
     write_headers(packet, partial, 0, scratch)
+}
+
+/// Makes these the headers of the segment that the packet was made.
+#[inline(always)]
+pub(crate) fn reread(headers: &mut Headers, scratch: &Scratch) {
+    let segment = &scratch.segment;
+    headers.sequence = Be32::new(segment.sequence);
+    headers.flags = segment.flags;
+    headers.tcp_length = ((segment.tcp_bytes() / 4) as u8) << 4;
+    headers.segment_bytes = segment.tcp_bytes() + segment.payload_bytes;
+    headers.urgent = Be16::new(0);
+    headers.ipv4_checksum = scratch.made_ipv4.checksum;
+    headers.checksum = if segment.is_ipv6() {
+        scratch.made_ipv6.tcp.checksum
+    } else {
+        scratch.made_ipv4.tcp.checksum
+    };
 }
 
 /// Writes the headers of the segment in the scratch space; `rest` is the sum over its options and payload.
@@ -42,6 +59,17 @@ fn write_headers(
     let tcp = &mut scratch.made_ipv4.tcp;
     tcp.finish_checksum(partial, segment.pseudo_sum(), rest);
     packet.write_headers(&scratch.made_ipv4)
+}
+
+/// Makes the packet the segment in the scratch space, without options and with one byte, zero.
+#[inline(never)]
+pub(crate) fn byte(packet: &Packet, partial: bool, scratch: &mut Scratch) -> Result<(), HelperFailed> {
+    scratch.segment.options_bytes = 0;
+    scratch.segment.payload_bytes = 1;
+    let at = scratch.segment.headers_bytes();
+    packet.resize(at + 1)?;
+    packet.write_value(at, &0u8)?;
+    write_headers(packet, partial, 0, scratch)
 }
 
 /// Makes the packet a SYN with these options and, if there is one, a payload.

@@ -6,6 +6,7 @@
 #![feature(asm_experimental_arch)]
 #![expect(unreachable_pub, reason = "entry functions are exported by their macros")]
 
+mod ahead;
 mod client;
 mod compose;
 mod connect;
@@ -173,7 +174,7 @@ fn outgoing(packet: &Packet) -> Result<i32, Fault> {
 ///
 /// Packets that are done are not: one that is sent while another is handled would overwrite that one's headers.
 #[inline(always)]
-fn look_at(packet: &Packet) -> Option<(&'static Headers, &'static Config)> {
+fn look_at(packet: &Packet) -> Option<(&'static mut Headers, &'static Config)> {
     if packet.is_done() {
         return None;
     }
@@ -182,7 +183,7 @@ fn look_at(packet: &Packet) -> Option<(&'static Headers, &'static Config)> {
     if !packet.read_headers(seen) {
         return None;
     }
-    Some((&seen.headers, config))
+    Some((&mut seen.headers, config))
 }
 
 /// Whether an address of a packet is this node's. That of IPv6 may be none, which no packet has.

@@ -15,7 +15,7 @@ use dfaas_common::{
 };
 
 use crate::{
-    Fault,
+    Fault, ahead,
     client::is_partial,
     compose,
     connect::{self, UPSTREAM_SEGMENT_BYTES},
@@ -106,7 +106,7 @@ pub(crate) fn handle(
 #[inline(always)]
 fn read(length: u32, scratch: &mut Scratch) -> Progress {
     let state = scan::dfaas_scan_request(length) as u8;
-    Progress::from_state(state, &scratch.marks)
+    Progress::from_state(state, &scratch.marks, &scratch.held.bytes, length as usize)
 }
 
 /// Brings what is held and what came now together, in the scratch space and in the packet behind its headers.
@@ -185,7 +185,7 @@ fn acknowledge(
 
 /// A window of so many bytes in the unit that our SYN-ACK promised, rounded up.
 #[inline(always)]
-fn window_of(bytes: u32, opening: &Opening) -> u16 {
+pub(crate) fn window_of(bytes: u32, opening: &Opening) -> u16 {
     let has_scale = opening.window_scale != NO_WINDOW_SCALE;
     let scale = if has_scale { u32::from(OUR_WINDOW_SCALE) } else { 0 };
     ((bytes + (1 << scale) - 1) >> scale) as u16
@@ -202,11 +202,7 @@ fn complete(
 ) -> Result<i32, Fault> {
     let head = Head::from_marks(&scratch.held.bytes, &scratch.marks);
     if head.unframed != Unframed::No {
-        let reason = match head.unframed {
-            Unframed::Coding | Unframed::No => Reason::Chunked,
-            Unframed::Upgrade => Reason::Upgrade,
-            Unframed::Length => Reason::Lengths,
-        };
+        let reason = Reason::of(head.unframed);
         return proxy::hand_over(packet, config, headers, key, reason, scratch);
     }
     let origin = origin(packet, headers, &head, scratch)?;
@@ -244,6 +240,7 @@ fn complete(
     if !reaches(config, headers, target) {
         return proxy::hand_over(packet, config, headers, key, Reason::Family, scratch);
     }
+    let read = scratch.held.length;
     if target != 0 {
         // Room for the stamp; the client sends the rest again.
         scratch.held.length = scratch
@@ -258,6 +255,7 @@ fn complete(
         u64::from(head.length).wrapping_add(head.body),
         scratch,
     );
+    ahead::hold_rest(packet, headers, key, read, scratch)?;
     let upstream = &mut scratch.upstream;
     upstream.decided_ns = now_ns;
     upstream.function = function_id;
@@ -300,7 +298,7 @@ pub(crate) fn prepare(
     let client = &mut scratch.client;
     client.request = Extent::new(start, request_bytes);
     if let Place::Crossing(keep) = client.request.note(start, length) {
-        // The next request begins in the same segment; it comes again.
+        // The next request begins in the same segment.
         scratch.held.length = keep;
         count::event(|events| &mut events.cut);
     }
@@ -312,6 +310,8 @@ pub(crate) fn prepare(
     scratch.upstream = Upstream {
         client: *key,
         last_seen: config.tick,
+        next: client.request.end(),
+        has_end: u8::from(client.request.is_end_within_reach()),
         flags: IS_CURRENT | if client.request.left == 0 { IS_ASKED } else { 0 },
         ..Upstream::default()
     };

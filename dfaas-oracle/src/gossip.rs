@@ -6,8 +6,8 @@ use std::{
 };
 
 use dfaas_control::{
-    Control, Counters, FunctionCounters, FunctionName, FunctionSpec, Input, NodeId, Output, Policy,
-    Rejection, Settings, StrategyKind,
+    Control, Counters, FunctionCounters, FunctionName, FunctionSpec, Input, MarginSettings, NodeId, Output,
+    Policy, Rejection, Settings, StrategyKind,
 };
 
 /// No JSON has this byte.
@@ -66,7 +66,9 @@ fn node(name: &str, strategy: StrategyKind, now: Instant) -> Control {
         service: "10.77.0.1:80".parse().expect("an address"),
         period: PERIOD,
         strategy,
+        shadow: None,
         default_capacity_rps: CAPACITY_RPS,
+        node_margin: MarginSettings::default(),
     };
     let mut node = Control::new(settings, now);
     let spec = FunctionSpec {
@@ -94,6 +96,7 @@ fn drain(node: &mut Control, listener: &mut Control, now: Instant) {
     while let Some(output) = node.poll_output() {
         match output {
             Output::Publish(body) => listener.handle_input(now, Input::Message { from: id("n1"), body }),
+            Output::Ask { strategy, .. } => panic!("{strategy} asks nobody"),
             Output::Apply(policy) => check_policy(&policy),
         }
     }

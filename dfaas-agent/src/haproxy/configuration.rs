@@ -11,7 +11,7 @@ use dfaas_common::{
     pick::SLOTS,
 };
 
-use super::rows::{FALLBACK_FIELD, MISSING_LIMIT, PLAIN};
+use super::rows::{FALLBACK_FIELD, MISSING_LIMIT, OWN_SHARE, PLAIN};
 
 /// The stick table with a row for each bucket and counter.
 pub(super) const METERS: &str = "meters";
@@ -261,14 +261,16 @@ impl Rules {
         self.rule(&format!("track-sc1 var(txn.key) table {METERS}"), "");
         self.rule("sc-set-gpt0(1) var(txn.arrival)", "");
         self.rule("sc-inc-gpc0(1)", "");
-        self.line("acl forwarded var(txn.peer) -m found");
+        self.line("acl drawn var(txn.peer) -m found");
+        self.line(&format!("acl here var(txn.peer) -m str {OWN_SHARE}"));
+        let forwarded = "drawn !here";
         let place = self.look_up("str(p/),concat(,txn.peer)");
-        self.set("place", &place, "forwarded");
-        self.rule("set-dst var(txn.place),field(1,|)", "forwarded");
-        self.rule("set-dst-port var(txn.place),field(2,|),add(0)", "forwarded");
+        self.set("place", &place, forwarded);
+        self.rule("set-dst var(txn.place),field(1,|)", forwarded);
+        self.rule("set-dst-port var(txn.place),field(2,|),add(0)", forwarded);
         let own = self.look_up("str(self)");
-        self.rule(&format!("set-header DFaaS-Node-ID %[{own}]"), "forwarded");
-        self.line("use_backend peers if forwarded");
+        self.rule(&format!("set-header DFaaS-Node-ID %[{own}]"), forwarded);
+        self.line(&format!("use_backend peers if {forwarded}"));
         self.line("default_backend platform");
     }
 

@@ -143,7 +143,9 @@ fn platform(port: u16, credentials: Option<Credentials>) -> Platform {
         service: "10.0.0.1:80".parse().unwrap(),
         period: Duration::from_secs(1),
         strategy: StrategyKind::WaterFilling,
+        shadow: None,
         default_capacity_rps: 7.0,
+        node_margin: dfaas_control::MarginSettings::default(),
     };
     let config = PlatformConfig {
         host: "127.0.0.1".to_owned(),

@@ -9,6 +9,7 @@ use crate::counters::{Counters, FunctionCounters};
 use crate::function_spec::FunctionSpec;
 use crate::message::{Message, PEERS_MAX, Rejection};
 use crate::names::{FunctionName, NodeId};
+use crate::node_usage::MarginSettings;
 use crate::policy::Policy;
 use crate::settings::Settings;
 use crate::strategy::StrategyKind;
@@ -397,7 +398,9 @@ fn settings(index: usize, strategy: StrategyKind) -> Settings {
         service: ServiceAddress::new(Ipv4Addr::new(10, 0, 0, index as u8), 80),
         period: PERIOD,
         strategy,
+        shadow: None,
         default_capacity_rps: 10.0,
+        node_margin: MarginSettings::default(),
     }
 }
 

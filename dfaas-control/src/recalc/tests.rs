@@ -1,6 +1,9 @@
+use std::time::Duration;
+
 use super::*;
 use crate::counters::FunctionCounters;
 use crate::function_spec::FunctionSpec;
+use crate::node_usage::MarginSettings;
 use crate::service_address::ServiceAddress;
 use crate::strategy::StrategyKind;
 
@@ -164,7 +167,9 @@ impl Node {
             service: ServiceAddress::new([10, 0, 0, 1].into(), 80),
             period: PERIOD,
             strategy: StrategyKind::Recalc,
+            shadow: None,
             default_capacity_rps: 10.0,
+            node_margin: MarginSettings::default(),
         };
         let spec = |&(name, capacity_rps): &(&str, f64)| (self::name(name), FunctionSpec { capacity_rps });
         let functions = functions.iter().map(spec).collect();

@@ -27,7 +27,7 @@ pub(crate) const PEER_INDEX: u32 = 1;
 pub(crate) const PEER_ID: &str = "12D3KooWPeer";
 pub(crate) const STAMP: &str = "DFaaS-Node-ID: 12D3KooWSelf\r\n";
 pub(crate) const PORT: u16 = 80;
-pub(crate) const SEGMENT_SIZE: u16 = 1332;
+pub(crate) const SEGMENT_SIZE: u16 = 1280;
 pub(crate) const NAT_FIRST: u16 = 40_960;
 pub(crate) const NAT_MASK: u16 = 16_383;
 
