@@ -5,7 +5,7 @@ use dfaas_common::{
     extent::{Extent, Place},
     http::{HELD_BYTES, Head, NAME_BYTES, NODE_ID_BYTES, Progress, Span, Target as Path, Unframed},
     maps::{
-        Client, Config, DATA_IN_SYN_FROM_ALL, DATA_IN_SYN_FROM_PEERS, FlowKey, Function, HEAD_PART, IS_ASKED,
+        Client, Config, DATA_IN_SYN_FROM_ALL, DATA_IN_SYN_FROM_PEERS, FlowKey, Function, HEAD_PART,
         IS_CURRENT, IS_LOCAL, IS_NATURAL, NO_FUNCTION, Opening, PROXY, Pair, Phase, SYN_IS_PARTIAL, Upstream,
     },
     numbering::Numbering,
@@ -288,7 +288,7 @@ pub(crate) fn prepare(config: &Config, key: &FlowKey, request_bytes: u64, scratc
         last_seen: config.tick,
         next: client.request.end(),
         has_end: u8::from(client.request.is_end_within_reach()),
-        flags: IS_CURRENT | if client.request.left == 0 { IS_ASKED } else { 0 },
+        flags: IS_CURRENT,
         ..Upstream::default()
     };
 }
