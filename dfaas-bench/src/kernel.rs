@@ -1,10 +1,10 @@
 //! What the programs cost in the kernel: time a run, memory a flow.
 
-use std::{collections::BTreeMap, fs, os::fd::OwnedFd, process::Command};
+use std::{collections::BTreeMap, os::fd::OwnedFd};
 
 use anyhow::{Context as _, Result, ensure};
 use aya::sys::{Stats, enable_stats};
-use serde_json::Value;
+use dfaas_testbed::{Held, bpftool, held};
 
 /// The maps with an entry a live connection.
 const FLOW_MAPS: [&str; 2] = ["CLIENTS", "UPSTREAMS"];
@@ -42,13 +42,15 @@ impl Counting {
     /// When `bpftool` does not tell.
     pub(crate) fn runs(&self, pids: &[u32]) -> Result<Runs> {
         let mut runs = Runs::new();
-        for id in ids(pids, "prog_id:")? {
-            let shown = bpftool(&["prog", "show", "id", &id])?;
-            let run: &mut Run = runs
-                .entry(shown["name"].as_str().unwrap_or_default().to_owned())
-                .or_default();
-            run.count += shown["run_cnt"].as_u64().unwrap_or_default();
-            run.nanoseconds += shown["run_time_ns"].as_u64().unwrap_or_default();
+        for pid in pids {
+            for id in held(*pid, Held::Programs)? {
+                let shown = bpftool(&["prog", "show", "id", &id])?;
+                let run: &mut Run = runs
+                    .entry(shown["name"].as_str().unwrap_or_default().to_owned())
+                    .or_default();
+                run.count += shown["run_cnt"].as_u64().unwrap_or_default();
+                run.nanoseconds += shown["run_time_ns"].as_u64().unwrap_or_default();
+            }
         }
         Ok(runs)
     }
@@ -70,7 +72,7 @@ impl Run {
 /// When `bpftool` does not tell.
 pub(crate) fn flow_bytes(pid: u32) -> Result<f64> {
     let mut bytes = 0.0;
-    for id in ids(&[pid], "map_id:")? {
+    for id in held(pid, Held::Maps)? {
         let shown = bpftool(&["map", "show", "id", &id])?;
         if FLOW_MAPS.contains(&shown["name"].as_str().unwrap_or_default()) {
             let number = |field: &str| {
@@ -83,36 +85,4 @@ pub(crate) fn flow_bytes(pid: u32) -> Result<f64> {
     }
     ensure!(bytes > 0.0, "process {pid} holds none of {FLOW_MAPS:?}");
     Ok(bytes)
-}
-
-/// The numbers of the programs or maps that processes hold.
-fn ids(pids: &[u32], field: &str) -> Result<Vec<String>> {
-    let mut ids = Vec::new();
-    for pid in pids {
-        let folder = format!("/proc/{pid}/fdinfo");
-        for file in fs::read_dir(&folder).with_context(|| format!("reading {folder}"))? {
-            // It may have been closed meanwhile.
-            let text = fs::read_to_string(file?.path()).unwrap_or_default();
-            let id = text.lines().find_map(|line| line.strip_prefix(field));
-            ids.extend(id.map(|id| id.trim().to_owned()));
-        }
-    }
-    ids.sort();
-    ids.dedup();
-    Ok(ids)
-}
-
-fn bpftool(arguments: &[&str]) -> Result<Value> {
-    let output = Command::new("bpftool")
-        .arg("--json")
-        .args(arguments)
-        .output()
-        .context("running bpftool")?;
-    ensure!(
-        output.status.success(),
-        "bpftool {}: {}",
-        arguments.join(" "),
-        String::from_utf8_lossy(&output.stdout)
-    );
-    serde_json::from_slice(&output.stdout).context("reading what bpftool says")
 }

@@ -301,8 +301,6 @@ pub const IS_SPLICED: u8 = 8;
 pub const IS_CURRENT: u8 = 16;
 /// Bit of [`Upstream::flags`]: the server has begun to take the current request, which is counted.
 pub const IS_TAKEN: u8 = 32;
-/// Bit of [`Upstream::flags`]: the client has sent the whole request.
-pub const IS_ASKED: u8 = 64;
 /// Bit of [`Upstream::flags`]: a side has begun to close.
 pub const IS_CLOSING: u8 = 128;
 

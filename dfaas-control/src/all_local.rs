@@ -11,7 +11,7 @@ use crate::message::{Message, Rejection};
 use crate::names::{FunctionName, NodeId};
 use crate::period_rates::PeriodRates;
 use crate::policy::{FunctionPolicy, Policy};
-use crate::strategy::{Known, Local, Strategy, next_after};
+use crate::strategy::{Known, Local, Strategy, is_due};
 
 /// The strategy's memory.
 #[derive(Debug)]
@@ -51,13 +51,10 @@ impl Strategy for AllLocal {
         Err(Rejection::OtherStrategy)
     }
 
-    fn handle_peer_up(&mut self, _local: &Local, _now: Instant, _id: &NodeId) {}
-
     fn handle_peer_down(&mut self, _now: Instant, _id: &NodeId) {}
 
     fn handle_timeout(&mut self, local: &Local, now: Instant) {
-        if now >= self.next_round {
-            self.next_round = next_after(self.next_round, local.settings.period, now);
+        if is_due(&mut self.next_round, local.settings.period, now) {
             self.rates.close();
         }
     }

@@ -16,7 +16,7 @@ use crate::node_usage::NodeUsage;
 use crate::period_rates::PeriodRates;
 use crate::policy::{FunctionPolicy, Peer, Policy, Route};
 use crate::status::PeerFunctionStatus;
-use crate::strategy::{Known, Local, Strategy, next_after};
+use crate::strategy::{Known, Local, Strategy, is_due};
 
 use self::advice::Advice;
 
@@ -239,16 +239,13 @@ impl Strategy for External {
         Ok(())
     }
 
-    fn handle_peer_up(&mut self, _local: &Local, _now: Instant, _id: &NodeId) {}
-
     fn handle_peer_down(&mut self, _now: Instant, id: &NodeId) {
         self.nodes.remove(id);
         self.changed = true;
     }
 
     fn handle_timeout(&mut self, local: &Local, now: Instant) {
-        if now >= self.next_round {
-            self.next_round = next_after(self.next_round, local.settings.period, now);
+        if is_due(&mut self.next_round, local.settings.period, now) {
             self.begin_round(local, now);
         }
     }

@@ -19,7 +19,7 @@ use crate::node_usage::{Load, NodeUsage};
 use crate::period_rates::PeriodRates;
 use crate::policy::Policy;
 use crate::settings::Settings;
-use crate::strategy::{Known, Local, Strategy, next_after};
+use crate::strategy::{Known, Local, Strategy, is_due};
 
 use self::forecast::Forecaster;
 use self::placement::{Machine, Placement, Target};
@@ -252,8 +252,6 @@ impl Strategy for NodeMargin {
         }
     }
 
-    fn handle_peer_up(&mut self, _local: &Local, _now: Instant, _id: &NodeId) {}
-
     fn handle_peer_down(&mut self, _now: Instant, id: &NodeId) {
         self.neighbours.forget(id);
         self.margins.remove(id);
@@ -261,8 +259,7 @@ impl Strategy for NodeMargin {
     }
 
     fn handle_timeout(&mut self, local: &Local, now: Instant) {
-        if now >= self.next_round {
-            self.next_round = next_after(self.next_round, local.settings.period, now);
+        if is_due(&mut self.next_round, local.settings.period, now) {
             self.begin_round(local, now);
         }
     }

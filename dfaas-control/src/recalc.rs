@@ -20,7 +20,7 @@ use crate::period_rates::PeriodRates;
 use crate::policy::{FunctionPolicy, Peer, Policy, Route};
 use crate::settings::Settings;
 use crate::status::PeerFunctionStatus;
-use crate::strategy::{Known, Local, Strategy, next_after};
+use crate::strategy::{Known, Local, Strategy, is_due};
 
 /// The strategy's memory.
 #[derive(Debug)]
@@ -229,8 +229,6 @@ impl Strategy for Recalc {
         Ok(())
     }
 
-    fn handle_peer_up(&mut self, _local: &Local, _now: Instant, _id: &NodeId) {}
-
     fn handle_peer_down(&mut self, _now: Instant, id: &NodeId) {
         self.entries.remove(id);
         self.applied.peers.remove(id);
@@ -247,12 +245,10 @@ impl Strategy for Recalc {
     }
 
     fn handle_timeout(&mut self, local: &Local, now: Instant) {
-        if now >= self.next_step_1 {
-            self.next_step_1 = next_after(self.next_step_1, local.settings.period, now);
+        if is_due(&mut self.next_step_1, local.settings.period, now) {
             self.step_1(local, now);
         }
-        if now >= self.next_step_2 {
-            self.next_step_2 = next_after(self.next_step_2, local.settings.period, now);
+        if is_due(&mut self.next_step_2, local.settings.period, now) {
             self.step_2(local, now);
         }
     }

@@ -14,7 +14,7 @@ use crate::names::{FunctionName, NodeId};
 use crate::neighbours::{self, Neighbours, Weights};
 use crate::period_rates::PeriodRates;
 use crate::policy::Policy;
-use crate::strategy::{Known, Local, Strategy, next_after};
+use crate::strategy::{Known, Local, Strategy, is_due};
 
 const OWN_PERCENT: u64 = 60;
 const OTHERS_PERCENT: f64 = 40.0;
@@ -76,18 +76,15 @@ impl Strategy for StaticShares {
         self.neighbours.note(now, from, info)
     }
 
-    fn handle_peer_up(&mut self, _local: &Local, _now: Instant, _id: &NodeId) {}
-
     fn handle_peer_down(&mut self, _now: Instant, id: &NodeId) {
         self.neighbours.forget(id);
         self.changed = true;
     }
 
     fn handle_timeout(&mut self, local: &Local, now: Instant) {
-        if now < self.next_round {
+        if !is_due(&mut self.next_round, local.settings.period, now) {
             return;
         }
-        self.next_round = next_after(self.next_round, local.settings.period, now);
         self.neighbours.expire(local, now);
         self.rates.close();
         self.outbox = Some(neighbours::own_info(local).encode_static());

@@ -107,7 +107,7 @@ pub(crate) trait Strategy: Debug + Send + Sync {
         from: &NodeId,
         body: &[u8],
     ) -> Result<(), Rejection>;
-    fn handle_peer_up(&mut self, local: &Local, now: Instant, id: &NodeId);
+    fn handle_peer_up(&mut self, _local: &Local, _now: Instant, _id: &NodeId) {}
     fn handle_peer_down(&mut self, now: Instant, id: &NodeId);
     fn handle_timeout(&mut self, local: &Local, now: Instant);
     fn poll_timeout(&self) -> Instant;
@@ -139,6 +139,15 @@ pub(crate) fn start(kind: StrategyKind, settings: &Settings, now: Instant) -> Bo
         StrategyKind::External => Box::new(External::new(now)),
         StrategyKind::AllLocal => Box::new(AllLocal::new(now)),
     }
+}
+
+/// Tells whether the next point of a raster has come, and if so moves on to the one after it.
+pub(crate) fn is_due(next: &mut Instant, step: Duration, now: Instant) -> bool {
+    let is_due = now >= *next;
+    if is_due {
+        *next = next_after(*next, step, now);
+    }
+    is_due
 }
 
 /// The first point of the raster `at`, `at + step`, … after `now`; the raster starts anew if a point was missed.

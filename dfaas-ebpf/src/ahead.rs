@@ -4,8 +4,8 @@
 use dfaas_common::{
     extent::Place,
     http::Stage,
-    maps::{Client, FlowKey, IS_CLOSING, IS_PROXIED, IS_SPLICED, Opening, SYN_FLAGS, Upstream},
-    packet::{ACK, Headers, PSH, Segment},
+    maps::{Client, FlowKey, Held, IS_CLOSING, IS_PROXIED, IS_SPLICED, Opening, SYN_FLAGS, Upstream},
+    packet::{ACK, HEADERS_BYTES_MAX, Headers, PSH, Segment},
     tcp_options::OUR_WINDOW_SCALE,
 };
 
@@ -19,6 +19,9 @@ use crate::{
     maps::{self, Scratch},
     request::window_of,
 };
+
+/// Where bytes are put together in a packet that loses its payload: behind the headers of either version.
+const HEADERS: u32 = HEADERS_BYTES_MAX as u32;
 
 /// Handles a segment of which all stands behind the current request, and which cannot be decided as it is.
 #[inline(always)]
@@ -69,16 +72,29 @@ pub(crate) fn hold(
         let Some(held) = maps::ahead(key).filter(|held| held.at == client.request.at) else {
             return Ok(());
         };
-        packet.read(from, scratch.copy.as_mut_ptr(), more)?;
-        let at = headers.options_offset();
-        packet.resize(at + before + more)?;
-        packet.write(at, held.bytes.as_ptr(), before)?;
-        packet.write(at + before, scratch.copy.as_ptr(), more)?;
-        packet.read(at, held.bytes.as_mut_ptr(), before + more)?;
-        held.length = before + more;
+        append(packet, from, more, held, scratch)?;
     }
     client.request.ahead = before + more;
     count::event(|events| &mut events.held_ahead);
+    Ok(())
+}
+
+/// Appends bytes of the packet, which loses its payload, to what is held.
+#[inline(never)]
+fn append(
+    packet: &Packet,
+    from: u32,
+    more: u32,
+    held: &mut Held,
+    scratch: &mut Scratch,
+) -> Result<(), HelperFailed> {
+    let before = held.length;
+    packet.read(from, scratch.copy.as_mut_ptr(), more)?;
+    packet.resize(HEADERS + before + more)?;
+    packet.write(HEADERS, held.bytes.as_ptr(), before)?;
+    packet.write(HEADERS + before, scratch.copy.as_ptr(), more)?;
+    packet.read(HEADERS, held.bytes.as_mut_ptr(), before + more)?;
+    held.length = before + more;
     Ok(())
 }
 
@@ -283,13 +299,7 @@ pub(crate) fn keep_more(
     } else if place != Place::Within {
         return Ok(swallow());
     }
-    let at = headers.payload_offset();
-    packet.read(at, scratch.copy.as_mut_ptr(), more)?;
-    packet.resize(at + length + more)?;
-    packet.write(at, held.bytes.as_ptr(), length)?;
-    packet.write(at + length, scratch.copy.as_ptr(), more)?;
-    packet.read(at, held.bytes.as_mut_ptr(), length + more)?;
-    held.length = length + more;
+    append(packet, headers.payload_offset(), more, held, scratch)?;
     if client.request.left == 0 {
         asked(client);
     }

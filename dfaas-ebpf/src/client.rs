@@ -3,9 +3,7 @@
 use aya_ebpf::bindings::TC_ACT_OK;
 use dfaas_common::{
     extent::Place,
-    maps::{
-        Client, Config, FlowKey, IS_ASKED, IS_CLOSING, IS_LOCAL, IS_NATURAL, Opening, Phase, SYN_IS_PARTIAL,
-    },
+    maps::{Client, Config, FlowKey, IS_CLOSING, IS_LOCAL, IS_NATURAL, Opening, Phase, SYN_IS_PARTIAL},
     numbering::Numbers,
     packet::{ACK, FIN, Headers, PSH, RST, SYN, Segment},
 };
@@ -213,11 +211,10 @@ pub(crate) fn send(
     Ok(packet.route())
 }
 
-/// Tells the server's entry that the whole request has passed.
+/// Tells the server's entry where the request ends, all of which has passed.
 #[inline(always)]
 pub(crate) fn asked(client: &Client) {
     if let Some(upstream) = maps::upstream(&client.upstream) {
-        upstream.flags |= IS_ASKED;
         upstream.next = client.request.at;
         upstream.has_end = 1;
     }

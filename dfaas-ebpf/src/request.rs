@@ -5,7 +5,7 @@ use dfaas_common::{
     extent::{Extent, Place},
     http::{HELD_BYTES, Head, NAME_BYTES, NODE_ID_BYTES, Progress, Span, Target as Path, Unframed},
     maps::{
-        Client, Config, DATA_IN_SYN_FROM_ALL, DATA_IN_SYN_FROM_PEERS, FlowKey, Function, HEAD_PART, IS_ASKED,
+        Client, Config, DATA_IN_SYN_FROM_ALL, DATA_IN_SYN_FROM_PEERS, FlowKey, Function, HEAD_PART,
         IS_CURRENT, IS_LOCAL, IS_NATURAL, NO_FUNCTION, Opening, Pair, Peer, Phase, SYN_IS_PARTIAL, Upstream,
     },
     numbering::Numbering,
@@ -22,7 +22,7 @@ use crate::{
     count,
     ctx::{self, HelperFailed, Packet, swallow},
     maps::{self, Scratch},
-    open::{self, FIRST_WINDOW},
+    open,
     proxy::{self, Reason},
     release, scan,
 };
@@ -162,7 +162,10 @@ fn wait(
     acknowledge(packet, config, headers, scratch)
 }
 
-/// Acknowledges what is held and opens the window for what is missing.
+/// Acknowledges what is held and opens the window for as much as can be held.
+///
+/// All of it: a window that is smaller than what the client has left, and than a segment, it does not use before its
+/// persist timer ends (RFC 9293, section 3.8.6.2.1), and a head that is too long would wait for it.
 #[inline(always)]
 fn acknowledge(
     packet: &Packet,
@@ -176,7 +179,7 @@ fn acknowledge(
         sequence: opening.our_isn.wrapping_add(1),
         acknowledgment: opening.client_isn.wrapping_add(1).wrapping_add(opening.held),
         flags: ACK,
-        window: window_of(room.min(FIRST_WINDOW.into()), &opening),
+        window: window_of(room, &opening),
         ..headers.answer()
     };
     compose::bare(packet, is_partial(headers, &opening), scratch)?;
@@ -312,7 +315,7 @@ pub(crate) fn prepare(
         last_seen: config.tick,
         next: client.request.end(),
         has_end: u8::from(client.request.is_end_within_reach()),
-        flags: IS_CURRENT | if client.request.left == 0 { IS_ASKED } else { 0 },
+        flags: IS_CURRENT,
         ..Upstream::default()
     };
 }
