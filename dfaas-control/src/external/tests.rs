@@ -1,10 +1,9 @@
-use std::net::SocketAddrV4;
-
 use serde_json::{Value, json};
 
 use super::*;
 use crate::function_spec::FunctionSpec;
 use crate::node_usage::MarginSettings;
+use crate::service_address::ServiceAddress;
 use crate::settings::Settings;
 use crate::strategy::StrategyKind;
 
@@ -104,7 +103,7 @@ impl Node {
         let settings = Settings {
             node: id("a"),
             incarnation: 1,
-            service: SocketAddrV4::new([10, 0, 0, 1].into(), 80),
+            service: ServiceAddress::new([10, 0, 0, 1].into(), 80),
             period: PERIOD,
             strategy: StrategyKind::External,
             shadow: None,

@@ -1,13 +1,14 @@
 //! What nodes of the strategies static and node margin tell each other, as the Go agents write it.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddrV4;
+use std::net::Ipv6Addr;
 
 use serde::{Deserialize, Serialize};
 
 use super::{FUNCTIONS_MAX, Rejection, address, is_rate, to_json};
 use crate::names::FunctionName;
 use crate::node_usage::{Load, NodeUsage};
+use crate::service_address::ServiceAddress;
 
 pub(super) const TYPE_STATIC: &str = "nodeinfoStatic";
 pub(super) const TYPE_MARGIN_INFO: &str = "nodeinfoNMS";
@@ -16,7 +17,7 @@ pub(super) const TYPE_MARGIN: &str = "nodemargininfoNMS";
 /// What a node tells about itself.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct NodeInfo {
-    pub(crate) service: SocketAddrV4,
+    pub(crate) service: ServiceAddress,
     pub(crate) functions: BTreeSet<FunctionName>,
     /// Told under node margin only.
     pub(crate) profile: Option<Profile>,
@@ -45,6 +46,8 @@ pub(super) struct InfoBody {
     host: String,
     #[serde(rename = "HAProxyPort")]
     port: u16,
+    #[serde(rename = "IPv6", default, skip_serializing_if = "Option::is_none")]
+    ipv6: Option<Ipv6Addr>,
     #[serde(rename = "NodeType", default, skip_serializing_if = "Option::is_none")]
     node_type: Option<u8>,
     #[serde(rename = "MaxValues", default, skip_serializing_if = "Option::is_none")]
@@ -78,6 +81,7 @@ impl NodeInfo {
             kind: kind.to_owned(),
             host: self.service.ip().to_string(),
             port: self.service.port(),
+            ipv6: self.service.ipv6(),
             node_type: profile.map(|profile| profile.node_type),
             limits: profile.map(|profile| profile.limits),
             functions: Some(self.functions.clone()),
@@ -109,7 +113,7 @@ impl InfoBody {
             return Err(Rejection::AbsurdValue);
         }
         Ok(NodeInfo {
-            service: address(&self.host, self.port)?,
+            service: address(&self.host, self.port, self.ipv6)?,
             functions,
             profile: Some(profile),
         })

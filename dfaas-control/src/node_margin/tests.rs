@@ -1,11 +1,10 @@
-use std::net::SocketAddrV4;
-
 use serde_json::Value;
 
 use super::*;
 use crate::counters::FunctionCounters;
 use crate::function_spec::FunctionSpec;
 use crate::node_usage::{ForecasterKind, LoadGroup, MarginSettings};
+use crate::service_address::ServiceAddress;
 use crate::strategy::StrategyKind;
 
 const PERIOD: Duration = Duration::from_secs(1);
@@ -124,7 +123,7 @@ impl Node {
         let settings = Settings {
             node: id("a"),
             incarnation: 1,
-            service: SocketAddrV4::new([10, 0, 0, 1].into(), 80),
+            service: ServiceAddress::new([10, 0, 0, 1].into(), 80),
             period: PERIOD,
             strategy: StrategyKind::NodeMargin,
             shadow: None,

@@ -1,4 +1,3 @@
-use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -6,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::function_spec::FunctionSpec;
 use crate::node_usage::MarginSettings;
+use crate::service_address::ServiceAddress;
 use crate::settings::Settings;
 use crate::strategy::{Strategy, StrategyKind};
 
@@ -134,7 +134,7 @@ impl Node {
         let settings = Settings {
             node: id("a"),
             incarnation: 1,
-            service: SocketAddrV4::new([10, 0, 0, 1].into(), 80),
+            service: ServiceAddress::new([10, 0, 0, 1].into(), 80),
             period: PERIOD,
             strategy: StrategyKind::Static,
             shadow: None,
