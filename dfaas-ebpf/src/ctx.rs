@@ -72,30 +72,18 @@ impl Packet {
     /// been read. Returns whether it is one.
     #[inline(always)]
     pub(crate) fn read_ipv4_too_big(&self, seen: &mut Seen) -> bool {
-        if !seen.ipv4.is_icmp() || self.read_behind_lead(&mut seen.ipv4_too_big).is_none() {
-            return false;
-        }
-        let quoted = seen.ipv4_too_big.quoted();
-        if let Some(quoted) = quoted {
-            seen.quoted = quoted;
-        }
-        quoted.is_some()
+        seen.ipv4.is_icmp()
+            && self.read_behind_lead(&mut seen.ipv4_too_big).is_some()
+            && seen.ipv4_too_big.quotes(&mut seen.quoted)
     }
 
     /// Likewise in IPv6.
     #[inline(always)]
     pub(crate) fn read_ipv6_too_big(&self, seen: &mut Seen) -> bool {
-        if !Ipv6Frame::is_ethertype(seen.ipv4.ethernet.ethertype)
-            || !seen.ipv6.is_icmp()
-            || self.read_behind_lead(&mut seen.ipv6_too_big).is_none()
-        {
-            return false;
-        }
-        let quoted = seen.ipv6_too_big.quoted();
-        if let Some(quoted) = quoted {
-            seen.quoted = quoted;
-        }
-        quoted.is_some()
+        Ipv6Frame::is_ethertype(seen.ipv4.ethernet.ethertype)
+            && seen.ipv6.is_icmp()
+            && self.read_behind_lead(&mut seen.ipv6_too_big).is_some()
+            && seen.ipv6_too_big.quotes(&mut seen.quoted)
     }
 
     /// Reads the first bytes of the frame into a value with a lead of two bytes; nothing if there are too few.

@@ -15,35 +15,47 @@ use crate::{
 };
 
 /// Handles a packet that is no TCP segment.
-#[inline(never)]
+#[inline(always)]
 pub(crate) fn handle(packet: &Packet, config: &Config, seen: &mut Seen) -> i32 {
     if packet.read_ipv4_too_big(seen) {
-        return match turn(config, seen) {
-            NOTHING => TC_ACT_OK,
-            NUMBER => {
-                seen.ipv4_too_big.renumber(seen.quoted.sequence);
-                finish(packet.write_headers(&seen.ipv4_too_big), TC_ACT_OK)
-            }
-            reserve => {
-                seen.ipv4_too_big.requote(&seen.quoted, reserve);
-                finish(packet.write_headers(&seen.ipv4_too_big), packet.route())
-            }
-        };
+        ipv4(packet, config, seen)
+    } else if packet.read_ipv6_too_big(seen) {
+        ipv6(packet, config, seen)
+    } else {
+        TC_ACT_OK
     }
-    if packet.read_ipv6_too_big(seen) {
-        return match turn(config, seen) {
-            NOTHING => TC_ACT_OK,
-            NUMBER => {
-                seen.ipv6_too_big.renumber(seen.quoted.sequence);
-                finish(packet.write_headers(&seen.ipv6_too_big), TC_ACT_OK)
-            }
-            reserve => {
-                seen.ipv6_too_big.requote(&seen.quoted, reserve);
-                finish(packet.write_headers(&seen.ipv6_too_big), packet.route())
-            }
-        };
+}
+
+#[inline(never)]
+fn ipv4(packet: &Packet, config: &Config, seen: &mut Seen) -> i32 {
+    let message = &mut seen.ipv4_too_big;
+    match turn(config, &mut seen.quoted, &mut seen.key) {
+        NOTHING => TC_ACT_OK,
+        NUMBER => {
+            message.renumber(seen.quoted.sequence);
+            finish(packet.write_headers(message), TC_ACT_OK)
+        }
+        reserve => {
+            message.requote(&seen.quoted, reserve);
+            finish(packet.write_headers(message), packet.route())
+        }
     }
-    TC_ACT_OK
+}
+
+#[inline(never)]
+fn ipv6(packet: &Packet, config: &Config, seen: &mut Seen) -> i32 {
+    let message = &mut seen.ipv6_too_big;
+    match turn(config, &mut seen.quoted, &mut seen.key) {
+        NOTHING => TC_ACT_OK,
+        NUMBER => {
+            message.renumber(seen.quoted.sequence);
+            finish(packet.write_headers(message), TC_ACT_OK)
+        }
+        reserve => {
+            message.requote(&seen.quoted, reserve);
+            finish(packet.write_headers(message), packet.route())
+        }
+    }
 }
 
 #[inline(always)]
@@ -64,21 +76,20 @@ const NUMBER: u32 = u32::MAX - 1;
 /// What a message calls for, and what it is to quote, which takes the place of what it quotes. Other than the above, it is
 /// for another reader, who has to leave so many bytes free.
 #[inline(never)]
-fn turn(config: &Config, seen: &mut Seen) -> u32 {
-    let quoted = &mut seen.quoted;
+fn turn(config: &Config, quoted: &mut Quoted, key: &mut FlowKey) -> u32 {
     if quoted.source != config.addresses[0] && quoted.source != config.addresses[1] {
         return NOTHING;
     }
-    seen.key.remote = quoted.destination;
-    seen.key.remote_port = quoted.destination_port.raw().to_ne_bytes();
-    seen.key.local_port = quoted.source_port.raw().to_ne_bytes();
+    key.remote = quoted.destination;
+    key.remote_port = quoted.destination_port.raw().to_ne_bytes();
+    key.local_port = quoted.source_port.raw().to_ne_bytes();
     if quoted.source_port.raw() == u16::from_ne_bytes(config.port) {
-        return match maps::client(&seen.key) {
+        return match maps::client(key) {
             Some(client) => of_response(quoted, client),
             None => NOTHING,
         };
     }
-    let Some(upstream) = maps::upstream(&seen.key) else {
+    let Some(upstream) = maps::upstream(key) else {
         return NOTHING;
     };
     if !upstream.is(IS_SPLICED) {

@@ -47,6 +47,13 @@ pub struct QuotedTcp {
 }
 
 impl QuotedTcp {
+    #[inline(always)]
+    const fn read(&self, quoted: &mut Quoted) {
+        quoted.source_port = self.source_port;
+        quoted.destination_port = self.destination_port;
+        quoted.sequence = self.sequence.get();
+    }
+
     const fn sum(&self) -> u64 {
         self.source_port.raw() as u64 + self.destination_port.raw() as u64 + self.sequence.raw() as u64
     }
@@ -112,24 +119,20 @@ impl Ipv4 {
 }
 
 impl Ipv4TooBig {
-    /// The segment that it quotes, if it is such a message about a segment of TCP.
+    /// Reads the segment that it quotes. Returns whether it is such a message, about a segment of TCP.
     #[inline(always)]
     #[must_use]
-    pub const fn quoted(&self) -> Option<Quoted> {
+    pub const fn quotes(&self, quoted: &mut Quoted) -> bool {
         let is_one = self.outer.is_plain(PROTOCOL_ICMP)
             && self.inner.is_plain(PROTOCOL_TCP)
             && self.kind[0] == UNREACHABLE
             && self.kind[1] == FRAGMENTATION_NEEDED;
-        if !is_one {
-            return None;
+        if is_one {
+            quoted.source = Address::from_ipv4_word(self.inner.source);
+            quoted.destination = Address::from_ipv4_word(self.inner.destination);
+            self.tcp.read(quoted);
         }
-        Some(Quoted {
-            source: Address::from_ipv4_word(self.inner.source),
-            destination: Address::from_ipv4_word(self.inner.destination),
-            source_port: self.tcp.source_port,
-            destination_port: self.tcp.destination_port,
-            sequence: self.tcp.sequence.get(),
-        })
+        is_one
     }
 
     /// Makes it one about another segment, to that one's sender, who is told `reserve` bytes less.
@@ -206,24 +209,20 @@ impl Ipv6 {
 }
 
 impl Ipv6TooBig {
-    /// The segment that it quotes, if it is such a message about a segment of TCP.
+    /// Reads the segment that it quotes. Returns whether it is such a message, about a segment of TCP.
     #[inline(always)]
     #[must_use]
-    pub const fn quoted(&self) -> Option<Quoted> {
+    pub const fn quotes(&self, quoted: &mut Quoted) -> bool {
         let is_one = self.outer.is_plain(PROTOCOL_ICMPV6)
             && self.inner.is_plain(PROTOCOL_TCP)
             && self.kind[0] == PACKET_TOO_BIG
             && self.inner.destination.is_ipv6();
-        if !is_one {
-            return None;
+        if is_one {
+            quoted.source = self.inner.source;
+            quoted.destination = self.inner.destination;
+            self.tcp.read(quoted);
         }
-        Some(Quoted {
-            source: self.inner.source,
-            destination: self.inner.destination,
-            source_port: self.tcp.source_port,
-            destination_port: self.tcp.destination_port,
-            sequence: self.tcp.sequence.get(),
-        })
+        is_one
     }
 
     /// Makes it one about another segment, to that one's sender, who is told `reserve` bytes less.
