@@ -1,5 +1,6 @@
 //! Segments made from other packets: answers, SYNs with and without a request, replays.
 
+use aya_ebpf::bindings::__sk_buff;
 use dfaas_common::{
     maps::{Held, Reply},
     packet::{ACK, Be16, Be32, FIN, Headers, PSH},
@@ -8,14 +9,14 @@ use dfaas_common::{
 
 use crate::{
     ctx::{self, HelperFailed, Packet},
-    maps::Scratch,
+    maps::{self, Scratch},
 };
 
 /// The window of our own acknowledgments to who gets no more than an answer: enough to drain what is on its way.
 const DRAIN_WINDOW: u16 = 0xffff;
 
 /// Makes the packet the segment in the scratch space, without options and payload.
-#[inline(never)]
+#[inline(always)]
 pub(crate) fn bare(packet: &Packet, partial: bool, scratch: &mut Scratch) -> Result<(), HelperFailed> {
     scratch.segment.options_bytes = 0;
     scratch.segment.payload_bytes = 0;
@@ -40,29 +41,8 @@ pub(crate) fn reread(headers: &mut Headers, scratch: &Scratch) {
     };
 }
 
-/// Writes the headers of the segment in the scratch space; `rest` is the sum over its options and payload.
-#[inline(always)]
-fn write_headers(
-    packet: &Packet,
-    partial: bool,
-    rest: u64,
-    scratch: &mut Scratch,
-) -> Result<(), HelperFailed> {
-    let segment = &scratch.segment;
-    if segment.is_ipv6() {
-        scratch.made_ipv6.fill(segment);
-        let tcp = &mut scratch.made_ipv6.tcp;
-        tcp.finish_checksum(partial, segment.pseudo_sum(), rest);
-        return packet.write_headers(&scratch.made_ipv6);
-    }
-    scratch.made_ipv4.fill(segment);
-    let tcp = &mut scratch.made_ipv4.tcp;
-    tcp.finish_checksum(partial, segment.pseudo_sum(), rest);
-    packet.write_headers(&scratch.made_ipv4)
-}
-
 /// Makes the packet the segment in the scratch space, without options and with one byte, zero.
-#[inline(never)]
+#[inline(always)]
 pub(crate) fn byte(packet: &Packet, partial: bool, scratch: &mut Scratch) -> Result<(), HelperFailed> {
     scratch.segment.options_bytes = 0;
     scratch.segment.payload_bytes = 1;
@@ -73,7 +53,7 @@ pub(crate) fn byte(packet: &Packet, partial: bool, scratch: &mut Scratch) -> Res
 }
 
 /// Makes the packet a SYN with these options and, if there is one, a payload.
-#[inline(never)]
+#[inline(always)]
 pub(crate) fn syn(
     packet: &Packet,
     options: &[u8; OUR_OPTIONS_BYTES],
@@ -91,11 +71,11 @@ pub(crate) fn syn(
     }
     scratch.segment.options_bytes = OUR_OPTIONS_BYTES as u16;
     scratch.segment.payload_bytes = payload_bytes as u16;
-    finish(packet, OUR_OPTIONS_BYTES as u32 + payload_bytes, partial, scratch)
+    finish(packet, partial, scratch)
 }
 
 /// Makes the packet the segment with these bytes.
-#[inline(never)]
+#[inline(always)]
 pub(crate) fn data(
     packet: &Packet,
     held: &Held,
@@ -107,11 +87,11 @@ pub(crate) fn data(
     packet.write(at, held.bytes.as_ptr(), held.length)?;
     scratch.segment.options_bytes = 0;
     scratch.segment.payload_bytes = held.length as u16;
-    finish(packet, held.length, partial, scratch)
+    finish(packet, partial, scratch)
 }
 
 /// Makes the packet the segment with the bytes that are held in the scratch space.
-#[inline(never)]
+#[inline(always)]
 pub(crate) fn held(packet: &Packet, partial: bool, scratch: &mut Scratch) -> Result<(), HelperFailed> {
     let length = scratch.held.length;
     let at = scratch.segment.headers_bytes();
@@ -119,23 +99,11 @@ pub(crate) fn held(packet: &Packet, partial: bool, scratch: &mut Scratch) -> Res
     packet.write(at, scratch.held.bytes.as_ptr(), length)?;
     scratch.segment.options_bytes = 0;
     scratch.segment.payload_bytes = length as u16;
-    finish(packet, length, partial, scratch)
-}
-
-/// Writes the headers of a segment whose options and payload, `rest` bytes, are in place.
-#[inline(always)]
-fn finish(packet: &Packet, rest: u32, partial: bool, scratch: &mut Scratch) -> Result<(), HelperFailed> {
-    let sum = if partial {
-        0
-    } else {
-        packet.read(scratch.segment.headers_bytes(), scratch.copy.as_mut_ptr(), rest)?;
-        ctx::sum(&mut scratch.copy, rest)
-    };
-    write_headers(packet, partial, sum, scratch)
+    finish(packet, partial, scratch)
 }
 
 /// Makes the packet one of our own answers, which ends the connection.
-#[inline(never)]
+#[inline(always)]
 pub(crate) fn write_reply(
     packet: &Packet,
     reply: &Reply,
@@ -150,7 +118,7 @@ pub(crate) fn write_reply(
     let at = scratch.segment.headers_bytes();
     packet.resize(at + length)?;
     packet.write_reply(at, reply)?;
-    write_headers(packet, partial, u64::from(reply.sum), scratch)
+    write_headers(packet, partial, reply.sum, scratch)
 }
 
 /// Makes the packet an acknowledgment from us to who gets no more than an answer.
@@ -159,4 +127,69 @@ pub(crate) fn drain(packet: &Packet, partial: bool, scratch: &mut Scratch) -> Re
     scratch.segment.flags = ACK;
     scratch.segment.window = DRAIN_WINDOW;
     bare(packet, partial, scratch)
+}
+
+/// Writes the headers of the segment in the scratch space; `rest` is the sum over its options and payload.
+#[inline(always)]
+fn write_headers(
+    packet: &Packet,
+    partial: bool,
+    rest: u32,
+    scratch: &mut Scratch,
+) -> Result<(), HelperFailed> {
+    packet.call(scratch, |skb| dfaas_write_headers(skb, partial.into(), rest))
+}
+
+/// Writes the headers of a segment whose options and payload are in place.
+#[inline(always)]
+fn finish(packet: &Packet, partial: bool, scratch: &mut Scratch) -> Result<(), HelperFailed> {
+    packet.call(scratch, |skb| dfaas_finish(skb, partial.into()))
+}
+
+/// As [`write_headers`], but global: the verifier checks such functions once and not at every call (kernel 5.6), for
+/// they take nothing but the packet and numbers. Returns whether a helper failed.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn dfaas_write_headers(skb: *mut __sk_buff, partial: u32, rest: u32) -> u32 {
+    let Some(scratch) = maps::scratch() else {
+        return 1;
+    };
+    put_headers(&Packet::of(skb), partial != 0, rest, scratch)
+        .is_err()
+        .into()
+}
+
+/// As [`finish`], but global.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn dfaas_finish(skb: *mut __sk_buff, partial: u32) -> u32 {
+    let Some(scratch) = maps::scratch() else {
+        return 1;
+    };
+    let packet = Packet::of(skb);
+    let mut sum = 0;
+    if partial == 0 {
+        let rest = u32::from(scratch.segment.options_bytes) + u32::from(scratch.segment.payload_bytes);
+        let at = scratch.segment.headers_bytes();
+        if packet.read(at, scratch.copy.as_mut_ptr(), rest).is_err() {
+            return 1;
+        }
+        sum = ctx::sum(&mut scratch.copy, rest);
+    }
+    put_headers(&packet, partial != 0, sum, scratch).is_err().into()
+}
+
+#[inline(always)]
+fn put_headers(packet: &Packet, partial: bool, rest: u32, scratch: &mut Scratch) -> Result<(), HelperFailed> {
+    let segment = &scratch.segment;
+    if segment.is_ipv6() {
+        scratch.made_ipv6.fill(segment);
+        let tcp = &mut scratch.made_ipv6.tcp;
+        tcp.finish_checksum(partial, segment.pseudo_sum(), rest.into());
+        return packet.write_headers(&scratch.made_ipv6);
+    }
+    scratch.made_ipv4.fill(segment);
+    let tcp = &mut scratch.made_ipv4.tcp;
+    tcp.finish_checksum(partial, segment.pseudo_sum(), rest.into());
+    packet.write_headers(&scratch.made_ipv4)
 }

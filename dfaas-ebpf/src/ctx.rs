@@ -22,7 +22,7 @@ use dfaas_common::{
     packet::{Address, Ipv4Translated, Ipv6Frame, TCP_TRANSLATED_BYTES, Tcp},
 };
 
-use crate::maps::Seen;
+use crate::maps::{Scratch, Seen};
 
 /// A helper of the kernel refused.
 pub(crate) struct HelperFailed;
@@ -45,6 +45,23 @@ impl Packet {
     #[inline(always)]
     pub(crate) fn new(ctx: &TcContext) -> Self {
         Self { skb: ctx.skb.skb }
+    }
+
+    /// The packet that a global function is called for.
+    #[inline(always)]
+    pub(crate) fn of(skb: *mut __sk_buff) -> Self {
+        Self { skb }
+    }
+
+    /// Calls a global function, which looks the scratch space up by itself and returns whether a helper failed.
+    #[inline(always)]
+    pub(crate) fn call(
+        &self,
+        scratch: &mut Scratch,
+        function: impl Fn(*mut __sk_buff) -> u32,
+    ) -> Result<(), HelperFailed> {
+        expose(scratch);
+        done(function(self.skb).into())
     }
 
     /// Reads the headers of a plain TCP segment. Returns whether it is one.
@@ -403,11 +420,18 @@ fn masked<const MASK: i32>(number: u64) -> u64 {
     masked
 }
 
+/// Tells the compiler that what comes next may change a value by other ways than this reference.
+#[inline(always)]
+fn expose<T>(value: &mut T) {
+    // SAFETY: changes nothing; without `nomem` all memory that the pointer leads to counts as changed.
+    unsafe { asm!("{0} = {0}", in(reg) from_mut(value), options(nostack, preserves_flags)) };
+}
+
 /// The Internet checksum's sum over the first `length` bytes of a buffer of [`SUMMED_BYTES`].
 ///
 /// The four bytes behind the length are overwritten with zeros.
 #[inline(always)]
-pub(crate) fn sum(buffer: &mut [u8; SUMMED_BYTES], length: u32) -> u64 {
+pub(crate) fn sum(buffer: &mut [u8; SUMMED_BYTES], length: u32) -> u32 {
     let length = (length & 2047) as usize;
     if length > HELD_BYTES {
         return 0;
@@ -433,7 +457,7 @@ pub(crate) fn sum(buffer: &mut [u8; SUMMED_BYTES], length: u32) -> u64 {
         }
         start += CHUNK_BYTES;
     }
-    u64::from(sum)
+    sum
 }
 
 /// Nanoseconds of the monotonic clock.

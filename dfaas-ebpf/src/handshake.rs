@@ -238,7 +238,7 @@ fn is_partial_answer(packet: &Packet, headers: &Headers, scratch: &mut Scratch) 
     let mut sum = headers.pseudo_sum() + headers.tcp().sum();
     if options > 0 {
         packet.read(headers.options_offset(), scratch.copy.as_mut_ptr(), options)?;
-        sum += ctx::sum(&mut scratch.copy, options);
+        sum += u64::from(ctx::sum(&mut scratch.copy, options));
     }
     Ok(dfaas_common::packet::fold(sum) != 0xffff)
 }
