@@ -227,11 +227,7 @@ fn complete(
     } else {
         decide::decide(function, origin, &mut Tokens { now_ns })
     };
-    let function_id = if let Some(function) = function {
-        function.id
-    } else {
-        NO_FUNCTION
-    };
+    let function_id = function.map_or(NO_FUNCTION, |function| function.id);
     let target = match decision {
         Decision::Refuse(answer) => {
             count::refused(function_id, origin, answer);
@@ -259,17 +255,23 @@ fn complete(
         scratch,
     );
     ahead::hold_rest(packet, headers, key, read, scratch)?;
-    let upstream = &mut scratch.upstream;
-    upstream.decided_ns = now_ns;
-    upstream.function = function_id;
-    upstream.origin = if let Origin::Peer(peer) = origin { peer } else { 0 };
-    upstream.target = target;
-    upstream.response.begin(head.wants_no_body);
+    decided(function_id, origin, now_ns, head.wants_no_body, scratch);
+    scratch.upstream.target = target;
     if target == 0 {
         connect::local(packet, config, headers, key, scratch)
     } else {
         connect::peer(packet, config, headers, key, head.fields_start.into(), scratch)
     }
+}
+
+/// Notes for the server's entry what was decided.
+#[inline(always)]
+fn decided(function: u32, origin: Origin, now_ns: u64, wants_no_body: bool, scratch: &mut Scratch) {
+    let upstream = &mut scratch.upstream;
+    upstream.decided_ns = now_ns;
+    upstream.function = function;
+    upstream.origin = if let Origin::Peer(peer) = origin { peer } else { 0 };
+    upstream.response.begin(wants_no_body);
 }
 
 /// Whether a server takes connections of the client's version of IP.
@@ -495,12 +497,9 @@ pub(crate) fn accept_syn(
         ..Numbering::default()
     };
     let upstream = &mut scratch.upstream;
-    upstream.decided_ns = now_ns;
-    upstream.function = function.id;
-    upstream.origin = if let Origin::Peer(peer) = origin { peer } else { 0 };
     upstream.numbering = scratch.client.numbering;
     upstream.flags |= IS_LOCAL | IS_NATURAL;
-    upstream.response.begin(head.wants_no_body);
+    decided(function.id, origin, now_ns, head.wants_no_body, scratch);
     if !maps::insert_client(key, &scratch.client) || !maps::claim_upstream(key, &scratch.upstream) {
         maps::remove_client(key);
         count::event(|events| &mut events.flows_full);
