@@ -347,6 +347,13 @@ impl Packet {
         unsafe { (*self.skb).mark == DONE }
     }
 
+    /// Whether the packet is of a VLAN, whose tag is beside it: there it belongs to another interface.
+    #[inline(always)]
+    pub(crate) fn has_vlan_tag(&self) -> bool {
+        // SAFETY: the context is valid for the program's run.
+        unsafe { (*self.skb).vlan_present != 0 }
+    }
+
     /// Sends a copy of the packet out of the interface at which it is.
     #[inline(always)]
     pub(crate) fn copy_out(&self) {

@@ -144,7 +144,7 @@ fn incoming_other(packet: &Packet) -> Result<i32, Fault> {
     let (Some(seen), Some(config)) = (maps::seen(), maps::config()) else {
         return Ok(TC_ACT_OK);
     };
-    if packet.is_done() {
+    if packet.is_done() || packet.has_vlan_tag() {
         return Ok(TC_ACT_OK);
     }
     Ok(too_big::handle(packet, config, seen))
@@ -175,7 +175,7 @@ fn outgoing(packet: &Packet) -> Result<i32, Fault> {
 /// Packets that are done are not: one that is sent while another is handled would overwrite that one's headers.
 #[inline(always)]
 fn look_at(packet: &Packet) -> Option<(&'static mut Headers, &'static Config)> {
-    if packet.is_done() {
+    if packet.is_done() || packet.has_vlan_tag() {
         return None;
     }
     let seen = maps::seen()?;

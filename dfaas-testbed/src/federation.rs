@@ -8,7 +8,8 @@ use crate::{Function, Namespace, Network, Node, now, wait_until};
 
 /// How long peers may take to find each other.
 const FORM_TIMEOUT: Duration = Duration::from_secs(30);
-const CLIENT: u8 = 100;
+/// The client's number.
+pub const CLIENT: u8 = 100;
 
 /// What a node is.
 #[derive(Clone, Debug)]
@@ -37,7 +38,7 @@ impl NodeSpec {
 pub struct Federation {
     /// The nodes, from node 1.
     pub nodes: Vec<Node>,
-    /// A host that only asks.
+    /// A host that only asks, of the number [`CLIENT`].
     pub client: Namespace,
     /// What connects them.
     pub network: Network,
@@ -64,7 +65,15 @@ impl Federation {
     ///
     /// When a provider does not come up.
     pub fn unformed(specs: &[NodeSpec]) -> Result<Self> {
-        let network = Network::new()?;
+        Self::unformed_on(Network::new()?, specs)
+    }
+
+    /// Likewise, on a network.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::unformed`].
+    pub fn unformed_on(network: Network, specs: &[NodeSpec]) -> Result<Self> {
         let client = network.add_host("client", CLIENT)?;
         let mut nodes = Vec::new();
         for (number, spec) in (1..).zip(specs) {

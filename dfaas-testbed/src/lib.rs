@@ -24,7 +24,7 @@ mod wire;
 
 pub use burst::{Answers, Burst};
 pub use clock::{now, patience, wait_until};
-pub use federation::{Federation, NodeSpec};
+pub use federation::{CLIENT, Federation, NodeSpec};
 pub use http::{Answer, get};
 pub use kernel_maps::{Held, bpftool, held};
 pub use load::{Connections, Load, Outcome, Running, Sample};

@@ -13,10 +13,14 @@ use crate::Namespace;
 /// Says what is done to the packets to every host, as [`Network::impair`] takes it.
 const NETEM: &str = "DFAAS_TEST_NETEM";
 
+/// What carries a host's VLAN.
+const TRUNK: &str = "trunk";
+
 /// Hosts that reach each other over a bridge, and nothing else.
 #[derive(Debug)]
 pub struct Network {
     fabric: Namespace,
+    vlan: Option<u16>,
 }
 
 impl Network {
@@ -26,12 +30,25 @@ impl Network {
     ///
     /// When this process may not make namespaces.
     pub fn new() -> Result<Self> {
+        Self::made(None)
+    }
+
+    /// Makes one whose hosts reach each other over a VLAN, their `eth0` being an interface of it on another.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::new`].
+    pub fn with_vlan(vlan: u16) -> Result<Self> {
+        Self::made(Some(vlan))
+    }
+
+    fn made(vlan: Option<u16>) -> Result<Self> {
         let fabric = Namespace::new("fabric")?;
         // Without snooping, a bridge floods multicast, which is how peers find each other.
         fabric.ip("link add bridge type bridge mcast_snooping 0\nlink set bridge up\n")?;
         // Of its own, because a host answers for all its addresses wherever it is asked.
         fabric.ip("link add plain type bridge mcast_snooping 0\nlink set plain up\n")?;
-        Ok(Self { fabric })
+        Ok(Self { fabric, vlan })
     }
 
     /// The address of a host.
@@ -52,10 +69,16 @@ impl Network {
     pub fn add_host(&self, name: &str, number: u8) -> Result<Namespace> {
         let host = Namespace::new(name)?;
         let pid = host.pid();
+        let interface = if self.vlan.is_some() { TRUNK } else { "eth0" };
         self.fabric.ip(&format!(
-            "link add port{number} type veth peer name eth0 netns {pid}\n\
+            "link add port{number} type veth peer name {interface} netns {pid}\n\
              link set port{number} master bridge up\n"
         ))?;
+        if let Some(vlan) = self.vlan {
+            host.ip(&format!(
+                "link set {TRUNK} up\nlink add link {TRUNK} name eth0 type vlan id {vlan}\n"
+            ))?;
+        }
         let (address, ipv6_address) = (Self::address(number), Self::ipv6_address(number));
         host.ip(&format!(
             "address add {address}/24 dev eth0\n\
@@ -87,6 +110,51 @@ impl Network {
         ))?;
         let address = Self::plain_address(number);
         host.ip(&format!("address add {address}/24 dev eth1\nlink set eth1 up\n"))
+    }
+
+    /// Leads what two hosts send each other over two routers, between which packets of no more than so many bytes pass.
+    /// The path ends with the routers, which are returned; their numbers follow the given one.
+    ///
+    /// # Errors
+    ///
+    /// When a router cannot be made, or the hosts have a path already.
+    pub fn narrow(&self, ends: [(&Namespace, u8); 2], number: u8, mtu: u16) -> Result<[Namespace; 2]> {
+        let routers = [
+            self.add_host("router1", number)?,
+            self.add_host("router2", number + 1)?,
+        ];
+        routers[0].ip(&format!(
+            "link add narrow mtu {mtu} type veth peer name narrow mtu {mtu} netns {}\n",
+            routers[1].pid()
+        ))?;
+        for (here, (router, there)) in routers.iter().zip([1, 0]).enumerate() {
+            let sysctls = [
+                "net.ipv4.ip_forward=1",
+                "net.ipv6.conf.all.forwarding=1",
+                "net.ipv4.conf.all.send_redirects=0",
+                "net.ipv4.conf.eth0.send_redirects=0",
+            ];
+            check(&router.output("sysctl", &[&["-qw"][..], &sysctls].concat())?)?;
+            let (beyond, over) = (ends[there].1, there + 1);
+            router.ip(&format!(
+                "address add 10.79.0.{own}/24 dev narrow\n\
+                 address add fd00:79::{own}/64 dev narrow nodad\n\
+                 link set narrow up\n\
+                 route add {address}/32 via 10.79.0.{over}\n\
+                 route add {ipv6_address}/128 via fd00:79::{over}\n",
+                own = here + 1,
+                address = Self::address(beyond),
+                ipv6_address = Self::ipv6_address(beyond),
+            ))?;
+            ends[here].0.ip(&format!(
+                "route add {}/32 via {}\nroute add {}/128 via {}\n",
+                Self::address(beyond),
+                Self::address(number + here as u8),
+                Self::ipv6_address(beyond),
+                Self::ipv6_address(number + here as u8),
+            ))?;
+        }
+        Ok(routers)
     }
 
     /// Does something to the packets to a host, such as `loss 1%` or `delay 5ms reorder 25% 50%`: see tc-netem(8).

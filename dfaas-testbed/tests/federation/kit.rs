@@ -1,6 +1,7 @@
 //! What the tests have in common.
 
 use std::{
+    io::{self, Write as _},
     process::Output,
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
@@ -32,6 +33,11 @@ pub(crate) fn pair() -> &'static Federation {
 /// Three nodes that draw letters, for 10, 20 and 30 requests a second.
 pub(crate) fn three() -> Federation {
     Federation::start(&[10, 20, 30].map(|rate| NodeSpec::new(vec![figlet(rate)]))).unwrap()
+}
+
+/// Says how far a test is: not by a macro, whose output the test harness keeps until the end.
+pub(crate) fn tell(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// An answer as curl saw it.

@@ -7,9 +7,11 @@ use std::{
     time::Duration,
 };
 
-use dfaas_testbed::{Federation, Function, Namespace, Network, Node, NodeSpec, Process, get, wait_until};
+use dfaas_testbed::{
+    CLIENT, Federation, Function, Namespace, Network, Node, NodeSpec, Process, get, wait_until,
+};
 
-use crate::kit::{PLENTY_RPS, start_ours, try_curl, turn};
+use crate::kit::{PLENTY_RPS, start_ours, tell, try_curl, turn};
 
 /// The length of a transfer, in megabytes, unless this variable says another.
 const LENGTH: (&str, u64) = ("DFAAS_TEST_LONG_MB", 100);
@@ -19,7 +21,6 @@ const LINK: &str = "delay 1ms reorder 25% 50% loss 1%";
 const SPEED_MIN: f64 = 0.5;
 /// Where providers are asked without the data plane.
 const DIRECT_PORT: u16 = 9090;
-const CLIENT: u8 = 100;
 
 #[test]
 fn long_transfers_survive_loss_and_reordering() {
@@ -27,7 +28,7 @@ fn long_transfers_survive_loss_and_reordering() {
     let network = Network::new().unwrap();
     let host = network.add_host("host", 1).unwrap();
     if let Err(error) = network.impair(&host, 1, LINK) {
-        tell(&format!("SKIPPED: transfers over bad links: {error:#}"));
+        tell(&format!("lossy: SKIPPED: transfers over bad links: {error:#}"));
         return;
     }
     drop((host, network));
@@ -199,7 +200,7 @@ fn check(
         &federation.client,
         &format!("http://{address}:{DIRECT_PORT}/function/{path}"),
     );
-    tell(&format!("{what}: {direct:.1?} without the data plane"));
+    tell(&format!("lossy: {what}: {direct:.1?} without the data plane"));
     let url = format!("http://{}/function/{path}", federation.nodes[0].service());
     wait_until_reached(federation, &url);
     let through = transfer(&federation.client, &url);
@@ -221,11 +222,6 @@ fn wait_until_reached(federation: &Federation, url: &str) {
             .success()
     };
     wait_until("function reached", Duration::from_secs(20), reached).unwrap();
-}
-
-/// Says how far it is: not by a macro, whose output the test harness keeps until the end.
-fn tell(text: &str) {
-    let _ = writeln!(std::io::stderr(), "lossy: {text}");
 }
 
 fn bytes() -> u64 {

@@ -18,6 +18,7 @@ mod ipv6;
 mod kit;
 mod leftovers;
 mod lossy;
+mod paths;
 mod platform;
 mod proxy;
 mod requests;
