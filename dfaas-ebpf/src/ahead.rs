@@ -5,7 +5,7 @@ use dfaas_common::{
     extent::Place,
     http::Stage,
     maps::{Client, FlowKey, Held, IS_CLOSING, IS_PROXIED, IS_SPLICED, Opening, SYN_FLAGS, Upstream},
-    packet::{ACK, HEADERS_BYTES_MAX, Headers, PSH, Segment},
+    packet::{ACK, HEADERS_BYTES_MAX, Headers, PSH},
     tcp_options::OUR_WINDOW_SCALE,
 };
 
@@ -192,11 +192,9 @@ pub(crate) fn take(
     else {
         return Ok(false);
     };
-    scratch.segment = Segment {
-        sequence: held.at,
-        flags: ACK | PSH,
-        ..headers.onward()
-    };
+    compose::onward(headers, scratch);
+    scratch.segment.sequence = held.at;
+    scratch.segment.flags = ACK | PSH;
     compose::data(packet, held, is_partial(headers, &client.asking), scratch)?;
     compose::reread(headers, scratch);
     count::event(|events| &mut events.ahead_asked);
@@ -245,13 +243,11 @@ fn wake(packet: &Packet, headers: &Headers, end: u32, scratch: &mut Scratch) -> 
         .wrapping_sub(start)
         .wrapping_add(config.segment_size(headers.family()).into());
     let whole_units = room >> OUR_WINDOW_SCALE << OUR_WINDOW_SCALE;
-    scratch.segment = Segment {
-        sequence: scratch.opening.our_isn,
-        acknowledgment: start,
-        flags: ACK,
-        window: window_of(whole_units, &scratch.opening),
-        ..headers.answer()
-    };
+    compose::answer(headers, scratch);
+    scratch.segment.sequence = scratch.opening.our_isn;
+    scratch.segment.acknowledgment = start;
+    scratch.segment.flags = ACK;
+    scratch.segment.window = window_of(whole_units, &scratch.opening);
     compose::byte(packet, is_partial(headers, &scratch.opening), scratch)
 }
 

@@ -5,7 +5,7 @@ use dfaas_common::{
     extent::Place,
     maps::{Client, Config, FlowKey, IS_CLOSING, IS_LOCAL, IS_NATURAL, Opening, Phase, SYN_IS_PARTIAL},
     numbering::Numbers,
-    packet::{ACK, FIN, Headers, PSH, RST, SYN, Segment},
+    packet::{ACK, FIN, Headers, PSH, RST, SYN},
 };
 
 use crate::{
@@ -62,12 +62,10 @@ fn syn_again(
         return crate::open::handle(packet, config, headers, key, scratch);
     }
     // RFC 5961, section 4: a client that has lost its connection answers this with a reset, and may then begin anew.
-    scratch.segment = Segment {
-        sequence: client.asking.our_isn.wrapping_add(1),
-        acknowledgment: client.request.at,
-        flags: ACK,
-        ..headers.answer()
-    };
+    compose::answer(headers, scratch);
+    scratch.segment.sequence = client.asking.our_isn.wrapping_add(1);
+    scratch.segment.acknowledgment = client.request.at;
+    scratch.segment.flags = ACK;
     compose::bare(packet, headers.has_partial_checksum(), scratch)?;
     Ok(Next::Verdict(packet.out()))
 }
@@ -194,13 +192,11 @@ pub(crate) fn send(
     numbers: &Numbers,
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
-    scratch.segment = Segment {
-        sequence: numbers.sequence,
-        acknowledgment: numbers.acknowledgment,
-        flags: ACK | PSH,
-        window: numbers.window,
-        ..headers.onward()
-    };
+    compose::onward(headers, scratch);
+    scratch.segment.sequence = numbers.sequence;
+    scratch.segment.acknowledgment = numbers.acknowledgment;
+    scratch.segment.flags = ACK | PSH;
+    scratch.segment.window = numbers.window;
     let partial = is_partial(headers, &client.asking);
     if client.is(IS_LOCAL) {
         compose::held(packet, partial, scratch)?;
@@ -347,12 +343,10 @@ fn last(
     scratch.opening = client.asking;
     release::parked(packet, headers, key, client, scratch)?;
     let numbers = client.numbering.to_server(numbers(headers));
-    scratch.segment = Segment {
-        sequence: numbers.sequence,
-        acknowledgment: numbers.acknowledgment,
-        window: numbers.window,
-        ..headers.onward()
-    };
+    compose::onward(headers, scratch);
+    scratch.segment.sequence = numbers.sequence;
+    scratch.segment.acknowledgment = numbers.acknowledgment;
+    scratch.segment.window = numbers.window;
     if client.is(IS_LOCAL) {
         compose::bare(packet, partial, scratch)?;
         return Ok(TC_ACT_OK);

@@ -15,6 +15,18 @@ use crate::{
 /// The window of our own acknowledgments to who gets no more than an answer: enough to drain what is on its way.
 const DRAIN_WINDOW: u16 = 0xffff;
 
+/// Addresses the segment in the scratch space as an acknowledgment to the sender of these headers.
+#[inline(never)]
+pub(crate) fn answer(headers: &Headers, scratch: &mut Scratch) {
+    scratch.segment = headers.answer();
+}
+
+/// Addresses it to where these headers go.
+#[inline(never)]
+pub(crate) fn onward(headers: &Headers, scratch: &mut Scratch) {
+    scratch.segment = headers.onward();
+}
+
 /// Makes the packet the segment in the scratch space, without options and payload.
 #[inline(always)]
 pub(crate) fn bare(packet: &Packet, partial: bool, scratch: &mut Scratch) -> Result<(), HelperFailed> {
@@ -53,7 +65,7 @@ pub(crate) fn byte(packet: &Packet, partial: bool, scratch: &mut Scratch) -> Res
 }
 
 /// Makes the packet a SYN with these options and, if there is one, a payload.
-#[inline(always)]
+#[inline(never)]
 pub(crate) fn syn(
     packet: &Packet,
     options: &[u8; OUR_OPTIONS_BYTES],

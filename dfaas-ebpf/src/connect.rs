@@ -310,11 +310,9 @@ fn open_window(
     let numbering = &upstream.numbering;
     let window = rescale_window(upstream.window, numbering.server_scale, numbering.promised_scale);
     let config = maps::config().ok_or(Fault::HELPER)?;
-    scratch.segment = Segment {
-        acknowledgment: numbering.client,
-        window: window_behind(config, upstream, numbering.client, window),
-        ..headers.answer()
-    };
+    compose::answer(headers, scratch);
+    scratch.segment.acknowledgment = numbering.client;
+    scratch.segment.window = window_behind(config, upstream, numbering.client, window);
     compose::bare(packet, is_partial(headers, &scratch.opening), scratch)?;
     packet.copy_out();
     Ok(())
@@ -474,13 +472,11 @@ fn give_up(packet: &Packet, headers: &Headers, client: &Client, scratch: &mut Sc
     let sent = client
         .first_bytes
         .wrapping_add(client.numbering.stamp_bytes.into());
-    scratch.segment = Segment {
-        sequence: client.numbering.upstream.wrapping_add(sent),
-        acknowledgment: 0,
-        flags: RST,
-        window: 0,
-        ..headers.onward()
-    };
+    compose::onward(headers, scratch);
+    scratch.segment.sequence = client.numbering.upstream.wrapping_add(sent);
+    scratch.segment.acknowledgment = 0;
+    scratch.segment.flags = RST;
+    scratch.segment.window = 0;
     let partial = is_partial(headers, &client.asking);
     if client.is(IS_LOCAL) {
         compose::bare(packet, partial, scratch)?;

@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::TC_ACT_OK;
 use dfaas_common::{
     maps::{Config, FlowKey, Opening, Phase, SYN_IS_PARTIAL, SYN_PERMITS_SACK},
-    packet::{ACK, FIN, Headers, RST, SYN, Segment},
+    packet::{ACK, FIN, Headers, RST, SYN},
     tcp_options::{NO_WINDOW_SCALE, OUR_OPTIONS_BYTES, OUR_WINDOW_SCALE, SynOptions},
 };
 
@@ -73,10 +73,8 @@ pub(crate) fn ask(
     if headers.flags & FIN != 0 && is_next {
         abandon(packet, headers, key, scratch)?;
         count::event(|events| &mut events.closed);
-        scratch.segment = Segment {
-            flags: ACK | FIN,
-            ..headers.answer()
-        };
+        compose::answer(headers, scratch);
+        scratch.segment.flags = ACK | FIN;
         compose::bare(packet, headers.has_partial_checksum(), scratch)?;
         return Ok(packet.out());
     }
@@ -158,13 +156,11 @@ fn answer_syn(
         },
         permits_sack: theirs.permits_sack,
     };
-    scratch.segment = Segment {
-        sequence: our_isn,
-        acknowledgment: client_isn.wrapping_add(1),
-        flags: SYN | ACK,
-        window: FIRST_WINDOW,
-        ..headers.answer()
-    };
+    compose::answer(headers, scratch);
+    scratch.segment.sequence = our_isn;
+    scratch.segment.acknowledgment = client_isn.wrapping_add(1);
+    scratch.segment.flags = SYN | ACK;
+    scratch.segment.window = FIRST_WINDOW;
     compose::syn(packet, &ours.write(), None, partial, scratch)?;
     count::event(|events| &mut events.opened);
     Ok(packet.out())
@@ -208,10 +204,8 @@ fn answered(packet: &Packet, headers: &Headers, key: &FlowKey, scratch: &mut Scr
     }
     let reply = maps::reply_by_number(opening.reply.wrapping_sub(1)).ok_or(Fault::HELPER)?;
     let partial = headers.has_partial_checksum();
-    scratch.segment = Segment {
-        sequence: opening.our_isn.wrapping_add(1),
-        ..headers.answer()
-    };
+    compose::answer(headers, scratch);
+    scratch.segment.sequence = opening.our_isn.wrapping_add(1);
     let is_old = (headers.sequence_end().wrapping_sub(opening.answered) as i32) <= 0;
     if headers.payload_bytes() > 0 && is_old {
         scratch.segment.acknowledgment = opening.answered;

@@ -2,7 +2,7 @@
 
 use dfaas_common::{
     maps::{Client, FlowKey, IS_LOCAL, KNOWN, Known, Upstream},
-    packet::{ACK, Headers, RST, Segment},
+    packet::{ACK, Headers, RST},
 };
 
 use crate::{
@@ -82,13 +82,11 @@ fn reset(
 /// its client.
 #[inline(always)]
 pub(crate) fn address(headers: &Headers, upstream: &Upstream, scratch: &mut Scratch) {
-    scratch.segment = Segment {
-        sequence: upstream.next,
-        acknowledgment: upstream.response.at,
-        flags: RST | ACK,
-        window: 0,
-        ..headers.onward()
-    };
+    compose::onward(headers, scratch);
+    scratch.segment.sequence = upstream.next;
+    scratch.segment.acknowledgment = upstream.response.at;
+    scratch.segment.flags = RST | ACK;
+    scratch.segment.window = 0;
     if !upstream.is(IS_LOCAL) {
         scratch.segment = scratch.server.readdress(scratch.segment);
         scratch.segment.ethernet_destination = upstream.next_hop;

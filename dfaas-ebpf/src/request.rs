@@ -9,7 +9,7 @@ use dfaas_common::{
         IS_CURRENT, IS_LOCAL, IS_NATURAL, NO_FUNCTION, Opening, Pair, Peer, Phase, SYN_IS_PARTIAL, Upstream,
     },
     numbering::Numbering,
-    packet::{ACK, Headers, Segment},
+    packet::{ACK, Headers},
     pick::slot,
     tcp_options::{NO_WINDOW_SCALE, OUR_WINDOW_SCALE},
 };
@@ -175,13 +175,11 @@ fn acknowledge(
 ) -> Result<i32, Fault> {
     let opening = scratch.opening;
     let room = u32::from(config.segment_size(headers.family())).saturating_sub(opening.held);
-    scratch.segment = Segment {
-        sequence: opening.our_isn.wrapping_add(1),
-        acknowledgment: opening.client_isn.wrapping_add(1).wrapping_add(opening.held),
-        flags: ACK,
-        window: window_of(room, &opening),
-        ..headers.answer()
-    };
+    compose::answer(headers, scratch);
+    scratch.segment.sequence = opening.our_isn.wrapping_add(1);
+    scratch.segment.acknowledgment = opening.client_isn.wrapping_add(1).wrapping_add(opening.held);
+    scratch.segment.flags = ACK;
+    scratch.segment.window = window_of(room, &opening);
     compose::bare(packet, is_partial(headers, &opening), scratch)?;
     Ok(packet.out())
 }
@@ -414,11 +412,9 @@ fn turn_round(
     scratch: &mut Scratch,
 ) -> Result<(), HelperFailed> {
     let partial = is_partial(headers, &scratch.opening);
-    scratch.segment = Segment {
-        sequence: scratch.opening.our_isn.wrapping_add(1),
-        acknowledgment: scratch.opening.answered,
-        ..headers.answer()
-    };
+    compose::answer(headers, scratch);
+    scratch.segment.sequence = scratch.opening.our_isn.wrapping_add(1);
+    scratch.segment.acknowledgment = scratch.opening.answered;
     let reply = maps::reply_by_number(answer as u8).ok_or(HelperFailed)?;
     compose::write_reply(packet, reply, partial, scratch)
 }

@@ -7,7 +7,7 @@ use dfaas_common::{
         Config, FlowKey, IS_CLOSING, IS_CURRENT, IS_LOCAL, IS_NATURAL, IS_PROXIED, IS_SPLICED, IS_TAKEN,
         Upstream,
     },
-    packet::{ACK, FIN, Headers, RST, SYN, Segment},
+    packet::{ACK, FIN, Headers, RST, SYN},
     tcp_options::NO_WINDOW_SCALE,
 };
 
@@ -271,10 +271,8 @@ fn refused_by_peer(
         return Ok(None);
     }
     count::event(|events| &mut events.refused_by_peer);
-    scratch.segment = Segment {
-        flags: RST | ACK,
-        ..headers.answer()
-    };
+    compose::answer(headers, scratch);
+    scratch.segment.flags = RST | ACK;
     maps::remove_upstream(key);
     compose::bare(packet, headers.has_partial_checksum(), scratch)?;
     Ok(Some(packet.out()))
@@ -362,13 +360,11 @@ fn parked(
     if !is_new && !is_probe {
         return Ok(swallow());
     }
-    scratch.segment = Segment {
-        sequence: upstream.next,
-        acknowledgment: upstream.response.at,
-        flags: if is_new { RST | ACK } else { ACK },
-        window: upstream.window,
-        ..headers.answer()
-    };
+    compose::answer(headers, scratch);
+    scratch.segment.sequence = upstream.next;
+    scratch.segment.acknowledgment = upstream.response.at;
+    scratch.segment.flags = if is_new { RST | ACK } else { ACK };
+    scratch.segment.window = upstream.window;
     if is_new {
         count::event(|events| &mut events.upstream_dropped);
         maps::remove_upstream(key);
