@@ -49,6 +49,23 @@ impl Answer {
         Self::NotImplemented,
     ];
 
+    /// Its place among the responses: those that end a connection come before those that do not.
+    #[inline(always)]
+    #[must_use]
+    pub const fn number(self, ends: bool) -> u8 {
+        self as u8 + !ends as u8 * ANSWERS as u8
+    }
+
+    /// What stands before and behind [`Self::CLOSE`] in the response: the response of a connection that goes on.
+    #[must_use]
+    pub fn kept_response(self) -> [&'static str; 2] {
+        let whole = self.response();
+        whole.split_once(Self::CLOSE).map_or([whole, ""], <[_; 2]>::from)
+    }
+
+    /// The field that says that the connection ends.
+    pub const CLOSE: &'static str = "Connection: close\r\n";
+
     /// The whole response. The connection ends with it (RFC 9112, section 9.6).
     ///
     /// `DFaaS-Refused` tells a node that sent the request that it may send it elsewhere.

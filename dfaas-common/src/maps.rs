@@ -11,6 +11,7 @@ pub use config::{
 
 use crate::{
     closing::Closing,
+    decide::ANSWERS,
     extent::Extent,
     histogram::BINS,
     http::{HELD_BYTES, NAME_BYTES, NODE_ID_BYTES, Response, Stage},
@@ -206,6 +207,32 @@ pub struct Opening {
     pub reply: u8,
     /// How many servers have failed this request.
     pub failures: u8,
+}
+
+impl Opening {
+    /// The sequence number that the client's next byte has.
+    #[inline(always)]
+    #[must_use]
+    pub const fn next(&self) -> u32 {
+        self.client_isn.wrapping_add(1).wrapping_add(self.held)
+    }
+
+    /// Whether our answer leaves the connection open. All other fields are then those of the next request, as if a
+    /// handshake had just ended where it begins.
+    #[inline(always)]
+    #[must_use]
+    pub const fn goes_on(&self) -> bool {
+        self.reply as usize > ANSWERS
+    }
+
+    /// Goes on to the next request, behind our answer of so many bytes.
+    #[inline(always)]
+    pub const fn go_on(&mut self, answer_bytes: u32) {
+        self.client_isn = self.answered.wrapping_sub(1);
+        self.our_isn = self.our_isn.wrapping_add(answer_bytes);
+        self.held = 0;
+        self.failures = 0;
+    }
 }
 
 /// The first bytes of a connection. Kernel only.

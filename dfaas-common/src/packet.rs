@@ -286,6 +286,13 @@ impl Segment {
         self.ip_bytes == IPV6_BYTES as u16
     }
 
+    /// The version of IP as an index: [`IPV4`] or [`IPV6`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn family(&self) -> u32 {
+        (self.ip_bytes as u32 >> 5) & 1
+    }
+
     /// Length of the headers without TCP options, in bytes.
     #[inline(always)]
     #[must_use]

@@ -56,7 +56,8 @@ fn syn_again(
     if client.flags & IS_NATURAL != 0 && headers.sequence.get() == client.numbering.client.wrapping_sub(1) {
         return Ok(Next::Verdict(TC_ACT_OK));
     }
-    let has_answer = client.phase() == Phase::Asking && client.asking.reply != 0;
+    let is_asking = client.phase() == Phase::Asking;
+    let has_answer = is_asking && client.asking.reply != 0 && !client.asking.goes_on();
     if client.closing.has_begun() || has_answer {
         release::forget(key, client, scratch);
         return crate::open::handle(packet, config, headers, key, scratch);
@@ -64,7 +65,11 @@ fn syn_again(
     // RFC 5961, section 4: a client that has lost its connection answers this with a reset, and may then begin anew.
     compose::answer(headers, scratch);
     scratch.segment.sequence = client.asking.our_isn.wrapping_add(1);
-    scratch.segment.acknowledgment = client.request.at;
+    scratch.segment.acknowledgment = if is_asking {
+        client.asking.next()
+    } else {
+        client.request.at
+    };
     scratch.segment.flags = ACK;
     compose::bare(packet, headers.has_partial_checksum(), scratch)?;
     Ok(Next::Verdict(packet.out()))

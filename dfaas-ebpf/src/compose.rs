@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::__sk_buff;
 use dfaas_common::{
     maps::{Held, Reply},
-    packet::{ACK, Be16, Be32, FIN, Headers, PSH},
+    packet::{ACK, Be16, Be32, Headers},
     tcp_options::OUR_OPTIONS_BYTES,
 };
 
@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The window of our own acknowledgments to who gets no more than an answer: enough to drain what is on its way.
-const DRAIN_WINDOW: u16 = 0xffff;
+pub(crate) const DRAIN_WINDOW: u16 = 0xffff;
 
 /// Addresses the segment in the scratch space as an acknowledgment to the sender of these headers.
 #[inline(never)]
@@ -114,7 +114,7 @@ pub(crate) fn held(packet: &Packet, partial: bool, scratch: &mut Scratch) -> Res
     finish(packet, partial, scratch)
 }
 
-/// Makes the packet one of our own answers, which ends the connection.
+/// Makes the packet one of our own answers.
 #[inline(always)]
 pub(crate) fn write_reply(
     packet: &Packet,
@@ -123,8 +123,6 @@ pub(crate) fn write_reply(
     scratch: &mut Scratch,
 ) -> Result<(), HelperFailed> {
     let length = reply.length & 255;
-    scratch.segment.flags = ACK | PSH | FIN;
-    scratch.segment.window = DRAIN_WINDOW;
     scratch.segment.options_bytes = 0;
     scratch.segment.payload_bytes = length as u16;
     let at = scratch.segment.headers_bytes();

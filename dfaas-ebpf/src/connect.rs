@@ -327,7 +327,7 @@ fn no_room(packet: &Packet, headers: &Headers, key: &FlowKey, scratch: &mut Scra
         Origin::Peer(scratch.upstream.origin)
     };
     count::refused(scratch.upstream.function, origin, Answer::Unavailable);
-    request::answer_and_end(packet, headers, key, Answer::Unavailable, scratch)
+    request::answer_it(packet, headers, key, Answer::Unavailable.number(true), scratch)
 }
 
 /// Writes the stamp into a segment of as many bytes as the held ones, in the packet and in the scratch space. Returns
@@ -450,7 +450,7 @@ pub(crate) fn waiting(
         maps::remove_upstream(&client.upstream);
         count::event(|events| &mut events.upstream_failed);
         scratch.opening = client.asking;
-        return request::answer_and_end(packet, headers, key, Answer::Unavailable, scratch)
+        return request::answer_it(packet, headers, key, Answer::Unavailable.number(true), scratch)
             .map(Next::Verdict);
     }
     client.attempts += 1;

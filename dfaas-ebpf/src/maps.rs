@@ -98,9 +98,9 @@ static ADMISSIONS: HashMap<Pair, Limit, { maps::BUCKETS }, { BPF_F_NO_PREALLOC a
 /// Agent -> kernel: what we may send to a peer.
 #[btf_map]
 static CAPS: HashMap<Pair, Limit, { maps::BUCKETS }, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
-/// Agent -> kernel, by `dfaas_common::decide::Answer`.
+/// Agent -> kernel, by `dfaas_common::decide::Answer::number`.
 #[btf_map]
-static REPLIES: Array<Reply, ANSWERS> = Array::new();
+static REPLIES: Array<Reply, { 2 * ANSWERS }> = Array::new();
 /// Agent -> kernel: for IPv4 the platform's listener at 0 and the proxy's at 1, for IPv6 at 2 and 3.
 #[btf_map]
 static LISTENERS: SockMap<4> = SockMap::new();

@@ -2,14 +2,16 @@
 
 use aya_ebpf::bindings::TC_ACT_OK;
 use dfaas_common::{
-    maps::{Config, FlowKey, Opening, Phase, SYN_IS_PARTIAL, SYN_PERMITS_SACK},
-    packet::{ACK, FIN, Headers, RST, SYN},
+    maps::{Config, FlowKey, Opening, Phase, Reply, SYN_IS_PARTIAL, SYN_PERMITS_SACK},
+    packet::{ACK, FIN, Headers, PSH, RST, SYN},
     tcp_options::{NO_WINDOW_SCALE, OUR_OPTIONS_BYTES, OUR_WINDOW_SCALE, SynOptions},
 };
 
 use crate::{
-    Fault, Next, compose, count,
-    ctx::{self, Packet, swallow},
+    Fault, Next,
+    compose::{self, DRAIN_WINDOW},
+    count,
+    ctx::{self, HelperFailed, Packet, swallow},
     maps::{self, Scratch},
     release, request,
 };
@@ -51,13 +53,16 @@ pub(crate) fn ask(
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
     if scratch.opening.reply != 0 {
-        return answered(packet, headers, key, scratch);
+        if !scratch.opening.goes_on() || is_answered(headers, &scratch.opening) {
+            return answered(packet, headers, key, scratch);
+        }
+        // The next request.
+        scratch.opening.reply = 0;
     }
     let opening = &scratch.opening;
     let is_answer =
         headers.flags & ACK != 0 && headers.acknowledgment.get() == opening.our_isn.wrapping_add(1);
-    let next = opening.client_isn.wrapping_add(1).wrapping_add(opening.held);
-    let is_next = headers.sequence.get() == next;
+    let is_next = headers.sequence.get() == opening.next();
     if !is_answer && !(headers.flags & RST != 0 && is_next) {
         count::event(|events| &mut events.out_of_handshake);
         return Ok(swallow());
@@ -194,6 +199,32 @@ pub(crate) fn read_options(
 /// Options take as much room in every SYN of ours.
 const _: () = assert!(OUR_OPTIONS_BYTES % 4 == 0);
 
+/// Makes the packet our answer to the request.
+#[inline(always)]
+pub(crate) fn give(
+    packet: &Packet,
+    reply: &Reply,
+    partial: bool,
+    scratch: &mut Scratch,
+) -> Result<(), HelperFailed> {
+    if scratch.opening.goes_on() {
+        let config = maps::config().ok_or(HelperFailed)?;
+        let window = config.segment_size(scratch.segment.family());
+        scratch.segment.flags = ACK | PSH;
+        scratch.segment.window = request::window_of(window.into(), &scratch.opening);
+    } else {
+        scratch.segment.flags = ACK | PSH | FIN;
+        scratch.segment.window = DRAIN_WINDOW;
+    }
+    compose::write_reply(packet, reply, partial, scratch)
+}
+
+/// Whether all that a segment brings has been answered.
+#[inline(always)]
+fn is_answered(headers: &Headers, opening: &Opening) -> bool {
+    headers.payload_bytes() > 0 && (headers.sequence_end().wrapping_sub(opening.answered) as i32) <= 0
+}
+
 /// Handles a packet of a client that has our answer, or is about to get it.
 #[inline(always)]
 fn answered(packet: &Packet, headers: &Headers, key: &FlowKey, scratch: &mut Scratch) -> Result<i32, Fault> {
@@ -206,10 +237,12 @@ fn answered(packet: &Packet, headers: &Headers, key: &FlowKey, scratch: &mut Scr
     let partial = headers.has_partial_checksum();
     compose::answer(headers, scratch);
     scratch.segment.sequence = opening.our_isn.wrapping_add(1);
-    let is_old = (headers.sequence_end().wrapping_sub(opening.answered) as i32) <= 0;
-    if headers.payload_bytes() > 0 && is_old {
+    if is_answered(headers, &opening) {
+        if opening.goes_on() {
+            scratch.segment.sequence = scratch.segment.sequence.wrapping_sub(reply.length);
+        }
         scratch.segment.acknowledgment = opening.answered;
-        compose::write_reply(packet, reply, partial, scratch)?;
+        give(packet, reply, partial, scratch)?;
         return Ok(packet.out());
     }
     if headers.payload_bytes() == 0 && headers.flags & FIN == 0 {

@@ -83,7 +83,7 @@ pub(crate) fn hand_over(
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
     if !config.has_proxy(headers.family()) {
-        return request::refuse(packet, headers, key, reason.answer(), scratch);
+        return request::refuse(packet, headers, key, reason.answer(), true, scratch);
     }
     if connect::is_in_the_way(key) {
         return connect::clear_the_way(packet, headers, key, scratch);

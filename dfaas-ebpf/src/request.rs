@@ -9,7 +9,7 @@ use dfaas_common::{
         IS_CURRENT, IS_LOCAL, IS_NATURAL, NO_FUNCTION, Opening, Pair, Peer, Phase, SYN_IS_PARTIAL, Upstream,
     },
     numbering::Numbering,
-    packet::{ACK, Headers},
+    packet::{ACK, FIN, Headers},
     pick::slot,
     tcp_options::{NO_WINDOW_SCALE, OUR_WINDOW_SCALE},
 };
@@ -95,7 +95,7 @@ pub(crate) fn handle(
     let length = (held + u32::from(headers.payload_bytes())).min(UPSTREAM_SEGMENT_BYTES);
     gather(packet, headers, key, held, length, scratch)?;
     match read(length, scratch) {
-        Progress::Malformed => refuse(packet, headers, key, Answer::Malformed, scratch),
+        Progress::Malformed => refuse(packet, headers, key, Answer::Malformed, true, scratch),
         Progress::OtherProtocol => proxy::hand_over(packet, config, headers, key, Reason::NotHttp1, scratch),
         Progress::Incomplete => wait(packet, config, headers, key, scratch),
         Progress::Complete => complete(packet, config, headers, key, scratch),
@@ -207,15 +207,16 @@ fn complete(
         return proxy::hand_over(packet, config, headers, key, reason, scratch);
     }
     let origin = origin(packet, headers, &head, scratch)?;
+    let ends = !may_go_on(headers, &head, key, scratch);
     let name = match head.target {
         Path::Function(name) => name,
         Path::Root if origin != Origin::Stranger => {
-            return refuse(packet, headers, key, Answer::Root, scratch);
+            return refuse(packet, headers, key, Answer::Root, ends, scratch);
         }
         Path::Root | Path::Other if origin == Origin::Stranger => {
-            return refuse(packet, headers, key, Answer::Stranger, scratch);
+            return refuse(packet, headers, key, Answer::Stranger, ends, scratch);
         }
-        Path::Root | Path::Other => return refuse(packet, headers, key, Answer::Forbidden, scratch),
+        Path::Root | Path::Other => return refuse(packet, headers, key, Answer::Forbidden, ends, scratch),
     };
     let function = find_function(packet, headers, name, scratch)?;
     let now_ns = ctx::now_ns();
@@ -229,7 +230,7 @@ fn complete(
     let target = match decision {
         Decision::Refuse(answer) => {
             count::refused(function_id, origin, answer);
-            return answer_and_end(packet, headers, key, answer, scratch);
+            return answer_it(packet, headers, key, answer.number(ends), scratch);
         }
         Decision::Local => 0,
         Decision::Forward(index) => index,
@@ -358,6 +359,16 @@ fn find_function(
     Ok(maps::function(&scratch.function))
 }
 
+/// Whether another request may follow an answer of ours to this one: all of it is here, and nothing else.
+#[inline(always)]
+fn may_go_on(headers: &Headers, head: &Head, key: &FlowKey, scratch: &Scratch) -> bool {
+    let is_all = headers.flags & FIN == 0
+        && u64::from(head.length).wrapping_add(head.body) == u64::from(scratch.held.length);
+    // Our answers have a body, which one to HEAD must not have.
+    let is_framed = is_all && !head.closes && !head.wants_no_body;
+    is_framed && maps::client(key).is_none_or(|client| client.request.ahead == 0)
+}
+
 /// Counts an answer that concerns no function, and gives it.
 #[inline(always)]
 pub(crate) fn refuse(
@@ -365,58 +376,66 @@ pub(crate) fn refuse(
     headers: &Headers,
     key: &FlowKey,
     answer: Answer,
+    ends: bool,
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
     count::answer(answer);
-    answer_and_end(packet, headers, key, answer, scratch)
+    answer_it(packet, headers, key, answer.number(ends), scratch)
 }
 
-/// Turns the segment round into our answer. Servers of earlier requests are let go.
+/// Turns the segment round into the answer of a number. If it ends the connection, servers of earlier requests are let
+/// go.
 #[inline(always)]
-pub(crate) fn answer_and_end(
+pub(crate) fn answer_it(
     packet: &Packet,
     headers: &Headers,
     key: &FlowKey,
-    answer: Answer,
+    number: u8,
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
-    note_answer(headers, key, answer as u32, scratch);
+    note_answer(headers, key, number.into(), scratch);
     if let Some(client) = maps::client(key) {
         park(client, &scratch.opening);
         // Nothing is current from here on.
         client.upstream = FlowKey::default();
-        release::parked(packet, headers, key, client, scratch)?;
+        if !scratch.opening.goes_on() {
+            release::parked(packet, headers, key, client, scratch)?;
+        }
     }
-    turn_round(packet, headers, answer as u32, scratch)?;
+    turn_round(packet, headers, key, scratch)?;
     Ok(packet.out())
 }
 
 #[inline(never)]
-fn note_answer(headers: &Headers, key: &FlowKey, answer: u32, scratch: &mut Scratch) {
+fn note_answer(headers: &Headers, key: &FlowKey, number: u32, scratch: &mut Scratch) {
     if scratch.opening.held > 0 {
         maps::remove_held(key);
     }
-    scratch.opening.reply = answer as u8 + 1;
+    scratch.opening.reply = number as u8 + 1;
     scratch.opening.answered = headers
         .sequence
         .get()
         .wrapping_add(headers.payload_bytes().into());
-    open::keep(key, &scratch.opening);
 }
 
 #[inline(never)]
 fn turn_round(
     packet: &Packet,
     headers: &Headers,
-    answer: u32,
+    key: &FlowKey,
     scratch: &mut Scratch,
 ) -> Result<(), HelperFailed> {
     let partial = is_partial(headers, &scratch.opening);
+    let reply = maps::reply_by_number(scratch.opening.reply.wrapping_sub(1)).ok_or(HelperFailed)?;
     compose::answer(headers, scratch);
     scratch.segment.sequence = scratch.opening.our_isn.wrapping_add(1);
     scratch.segment.acknowledgment = scratch.opening.answered;
-    let reply = maps::reply_by_number(answer as u8).ok_or(HelperFailed)?;
-    compose::write_reply(packet, reply, partial, scratch)
+    open::give(packet, reply, partial, scratch)?;
+    if scratch.opening.goes_on() {
+        scratch.opening.go_on(reply.length);
+    }
+    open::keep(key, &scratch.opening);
+    Ok(())
 }
 
 /// Notes what the server of the last request expects next.

@@ -66,9 +66,14 @@ pub(super) fn configure(ebpf: &mut Ebpf, config: &DataPlaneConfig) -> Result<Con
         .context("writing STAMP")?;
     let mut replies = array::<Reply>(ebpf, "REPLIES")?;
     for answer in Answer::ALL {
-        replies
-            .set(answer as u32, reply(answer.response()), 0)
-            .context("writing REPLIES")?;
+        for (ends, text) in [
+            (true, answer.response()),
+            (false, &answer.kept_response().concat()),
+        ] {
+            replies
+                .set(answer.number(ends).into(), reply(text), 0)
+                .context("writing REPLIES")?;
+        }
     }
     Ok(settings)
 }

@@ -22,6 +22,8 @@ const HEAD_METHOD_END: u8 = 8;
 const OTHER_VERSION: u8 = 9;
 /// Behind the first byte of a TLS record (RFC 8446, section 5.1).
 const TLS: u8 = 10;
+/// Behind `HTTP/1.0`.
+const OLD_VERSION: u8 = 11;
 
 const NODE_COLON: u8 = FIRST_OWN_FIELD_MARK;
 const NODE_FIRST: u8 = FIRST_OWN_FIELD_MARK + 1;
@@ -30,6 +32,8 @@ const TOKEN_COLON: u8 = FIRST_OWN_FIELD_MARK + 3;
 const TOKEN_FIRST: u8 = FIRST_OWN_FIELD_MARK + 4;
 const TOKEN_MORE: u8 = FIRST_OWN_FIELD_MARK + 5;
 const UPGRADE_COLON: u8 = FIRST_OWN_FIELD_MARK + 6;
+/// Behind the connection option `close`.
+const CLOSE: u8 = FIRST_OWN_FIELD_MARK + 7;
 
 struct Automaton {
     table: Table,
@@ -74,6 +78,38 @@ const fn own_fields(grammar: &mut Grammar, layer: &Layer) {
     grammar.on_value(layer, CODING_COLON + layer.marks, layer.value);
     grammar.field_name(layer, b"upgrade", UPGRADE_COLON + layer.marks);
     grammar.on_value(layer, UPGRADE_COLON + layer.marks, layer.value);
+    connection_options(grammar, layer);
+}
+
+/// The list of `Connection` (RFC 9110, section 7.6.1), in which `close` is looked for.
+const fn connection_options(grammar: &mut Grammar, layer: &Layer) {
+    let start = grammar.state();
+    let other = grammar.state();
+    grammar.field_name(layer, b"connection", start);
+    grammar.on_value(layer, start, other);
+    grammar.on_value(layer, other, other);
+    grammar.on(other, b',', start);
+    grammar.on(start, b',', start);
+    grammar.on_white_space(start, start);
+    grammar.on_value(layer, CLOSE + layer.marks, layer.value);
+    let literal = b"close";
+    let mut from = start;
+    let mut at = 0;
+    while at < literal.len() {
+        let is_last = at + 1 == literal.len();
+        let to = if is_last {
+            CLOSE + layer.marks
+        } else {
+            grammar.state()
+        };
+        if !is_last {
+            grammar.on_value(layer, to, other);
+            grammar.on(to, b',', start);
+        }
+        grammar.on_any_case(from, literal[at], to);
+        from = to;
+        at += 1;
+    }
 }
 
 const fn request_line(grammar: &mut Grammar) -> u8 {
@@ -167,8 +203,9 @@ const fn version(grammar: &mut Grammar, start: u8) {
     grammar.on_class(OTHER_VERSION, Class::Any, MALFORMED);
     let end = grammar.state();
     let line_return = grammar.state();
-    grammar.on(from, b'0', end);
+    grammar.on(from, b'0', OLD_VERSION);
     grammar.on(from, b'1', end);
+    grammar.on(OLD_VERSION, b'\r', line_return);
     grammar.on(end, b'\r', line_return);
     grammar.on(line_return, b'\n', REQUEST_LINE_END);
 }
@@ -276,6 +313,9 @@ pub struct Head {
     pub from_node: bool,
     /// Whether the method is HEAD.
     pub wants_no_body: bool,
+    /// Whether its client expects the connection to end behind the response (RFC 9112, section 9.6): it says so, or speaks
+    /// HTTP/1.0. An option that begins with `close` counts as it.
+    pub closes: bool,
     /// Whether the request's end is known.
     pub unframed: Unframed,
     /// Length of the body in bytes.
@@ -304,6 +344,7 @@ impl Head {
             token: span(marks.of_field(TOKEN_FIRST), marks.of_field(TOKEN_MORE)),
             from_node: marks.of_field(NODE_COLON) != 0,
             wants_no_body: marks.at(HEAD_METHOD_END) != 0,
+            closes: marks.at(OLD_VERSION) | marks.of_field(CLOSE) != 0,
             unframed: unframed(marks),
             body: body(bytes, marks),
         }

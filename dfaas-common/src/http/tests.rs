@@ -151,6 +151,30 @@ fn identities_are_found_behind_a_length() {
 }
 
 #[test]
+fn who_wants_the_connection_to_end_says_so() {
+    for (field, want) in [
+        ("Connection: close", true),
+        ("connection:close", true),
+        ("CONNECTION: keep-alive, Close", true),
+        ("Connection: ,close ,x", true),
+        ("Content-Length: 0\r\nConnection: close", true),
+        ("Connection: keep-alive", false),
+        ("Connection: clos", false),
+        ("Connection: x close", false),
+        ("Connections: close", false),
+        ("X-Connection: close", false),
+        ("Content-Type: close", false),
+    ] {
+        let request = format!("GET /function/a HTTP/1.1\r\nHost: x\r\n{field}\r\nX: y\r\n\r\n");
+        check(request.as_bytes(), |head| {
+            assert_eq!(head.closes, want, "{field}")
+        });
+    }
+    let old = b"GET /function/a HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
+    check(old, |head| assert!(head.closes));
+}
+
+#[test]
 fn only_head_wants_no_body() {
     for (method, want) in [
         ("HEAD", true),

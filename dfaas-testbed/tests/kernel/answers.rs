@@ -82,7 +82,7 @@ fn an_answer_is_repeated_and_what_follows_is_drained() {
     let sent = Sent::data(
         40_303,
         our_isn.wrapping_add(1),
-        b"GET /x HTTP/1.1\r\nHost: n\r\n\r\n",
+        b"GET /x HTTP/1.1\r\nConnection: close\r\n\r\n",
     );
     let first = Segment::read(&bench.ingress(&sent.bytes()).frame);
     let again = Segment::read(&bench.ingress(&sent.bytes()).frame);
@@ -100,6 +100,79 @@ fn an_answer_is_repeated_and_what_follows_is_drained() {
         "it is acknowledged"
     );
     assert_eq!(bench.events()["drained"], 1);
+}
+
+#[test]
+fn an_answer_leaves_the_connection_to_the_next_request() {
+    let mut bench = Bench::new();
+    bench.offer("known", Limit::UNLIMITED, Limit::NONE);
+    let port = 40_305;
+    let our_isn = open(&mut bench, port);
+    let refused = b"GET /function/nosuch HTTP/1.1\r\nHost: n\r\n\r\n";
+    let mut sent = Sent::data(port, our_isn.wrapping_add(1), refused);
+    for round in 0..3 {
+        let answer = Segment::read(&bench.ingress(&sent.bytes()).frame);
+        assert_eq!(
+            (answer.text(), answer.flags()),
+            (Answer::NotFound.kept_response().concat(), "AP".to_owned()),
+            "{round}"
+        );
+        let again = Segment::read(&bench.ingress(&sent.bytes()).frame);
+        assert_eq!(
+            answer.payload, again.payload,
+            "{round}: a lost answer is repeated"
+        );
+        assert_eq!(answer.tcp.sequence_number, again.tcp.sequence_number, "{round}");
+        let early = Sent {
+            sequence: answer.tcp.acknowledgment_number,
+            ..sent.clone()
+        };
+        assert_eq!(
+            bench.ingress(&early.bytes()).verdict,
+            Verdict::Drop,
+            "{round}: a request of who has not seen the answer"
+        );
+        let behind = answer
+            .tcp
+            .sequence_number
+            .wrapping_add(answer.payload.len() as u32);
+        sent = Sent {
+            sequence: answer.tcp.acknowledgment_number,
+            ..Sent::data(port, behind, refused)
+        };
+    }
+    let accepted = Sent {
+        payload: b"GET /function/known HTTP/1.1\r\nHost: n\r\n\r\n".to_vec(),
+        ..sent.clone()
+    };
+    let seen = bench.ingress(&accepted.bytes());
+    assert_eq!(seen.verdict, Verdict::Pass, "the local stack gets its SYN");
+    let syn = Segment::read(&seen.frame);
+    assert_eq!(syn.flags(), "S");
+    assert_eq!(syn.tcp.sequence_number, sent.sequence.wrapping_sub(1));
+}
+
+#[test]
+fn an_answer_ends_the_connection_where_no_request_can_follow() {
+    let mut bench = Bench::new();
+    let cases = [
+        "GET /x HTTP/1.1\r\nConnection: close\r\n\r\n",
+        "GET /x HTTP/1.1\r\nContent-Length: 0\r\nconnection: Keep-Alive , CLOSE\r\n\r\n",
+        "GET /x HTTP/1.0\r\n\r\n",
+        "HEAD /x HTTP/1.1\r\n\r\n",
+        "POST /x HTTP/1.1\r\nContent-Length: 5\r\n\r\nhell",
+        "GET /x HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+    ];
+    for (port, request) in (40_310..).zip(cases) {
+        let our_isn = open(&mut bench, port);
+        let sent = Sent::data(port, our_isn.wrapping_add(1), request.as_bytes());
+        let answer = Segment::read(&bench.ingress(&sent.bytes()).frame);
+        assert_eq!(
+            (answer.text(), answer.flags()),
+            (Answer::Forbidden.response().to_owned(), "APF".to_owned()),
+            "{request}"
+        );
+    }
 }
 
 #[test]
@@ -146,8 +219,13 @@ fn check(bench: &mut Bench, port: u16, request: &[u8], want: Answer) {
     let said = String::from_utf8_lossy(request);
     assert_eq!(seen.verdict, Verdict::Redirect, "{said}");
     let answer = Segment::read(&seen.frame);
-    assert_eq!(answer.text(), want.response(), "{said}");
-    assert_eq!(answer.flags(), "APF", "{said}");
+    let ends = want == Answer::Malformed;
+    let (text, flags) = if ends {
+        (want.response().to_owned(), "APF")
+    } else {
+        (want.kept_response().concat(), "AP")
+    };
+    assert_eq!((answer.text(), answer.flags().as_str()), (text, flags), "{said}");
     assert_eq!(answer.tcp.sequence_number, our_isn.wrapping_add(1), "{said}");
     let behind = CLIENT_ISN + 1 + u32::try_from(request.len()).unwrap();
     assert_eq!(answer.tcp.acknowledgment_number, behind, "{said}");

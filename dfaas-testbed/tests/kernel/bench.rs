@@ -93,9 +93,14 @@ impl Bench {
         stamp.bytes[..STAMP.len()].copy_from_slice(STAMP.as_bytes());
         self.array("STAMP").set(0, stamp, 0).unwrap();
         for answer in Answer::ALL {
-            self.array("REPLIES")
-                .set(answer as u32, reply(answer.response()), 0)
-                .unwrap();
+            for (ends, text) in [
+                (true, answer.response()),
+                (false, &answer.kept_response().concat()),
+            ] {
+                self.array("REPLIES")
+                    .set(answer.number(ends).into(), reply(text), 0)
+                    .unwrap();
+            }
         }
     }
 
