@@ -155,16 +155,26 @@ impl Case {
             floors: UNTOLD,
             ..FORWARDED
         });
-        for (name, answer) in [
-            ("refused: 429", Answer::OverLimit),
-            ("refused: 403", Answer::Forbidden),
+        for (name, answer, base) in [
+            ("refused: 429", Answer::OverLimit, LOCAL),
+            ("refused: 403", Answer::Forbidden, LOCAL),
+            (
+                "refused: 429, a connection a request",
+                Answer::OverLimit,
+                LOCAL_PER_REQUEST,
+            ),
+            (
+                "refused: 403, a connection a request",
+                Answer::Forbidden,
+                LOCAL_PER_REQUEST,
+            ),
         ] {
             cases.push(Self {
                 name,
                 answer,
                 floors: REFUSED,
-                is_telling: true,
-                ..LOCAL_PER_REQUEST
+                is_telling: base.connections == Connections::KeepAlive,
+                ..base
             });
         }
         cases
