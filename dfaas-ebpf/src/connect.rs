@@ -312,7 +312,8 @@ fn open_window(
     let config = maps::config().ok_or(Fault::HELPER)?;
     compose::answer(headers, scratch);
     scratch.segment.acknowledgment = numbering.client;
-    scratch.segment.window = window_behind(config, upstream, numbering.client, window);
+    let segment_size = config.segment_size(headers.family());
+    scratch.segment.window = window_behind(segment_size, upstream, numbering.client, window);
     compose::bare(packet, is_partial(headers, &scratch.opening), scratch)?;
     packet.copy_out();
     Ok(())

@@ -194,11 +194,12 @@ fn acknowledge_client(
     let acknowledgment = client.numbering.client.wrapping_add(client.first_bytes);
     // The window of a SYN-ACK is not scaled (RFC 7323, section 2.2).
     let window = rescale_window(direction.window, 0, client.numbering.promised_scale);
+    let segment_size = config.segment_size(direction.family());
     scratch.segment = Segment {
         sequence: client.numbering.ours,
         acknowledgment,
         flags: ACK,
-        window: upstream::window_behind(config, upstream, acknowledgment, window),
+        window: upstream::window_behind(segment_size, upstream, acknowledgment, window),
         ..direction
     };
     Ok(compose::bare(packet, partial, scratch)?)

@@ -104,7 +104,8 @@ fn pass(
     }
     translate::sacks(packet, headers, &upstream.numbering, Whose::Server, scratch)?;
     let mut numbers = upstream.numbering.to_client(numbers(headers));
-    numbers.window = window_behind(config, upstream, numbers.acknowledgment, numbers.window);
+    let segment_size = config.segment_size(headers.family());
+    numbers.window = window_behind(segment_size, upstream, numbers.acknowledgment, numbers.window);
     if upstream.is(IS_LOCAL) {
         translate::renumber(packet, headers, &numbers)?;
         return Ok(TC_ACT_OK);
@@ -118,7 +119,7 @@ fn pass(
 ///
 /// A segment is a whole number of units: less than a segment would make the client wait for its persist timer.
 #[inline(always)]
-pub(crate) fn window_behind(config: &Config, upstream: &Upstream, acknowledgment: u32, window: u16) -> u16 {
+pub(crate) fn window_behind(segment_size: u16, upstream: &Upstream, acknowledgment: u32, window: u16) -> u16 {
     if upstream.has_end == 0 || upstream.is(IS_NATURAL | IS_PROXIED | IS_CLOSING) {
         return window;
     }
@@ -131,7 +132,7 @@ pub(crate) fn window_behind(config: &Config, upstream: &Upstream, acknowledgment
     let room = upstream
         .next
         .wrapping_sub(acknowledgment)
-        .wrapping_add(config.segment_size.into());
+        .wrapping_add(segment_size.into());
     (room >> scale).min(window.into()) as u16
 }
 

@@ -51,7 +51,7 @@ pub(super) fn configure(ebpf: &mut Ebpf, config: &DataPlaneConfig) -> Result<Con
     let settings = Config {
         addresses: addresses(config.address, config.address_ipv6),
         port: config.port.to_be_bytes(),
-        segment_size: segment_size(link_bytes(&config.interface)?),
+        segment_bytes: segment_size(link_bytes(&config.interface)?),
         nat_first: config.nat_ports.0,
         nat_mask: port_mask(config.nat_ports)?,
         flags: LOCAL | syn_flags(config.data_in_syn),

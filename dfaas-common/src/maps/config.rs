@@ -27,7 +27,7 @@ pub struct Config {
     pub port: [u8; 2],
     /// The segment size that clients are told in IPv4, in bytes: what the link carries less the room for a stamp, in whole
     /// units of the window.
-    pub segment_size: u16,
+    pub segment_bytes: u16,
     /// First source port of forwarded connections.
     pub nat_first: u16,
     /// Number of these ports less one; the number is a power of two.
@@ -45,7 +45,7 @@ impl Config {
     #[inline(always)]
     #[must_use]
     pub const fn segment_size(&self, family: u32) -> u16 {
-        self.segment_size
+        self.segment_bytes
             .wrapping_sub(IPV6_MORE_BYTES * (family & 1) as u16)
     }
 

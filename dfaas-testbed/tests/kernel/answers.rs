@@ -207,7 +207,7 @@ fn maps_are_dumped_with_names() {
         );
     }
     let config = dump("CONFIG");
-    assert!(config.contains("\"segment_size\": 1280"), "{config}");
+    assert!(config.contains("\"segment_bytes\": 1280"), "{config}");
 }
 
 /// Sends a request on a connection of its own and looks at the answer.

@@ -77,7 +77,7 @@ impl Bench {
         let config = Config {
             addresses: [Address::from_ipv4(NODE), Address::from_ipv6(NODE_IPV6)],
             port: PORT.to_be_bytes(),
-            segment_size: SEGMENT_SIZE,
+            segment_bytes: SEGMENT_SIZE,
             nat_first: NAT_FIRST,
             nat_mask: NAT_MASK,
             flags: flags | LOCAL,
