@@ -4,6 +4,7 @@ mod data_plane;
 mod host;
 mod mistakes;
 mod overlay;
+mod pairing;
 mod platform;
 mod proxy;
 
@@ -13,10 +14,12 @@ use std::{
     time::Duration,
 };
 
-use dfaas_control::{NodeId, Settings, SettingsError, StrategyKind};
+use dfaas_control::{NodeId, Settings, SettingsError, StrategyKind, Tokenless};
 use libp2p::Multiaddr;
 
-use self::{data_plane::DataPlaneOptions, overlay::OverlayOptions, platform::PlatformOptions};
+use self::{
+    data_plane::DataPlaneOptions, overlay::OverlayOptions, pairing::PairingOptions, platform::PlatformOptions,
+};
 pub(crate) use self::{
     data_plane::InterfaceOptions,
     host::Host,
@@ -60,6 +63,8 @@ pub(crate) struct Options {
     )]
     default_maxrate: String,
     #[command(flatten)]
+    pairing: PairingOptions,
+    #[command(flatten)]
     platform: PlatformOptions,
     #[command(flatten)]
     data_plane: DataPlaneOptions,
@@ -102,6 +107,8 @@ pub(crate) struct Config {
     pub(crate) proxy_bind: SocketAddrV4,
     data_plane: data_plane::Rest,
     period: Duration,
+    token_rotation: Duration,
+    tokenless: Tokenless,
     default_capacity_rps: f64,
 }
 
@@ -109,6 +116,7 @@ pub(crate) struct Config {
 struct CoreOptions {
     period: Option<Duration>,
     strategy: Option<StrategyKind>,
+    pairing: pairing::Section,
     default_capacity_rps: Option<f64>,
 }
 
@@ -130,11 +138,13 @@ impl Config {
         let proxy = options.proxy.check(functions_port, &mut mistakes);
         let api = options.api.take(&mut mistakes);
         let sections = (debug, overlay, data_plane, platform, proxy, api);
+        let pairing = (core.pairing.rotation, core.pairing.tokenless);
         let core = (core.period, core.strategy, core.default_capacity_rps);
         let (
             (Some(debug), Some(overlay), Some(data_plane), Some(platform), Some(proxy), Some(api)),
             (Some(period), Some(strategy), Some(rate)),
-        ) = (sections, core)
+            (Some(token_rotation), Some(tokenless)),
+        ) = (sections, core, pairing)
         else {
             return Err(mistakes);
         };
@@ -155,6 +165,8 @@ impl Config {
             proxy_bind: proxy.bind,
             data_plane: data_plane.rest,
             period,
+            token_rotation,
+            tokenless,
             default_capacity_rps: rate,
         })
     }
@@ -167,6 +179,8 @@ impl Config {
             service: self.service,
             period: self.period,
             strategy: self.strategy,
+            token_rotation: self.token_rotation,
+            tokenless: self.tokenless.clone(),
             default_capacity_rps: self.default_capacity_rps,
         }
     }
@@ -191,6 +205,7 @@ impl Options {
         let core = CoreOptions {
             period: mistakes.take("--recalc-period", go_duration::parse(&self.recalc_period)),
             strategy: mistakes.take("--strategy", self.strategy.parse()),
+            pairing: self.pairing.check(mistakes),
             default_capacity_rps: mistakes.take("--default-maxrate", rate(&self.default_maxrate)),
         };
         // What could not be read is told already, and must not hide what the core says about the rest.
@@ -200,11 +215,14 @@ impl Options {
             service: service.unwrap_or(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 80)),
             period: core.period.unwrap_or(Duration::from_secs(1)),
             strategy: core.strategy.unwrap_or(StrategyKind::WaterFilling),
+            token_rotation: core.pairing.rotation.unwrap_or(Duration::from_secs(600)),
+            tokenless: Tokenless::default(),
             default_capacity_rps: core.default_capacity_rps.unwrap_or_default(),
         };
         for error in settings.errors() {
             let flag = match error {
                 SettingsError::Period(_) => "--recalc-period",
+                SettingsError::TokenRotation(_) => "--token-rotation",
                 SettingsError::DefaultCapacity(_) => "--default-maxrate",
                 SettingsError::Service(_) => "--node-ip, --service-port",
             };

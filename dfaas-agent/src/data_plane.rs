@@ -160,7 +160,7 @@ impl DataPlane {
         info!(interface = %config.interface, address = %config.address, port = config.port, "Attached the data plane");
         Ok(Self {
             names: Names::new(),
-            policy: PolicyMaps::new(&mut ebpf, config.data_in_syn != DataInSyn::Never)?,
+            policy: PolicyMaps::new(&mut ebpf, config)?,
             counters: CounterMaps::new(&mut ebpf, now)?,
             flows: FlowMaps::new(&mut ebpf, settings, config.idle_timeout)?,
             listeners: SockMap::try_from(take(&mut ebpf, "LISTENERS")?)?,

@@ -9,6 +9,7 @@ use crate::{
     http::{HELD_BYTES, NAME_BYTES, NODE_ID_BYTES, Response, Stage},
     meter::Limit,
     numbering::{Direction, Numbering},
+    pairing::{TOKENS_ACCEPTED, TokenText},
     pick::SLOTS,
 };
 
@@ -26,7 +27,7 @@ pub const OPENINGS: usize = 65_536;
 pub const HELDS: usize = 4_096;
 /// How many buckets there are for limits of all kinds.
 pub const BUCKETS: usize = 65_536;
-/// The room for a stamp, in bytes: `DFaaS-Node-ID`, an identity, and what later versions add.
+/// The room for a stamp, in bytes: `DFaaS-Node-ID` with an identity, and `DFaaS-Node-Token` with a token.
 pub const STAMP_BYTES: usize = 128;
 /// The room for an answer of the data plane itself, in bytes.
 pub const REPLY_BYTES: usize = 248;
@@ -69,7 +70,8 @@ pub struct Config {
     pub secret: u32,
 }
 
-/// What is written into each forwarded request. Agent -> kernel.
+/// What is written into each request forwarded to a peer. Agent -> kernel; replaced as a whole, and always of the same
+/// length, because a client may send a request again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Stamp {
@@ -135,6 +137,12 @@ pub struct Peer {
     pub index: u32,
     /// Its address.
     pub address: [u8; 4],
+    /// `PEER_*`.
+    pub flags: u32,
+    /// Keeps the layout free of padding.
+    pub reserved: u32,
+    /// The tokens that it may send; zeros for an empty place.
+    pub tokens: [TokenText; TOKENS_ACCEPTED],
 }
 
 /// A function and a peer: the key of limits and counters.
@@ -459,6 +467,8 @@ events! {
     forbidden,
     /// Requests refused for an unknown `DFaaS-Node-ID` (403).
     stranger,
+    /// Requests refused for a `DFaaS-Node-Token` that is not the peer's (403).
+    forged,
     /// Requests for a function that nobody knows (404).
     unknown_function,
     /// Requests refused because their head is too long (431).
@@ -538,7 +548,7 @@ const _: () = {
     assert!(size_of::<Stamp>() == 8 + STAMP_BYTES);
     assert!(size_of::<Function>() == 8 + 24 + 2 * SLOTS + 2 * FALLBACKS);
     assert!(size_of::<Target>() == 12);
-    assert!(size_of::<Peer>() == 8);
+    assert!(size_of::<Peer>() == 80);
     assert!(size_of::<Bucket>() == 16);
     assert!(size_of::<FlowKey>() == 12);
     assert!(size_of::<Opening>() == 24);

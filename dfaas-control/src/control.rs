@@ -10,6 +10,7 @@ use crate::counters::Counters;
 use crate::function_spec::FunctionSpec;
 use crate::message::{PEERS_MAX, Rejection, is_rate};
 use crate::names::{FunctionName, NodeId};
+use crate::pairing::{Pairing, Token};
 use crate::policy::Policy;
 use crate::recalc::Recalc;
 use crate::settings::Settings;
@@ -43,6 +44,31 @@ pub enum Input {
         /// The peer.
         id: NodeId,
     },
+    /// A token was drawn for a peer, as [`Output::DrawToken`] asked for.
+    TokenDrawn {
+        /// The peer.
+        peer: NodeId,
+        /// What only this node and the peer are to know.
+        token: Token,
+    },
+    /// A peer told what it wants to be sent with requests.
+    TokenTold {
+        /// The peer, which has proven that it is.
+        from: NodeId,
+        /// Its token for this node.
+        token: Token,
+        /// Whether it has a token of this node.
+        has_ours: bool,
+    },
+    /// A peer has taken a token of [`Output::SendToken`].
+    TokenTaken {
+        /// The peer.
+        by: NodeId,
+        /// The token.
+        token: Token,
+    },
+    /// The data plane, all of it, follows the last policy of [`Output::Apply`].
+    InForce,
 }
 
 /// Something to do.
@@ -50,8 +76,22 @@ pub enum Input {
 pub enum Output {
     /// Send these bytes to all peers.
     Publish(Vec<u8>),
-    /// Make the data plane follow this policy instead of the one before.
+    /// Make the data plane follow this policy instead of the one before, and say so with [`Input::InForce`].
     Apply(Policy),
+    /// Draw 128 bits at random and feed them as [`Input::TokenDrawn`].
+    DrawToken {
+        /// The peer that they are for.
+        peer: NodeId,
+    },
+    /// Tell a connected peer its token, so that nobody else hears it.
+    SendToken {
+        /// The peer.
+        to: NodeId,
+        /// The token.
+        token: Token,
+        /// Whether there is a token of the peer; if not, the peer tells it.
+        has_theirs: bool,
+    },
 }
 
 /// The mind of a node.
@@ -68,6 +108,9 @@ pub enum Output {
 pub struct Control {
     local: Local,
     strategy: Box<dyn Strategy>,
+    pairing: Pairing,
+    /// What the strategy decided last.
+    decided: Policy,
     /// The policy in force.
     policy: Policy,
     accepted: u64,
@@ -90,12 +133,14 @@ impl Control {
             StrategyKind::Recalc => Box::new(Recalc::new(&settings, now)),
         };
         Self {
+            pairing: Pairing::new(&settings),
             local: Local {
                 settings,
                 functions: BTreeMap::new(),
                 connected: BTreeMap::new(),
             },
             strategy,
+            decided: Policy::default(),
             policy: Policy::default(),
             accepted: 0,
             rejected: BTreeMap::new(),
@@ -110,18 +155,34 @@ impl Control {
             Input::Message { from, body } => self.handle_message(now, &from, &body),
             Input::PeerUp { id, rtt } => self.handle_peer_up(now, id, rtt),
             Input::PeerDown { id } => self.handle_peer_down(now, &id),
+            Input::TokenDrawn { peer, token } => self.pairing.handle_drawn(now, &peer, token),
+            Input::TokenTold {
+                from,
+                token,
+                has_ours,
+            } => {
+                self.pairing.handle_told(now, &from, token, has_ours);
+            }
+            Input::TokenTaken { by, token } => self.pairing.handle_taken(now, &by, token),
+            Input::InForce => self.pairing.handle_in_force(now, &self.policy),
         }
     }
 
     /// Tells that time has passed. Harmless if called early.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.strategy.handle_timeout(&self.local, now);
+        self.pairing.handle_timeout(now);
     }
 
     /// When to call [`Control::handle_timeout`] next. Water-filling asks for it ten times a period, to see a surge
     /// before the period ends; fed less often, it only reacts later.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        Some(self.strategy.poll_timeout())
+        let strategy = self.strategy.poll_timeout();
+        Some(
+            self.pairing
+                .poll_timeout()
+                .map_or(strategy, |at| at.min(strategy)),
+        )
     }
 
     /// The next thing to do, if there is any.
@@ -129,7 +190,18 @@ impl Control {
         if let Some(body) = self.strategy.poll_publish() {
             return Some(Output::Publish(body));
         }
-        let policy = self.strategy.poll_policy(&self.local)?;
+        if let Some(output) = self.pairing.poll_output() {
+            return Some(output);
+        }
+        let decided = self.strategy.poll_policy(&self.local);
+        if !self.pairing.take_change() && decided.is_none() {
+            return None;
+        }
+        if let Some(decided) = decided {
+            self.decided = decided;
+        }
+        let mut policy = self.decided.clone();
+        self.pairing.apply(&mut policy);
         if policy == self.policy {
             return None;
         }
@@ -191,6 +263,7 @@ impl Control {
             Entry::Vacant(link) => {
                 link.insert(rtt);
                 self.strategy.handle_peer_up(&self.local, now, &id);
+                self.pairing.handle_peer_up(now, &id);
             }
         }
     }
@@ -198,6 +271,7 @@ impl Control {
     fn handle_peer_down(&mut self, now: Instant, id: &NodeId) {
         self.local.connected.remove(id);
         self.strategy.handle_peer_down(now, id);
+        self.pairing.handle_peer_down(id);
     }
 
     fn function_statuses(&self) -> BTreeMap<FunctionName, FunctionStatus> {

@@ -6,6 +6,7 @@ use std::net::SocketAddrV4;
 use serde::{Deserialize, Serialize};
 
 use crate::names::{FunctionName, NodeId};
+use crate::pairing::Token;
 
 /// Everything the data plane must know: a whole snapshot that replaces the one before.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -21,6 +22,19 @@ pub struct Policy {
 pub struct Peer {
     /// The address and port at which it takes requests.
     pub service: SocketAddrV4,
+    /// How requests prove between whom they go.
+    pub trust: Trust,
+}
+
+/// How requests between this node and a peer prove who sent them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trust {
+    /// What goes with requests to the peer.
+    pub sends: Option<Token>,
+    /// What requests of the peer may come with.
+    pub accepts: [Option<Token>; 2],
+    /// Whether its requests need no token, nor ours to it.
+    pub tokenless: bool,
 }
 
 /// What to do with the requests for one function.
@@ -34,6 +48,18 @@ pub struct FunctionPolicy {
     pub routes: BTreeMap<NodeId, Route>,
     /// How many requests per second to admit from a peer (LimitIn). A peer that is absent gets none.
     pub admit: BTreeMap<NodeId, f64>,
+}
+
+impl FunctionPolicy {
+    /// Makes the shares of the routes sum to 1 again, in the same proportions.
+    pub(crate) fn level_weights(&mut self) {
+        let sum: f64 = self.routes.values().map(|route| route.weight).sum();
+        if sum > 0.0 {
+            for route in self.routes.values_mut() {
+                route.weight /= sum;
+            }
+        }
+    }
 }
 
 /// What a peer takes from this node's excess.

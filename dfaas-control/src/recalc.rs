@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use crate::counters::Counters;
 use crate::message::{FUNCTIONS_MAX, Message, PEERS_MAX, Rejection, encode_offer};
 use crate::names::{FunctionName, NodeId};
-use crate::policy::{FunctionPolicy, Peer, Policy, Route};
+use crate::policy::{FunctionPolicy, Peer, Policy, Route, Trust};
 use crate::settings::Settings;
 use crate::status::PeerFunctionStatus;
 use crate::strategy::{Known, Local, Strategy, next_after};
@@ -163,6 +163,7 @@ impl Recalc {
                 id.clone(),
                 Peer {
                     service: entry.service,
+                    trust: Trust::default(),
                 },
             )
         });

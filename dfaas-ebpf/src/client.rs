@@ -243,9 +243,13 @@ fn stamp_again(
         count::event(|events| &mut events.cut);
         return Ok(swallow());
     }
+    let Some(upstream) = maps::upstream(&client.upstream) else {
+        return Ok(swallow());
+    };
+    let target = upstream.target;
     let numbers = client.numbering.to_server(numbers(headers));
     scratch.held.length = length;
-    connect::stamp(packet, headers, at, scratch)?;
+    connect::stamp(packet, headers, at, target, scratch)?;
     send(packet, headers, client, &numbers, scratch)
 }
 

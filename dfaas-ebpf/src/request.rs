@@ -10,6 +10,7 @@ use dfaas_common::{
     },
     numbering::Numbering,
     packet::{ACK, Headers, Segment},
+    pairing::{TOKEN_BYTES, TokenText},
     pick::slot,
     tcp_options::{NO_WINDOW_SCALE, OUR_WINDOW_SCALE},
 };
@@ -210,15 +211,13 @@ fn complete(
         return proxy::hand_over(packet, config, headers, key, reason, scratch);
     }
     let origin = origin(packet, headers, &head, scratch)?;
+    if let Some(answer) = origin.refusal() {
+        return refuse(packet, headers, key, answer, scratch);
+    }
     let name = match head.target {
         Path::Function(name) => name,
-        Path::Root if origin != Origin::Stranger => {
-            return refuse(packet, headers, key, Answer::Root, scratch);
-        }
-        Path::Root | Path::Other if origin == Origin::Stranger => {
-            return refuse(packet, headers, key, Answer::Stranger, scratch);
-        }
-        Path::Root | Path::Other => return refuse(packet, headers, key, Answer::Forbidden, scratch),
+        Path::Root => return refuse(packet, headers, key, Answer::Root, scratch),
+        Path::Other => return refuse(packet, headers, key, Answer::Forbidden, scratch),
     };
     let function = find_function(packet, headers, name, scratch)?;
     let now_ns = ctx::now_ns();
@@ -297,7 +296,9 @@ pub(crate) fn prepare(config: &Config, key: &FlowKey, request_bytes: u64, scratc
 #[inline(always)]
 fn origin(packet: &Packet, headers: &Headers, head: &Head, scratch: &mut Scratch) -> Result<Origin, Fault> {
     if !head.from_node {
-        return Ok(Origin::User);
+        // A user's own token would follow ours in the request, and a peer reads the last.
+        let is_plain = head.token.is_none();
+        return Ok(if is_plain { Origin::User } else { Origin::Forged });
     }
     let Some(id) = head.node_id else {
         return Ok(Origin::Stranger);
@@ -308,10 +309,17 @@ fn origin(packet: &Packet, headers: &Headers, head: &Head, scratch: &mut Scratch
     scratch.peer.id = [0; NODE_ID_BYTES];
     let at = headers.payload_offset() + u32::from(id.start);
     packet.read_name(at, &mut scratch.peer.id, id.length.into())?;
-    Ok(match maps::peer(&scratch.peer) {
-        Some(peer) => Origin::Peer(peer.index),
-        None => Origin::Stranger,
-    })
+    let Some(peer) = maps::peer(&scratch.peer) else {
+        return Ok(Origin::Stranger);
+    };
+    scratch.token = [0; NODE_ID_BYTES];
+    if let Some(token) = head.token
+        && usize::from(token.length) == TOKEN_BYTES
+    {
+        let at = headers.payload_offset() + u32::from(token.start);
+        packet.read_name(at, &mut scratch.token, TOKEN_BYTES as u32)?;
+    }
+    Ok(peer.origin(&TokenText::new(&scratch.token)))
 }
 
 /// The function of a name, if it is known.
@@ -492,7 +500,7 @@ fn may_use_syn(
 ) -> bool {
     let mut tokens = Tokens { now_ns };
     match origin {
-        Origin::Stranger => false,
+        Origin::Stranger | Origin::Forged => false,
         Origin::User => config.flags & DATA_IN_SYN_FROM_ALL != 0 && tokens.take_local(function),
         Origin::Peer(index) => {
             let address = headers.source.raw().to_ne_bytes();

@@ -7,7 +7,7 @@ use std::{
 
 use dfaas_control::{
     Control, Counters, FunctionCounters, FunctionName, FunctionSpec, Input, NodeId, Output, Policy,
-    Rejection, Settings, StrategyKind,
+    Rejection, Settings, StrategyKind, Tokenless,
 };
 
 /// No JSON has this byte.
@@ -66,6 +66,8 @@ fn node(name: &str, strategy: StrategyKind, now: Instant) -> Control {
         service: "10.77.0.1:80".parse().expect("an address"),
         period: PERIOD,
         strategy,
+        token_rotation: Duration::from_secs(600),
+        tokenless: Tokenless::All,
         default_capacity_rps: CAPACITY_RPS,
     };
     let mut node = Control::new(settings, now);

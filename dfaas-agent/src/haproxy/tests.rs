@@ -10,7 +10,7 @@ use std::{
     process::Stdio,
 };
 
-use dfaas_control::{FunctionName, FunctionPolicy, Peer, Route};
+use dfaas_control::{FunctionName, FunctionPolicy, Peer, Route, Token, Trust};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use tokio::{process::Child, time::sleep};
 
@@ -27,12 +27,28 @@ struct Node {
 }
 
 /// Requests in this order, with target, fields, status, and how the body begins.
-const ANSWERS: [(&str, &str, u16, &str); 13] = [
+const ANSWERS: [(&str, &str, u16, &str); 19] = [
     ("/", "", 200, "dfaas: call a function"),
     ("/", FROM_N2, 200, "dfaas: call a function"),
     ("/", "DFaaS-Node-ID: n9\r\n", 403, STRANGER),
     ("/function/figlet", "dfaas-node-id:\r\n", 403, STRANGER),
     ("/function/figlet", "DFaaS-Node-ID: n1\r\n", 403, STRANGER),
+    ("/", OLD_OF_N2, 200, "dfaas: call a function"),
+    ("/function/figlet", "DFaaS-Node-ID: n2\r\n", 403, FORGED),
+    ("/", "DFaaS-Node-ID: n2\r\nDFaaS-Node-Token:\r\n", 403, FORGED),
+    ("/", "DFaaS-Node-ID: n2\r\nDFaaS-Node-Token: -\r\n", 403, FORGED),
+    (
+        "/function/figlet",
+        "DFaaS-Node-ID: n2\r\nDFaaS-Node-Token: 22222222222222222222222222222223\r\n",
+        403,
+        FORGED,
+    ),
+    (
+        "/function/figlet",
+        "DFaaS-Node-Token: 22222222222222222222222222222222\r\n",
+        403,
+        FORGED,
+    ),
     (
         "/function/figlet",
         "DFaaS-Node-ID: n2\r\nDFaaS-Node-ID: n2\r\n",
@@ -62,7 +78,9 @@ const ANSWERS: [(&str, &str, u16, &str); 13] = [
         "dfaas: this node and its peers are at capacity",
     ),
 ];
-const FROM_N2: &str = "DFaaS-Node-ID: n2\r\n";
+const FROM_N2: &str = "DFaaS-Node-ID: n2\r\nDFaaS-Node-Token: 22222222222222222222222222222222\r\n";
+const OLD_OF_N2: &str = "dfaas-node-id: n2\r\ndfaas-node-token: 21212121212121212121212121212121\r\n";
+const FORGED: &str = "dfaas: DFaaS-Node-Token is not of this node";
 const STRANGER: &str = "dfaas: DFaaS-Node-ID is not of this federation";
 
 #[tokio::test]
@@ -398,7 +416,19 @@ impl Node {
         let mut peers = BTreeMap::new();
         for name in ["n2", "n3"] {
             let service = stub::serve(name).await.to_string().parse().unwrap();
-            peers.insert(peer_id(name), Peer { service });
+            // The one of the first has been changed, the second is too old for any.
+            let trust = match name {
+                "n2" => Trust {
+                    sends: Some(Token::new([0x12; 16])),
+                    accepts: [0x22, 0x21].map(|byte| Some(Token::new([byte; 16]))),
+                    tokenless: false,
+                },
+                _ => Trust {
+                    tokenless: true,
+                    ..Trust::default()
+                },
+            };
+            peers.insert(peer_id(name), Peer { service, trust });
         }
         let port = free_port();
         let proxy = Proxy::start(

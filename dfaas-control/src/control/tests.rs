@@ -8,6 +8,7 @@ use crate::counters::{Counters, FunctionCounters};
 use crate::function_spec::FunctionSpec;
 use crate::message::{Message, PEERS_MAX, Rejection};
 use crate::names::{FunctionName, NodeId};
+use crate::pairing::Tokenless;
 use crate::policy::Policy;
 use crate::settings::Settings;
 use crate::strategy::StrategyKind;
@@ -396,6 +397,8 @@ fn settings(index: usize, strategy: StrategyKind) -> Settings {
         service: SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, index as u8), 80),
         period: PERIOD,
         strategy,
+        token_rotation: Duration::from_secs(600),
+        tokenless: Tokenless::All,
         default_capacity_rps: 10.0,
     }
 }

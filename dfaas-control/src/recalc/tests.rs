@@ -3,6 +3,7 @@ use std::net::SocketAddrV4;
 use super::*;
 use crate::counters::FunctionCounters;
 use crate::function_spec::FunctionSpec;
+use crate::pairing::Tokenless;
 use crate::strategy::StrategyKind;
 
 const PERIOD: Duration = Duration::from_secs(60);
@@ -165,6 +166,8 @@ impl Node {
             service: SocketAddrV4::new([10, 0, 0, 1].into(), 80),
             period: PERIOD,
             strategy: StrategyKind::Recalc,
+            token_rotation: Duration::from_secs(600),
+            tokenless: Tokenless::All,
             default_capacity_rps: 10.0,
         };
         let spec = |&(name, capacity_rps): &(&str, f64)| (self::name(name), FunctionSpec { capacity_rps });
