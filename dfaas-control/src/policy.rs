@@ -54,10 +54,13 @@ impl FunctionPolicy {
     /// Makes the shares of the routes sum to 1 again, in the same proportions.
     pub(crate) fn level_weights(&mut self) {
         let sum: f64 = self.routes.values().map(|route| route.weight).sum();
-        if sum > 0.0 {
-            for route in self.routes.values_mut() {
-                route.weight /= sum;
-            }
+        let count = self.routes.len() as f64;
+        for route in self.routes.values_mut() {
+            route.weight = if sum > 0.0 {
+                route.weight / sum
+            } else {
+                count.recip()
+            };
         }
     }
 }

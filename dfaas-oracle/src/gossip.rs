@@ -7,7 +7,7 @@ use std::{
 
 use dfaas_control::{
     Control, Counters, FunctionCounters, FunctionName, FunctionSpec, Input, NodeId, Output, Policy,
-    Rejection, Settings, StrategyKind, Tokenless,
+    Rejection, Settings, StrategyKind, Token, Tokenless,
 };
 
 /// No JSON has this byte.
@@ -96,7 +96,15 @@ fn drain(node: &mut Control, listener: &mut Control, now: Instant) {
     while let Some(output) = node.poll_output() {
         match output {
             Output::Publish(body) => listener.handle_input(now, Input::Message { from: id("n1"), body }),
-            Output::Apply(policy) => check_policy(&policy),
+            Output::Apply(policy) => {
+                check_policy(&policy);
+                node.handle_input(now, Input::InForce);
+            }
+            Output::DrawToken { peer } => {
+                let token = Token::new([7; 16]);
+                node.handle_input(now, Input::TokenDrawn { peer, token });
+            }
+            Output::SendToken { to, .. } => assert!(node.status(now).peers.contains_key(&to)),
         }
     }
 }

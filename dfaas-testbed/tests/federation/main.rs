@@ -25,4 +25,5 @@ mod smuggling;
 mod spread;
 mod tcp;
 mod transfers;
+mod trust;
 mod wrong;
