@@ -17,6 +17,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
+    admitted::Admitted,
     api::Question,
     clock,
     config::Config,
@@ -57,6 +58,7 @@ pub(crate) struct Agent {
     /// What the data plane could not do, by deed.
     faults: BTreeMap<&'static str, String>,
     policy: Policy,
+    admitted: Admitted,
     /// The data plane has not taken the policy yet.
     is_pending: bool,
     /// The core knows that kernel and HAProxy follow the policy.
@@ -72,6 +74,7 @@ impl Agent {
         proxy: Proxy,
         overlay: OverlayHandle,
     ) -> Self {
+        let admitted = Admitted::new(config.admitted_file.clone());
         Self {
             config,
             node,
@@ -86,6 +89,7 @@ impl Agent {
             platform: Err("not asked yet".to_owned()),
             faults: BTreeMap::new(),
             policy: Policy::default(),
+            admitted,
             is_pending: false,
             is_in_force: false,
         }
@@ -178,6 +182,11 @@ impl Agent {
             let news = self.offer.follow(now, &listener);
             self.listener = listener;
             self.tell_functions(news);
+        }
+        let admitted = self.admitted.follow();
+        if let Some(peers) = self.note("reading who is admitted", admitted).flatten() {
+            info!(peers = peers.len(), "Others are admitted than before");
+            self.control.handle_input(now, Input::Admitted(peers));
         }
         let followed = self.data_plane.follow_proxy(self.proxy.port());
         self.note("lending HAProxy's listener", followed);

@@ -105,6 +105,7 @@ pub(crate) struct Config {
     pub(crate) proxy: ProxyChoice,
     /// Where HAProxy takes connections.
     pub(crate) proxy_bind: SocketAddrV4,
+    pub(crate) admitted_file: Option<PathBuf>,
     data_plane: data_plane::Rest,
     period: Duration,
     token_rotation: Duration,
@@ -138,6 +139,7 @@ impl Config {
         let proxy = options.proxy.check(functions_port, &mut mistakes);
         let api = options.api.take(&mut mistakes);
         let sections = (debug, overlay, data_plane, platform, proxy, api);
+        let admitted_file = core.pairing.admitted_file;
         let pairing = (core.pairing.rotation, core.pairing.tokenless);
         let core = (core.period, core.strategy, core.default_capacity_rps);
         let (
@@ -163,6 +165,7 @@ impl Config {
             functions_port: data_plane.functions_port,
             proxy: proxy.choice,
             proxy_bind: proxy.bind,
+            admitted_file,
             data_plane: data_plane.rest,
             period,
             token_rotation,

@@ -2,6 +2,7 @@
 
 mod check;
 mod counting;
+mod ending;
 mod flows;
 mod indices;
 mod listener;
@@ -32,7 +33,14 @@ pub(crate) use self::{
     check::{Finding, check},
     flows::SWEEP_INTERVAL,
 };
-use self::{counting::CounterMaps, flows::FlowMaps, indices::Indices, loan::Loan, policy::PolicyMaps};
+use self::{
+    counting::CounterMaps,
+    ending::{Leaver, Reason},
+    flows::FlowMaps,
+    indices::Indices,
+    loan::Loan,
+    policy::PolicyMaps,
+};
 
 /// Where the listeners are in the map `LISTENERS`.
 const PLATFORM_SLOT: u32 = 0;
@@ -172,8 +180,24 @@ impl DataPlane {
     }
 
     /// Writes what changed against the last policy into the maps. The swap of a function's row is atomic.
+    ///
+    /// What peers have under way that are barred since ends at once; what those have who are merely gone, after a while.
     pub(crate) fn apply(&mut self, policy: &Policy) -> Result<()> {
-        self.policy.apply(policy, &mut self.names)
+        self.policy.apply(policy, &mut self.names)?;
+        for (id, address) in self.policy.take_gone() {
+            if let Some(index) = self.names.peers.get(&id) {
+                let reason = if policy.barred.contains(&id) {
+                    Reason::Barred
+                } else {
+                    Reason::Gone
+                };
+                self.flows.dismiss(index, Leaver { address, reason });
+            }
+        }
+        for index in policy.peers.keys().filter_map(|id| self.names.peers.get(id)) {
+            self.flows.welcome(index);
+        }
+        self.flows.end_barred()
     }
 
     /// What was counted since the last call.
@@ -183,7 +207,9 @@ impl DataPlane {
 
     /// What was counted since the programs were attached.
     pub(crate) fn totals(&self) -> Result<Totals> {
-        self.counters.totals(&self.names, self.flows.live())
+        let mut totals = self.counters.totals(&self.names, self.flows.live())?;
+        totals.events.insert("ended_with_peer", self.flows.ended());
+        Ok(totals)
     }
 
     /// Ends flows that are over or idle. Call it every [`SWEEP_INTERVAL`].

@@ -2,6 +2,7 @@
 
 #![deny(unsafe_code)]
 
+mod admitted;
 mod agent;
 mod api;
 mod cli;

@@ -1,7 +1,7 @@
 //! The core that a shell drives: inputs and time go in, messages and policies come out.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -67,6 +67,8 @@ pub enum Input {
         /// The token.
         token: Token,
     },
+    /// The operator admits these peers and no others. Without such a word, all are admitted.
+    Admitted(BTreeSet<NodeId>),
     /// The data plane, all of it, follows the last policy of [`Output::Apply`].
     InForce,
 }
@@ -164,6 +166,7 @@ impl Control {
                 self.pairing.handle_told(now, &from, token, has_ours);
             }
             Input::TokenTaken { by, token } => self.pairing.handle_taken(now, &by, token),
+            Input::Admitted(peers) => self.pairing.handle_admitted(peers),
             Input::InForce => self.pairing.handle_in_force(now, &self.policy),
         }
     }

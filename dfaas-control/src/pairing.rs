@@ -111,6 +111,8 @@ impl Tokenless {
 pub(crate) struct Pairing {
     rotation: Duration,
     tokenless: Tokenless,
+    /// All, if the operator has not said whom.
+    admitted: Option<BTreeSet<NodeId>>,
     pairs: BTreeMap<NodeId, Pair>,
     outbox: VecDeque<Output>,
     changed: bool,
@@ -148,6 +150,7 @@ impl Pairing {
         Self {
             rotation: settings.token_rotation,
             tokenless: settings.tokenless.clone(),
+            admitted: None,
             pairs: BTreeMap::new(),
             outbox: VecDeque::new(),
             changed: false,
@@ -171,6 +174,11 @@ impl Pairing {
 
     pub(crate) fn handle_peer_down(&mut self, id: &NodeId) {
         self.changed |= self.pairs.remove(id).is_some();
+    }
+
+    pub(crate) fn handle_admitted(&mut self, peers: BTreeSet<NodeId>) {
+        self.admitted = Some(peers);
+        self.changed = true;
     }
 
     /// A token that was asked for.
@@ -262,6 +270,13 @@ impl Pairing {
 
     /// Adds to a policy who has to prove what, and takes the routes out that lead to where nothing can be proven.
     pub(crate) fn apply(&self, policy: &mut Policy) {
+        if let Some(admitted) = &self.admitted {
+            let barred = policy.peers.extract_if(.., |id, _| !admitted.contains(id));
+            policy.barred = barred.map(|(id, _)| id).collect();
+            for function in policy.functions.values_mut() {
+                function.admit.retain(|id, _| admitted.contains(id));
+            }
+        }
         for (id, peer) in &mut policy.peers {
             let pair = self.pairs.get(id);
             peer.trust = Trust {

@@ -1,6 +1,6 @@
 //! What the data plane must do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddrV4;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,8 @@ pub struct Policy {
     pub functions: BTreeMap<FunctionName, FunctionPolicy>,
     /// The nodes that may send requests here and to which requests may be sent. Any other is unknown.
     pub peers: BTreeMap<NodeId, Peer>,
+    /// The nodes that would be among them if the operator admitted them: what they have under way ends.
+    pub barred: BTreeSet<NodeId>,
 }
 
 /// Where a peer is.

@@ -173,6 +173,7 @@ impl Recalc {
                 .map(|name| (name.clone(), self.decided_for(name)))
                 .collect(),
             peers: peers.collect(),
+            barred: BTreeSet::new(),
         }
     }
 

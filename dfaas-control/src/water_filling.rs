@@ -219,6 +219,7 @@ impl WaterFilling {
         Policy {
             functions: functions.collect(),
             peers: view.peers(),
+            barred: BTreeSet::new(),
         }
     }
 }

@@ -43,6 +43,8 @@ pub(super) struct PolicyMaps {
     caps: HashMap<MapData, Pair, Limit>,
     buckets: Indices<BucketOf>,
     written: Written,
+    /// Peers that were taken out, and where they were.
+    gone: Vec<(NodeId, [u8; 4])>,
     sends_data_in_syn: bool,
     /// This node.
     node: NodeId,
@@ -76,6 +78,7 @@ impl PolicyMaps {
             // Bucket 0 belongs to limits that need none.
             buckets: Indices::new(1, maps::BUCKETS as u32),
             written: Written::default(),
+            gone: Vec::new(),
             sends_data_in_syn: config.data_in_syn != DataInSyn::Never,
             node: config.node.clone(),
         })
@@ -90,6 +93,11 @@ impl PolicyMaps {
         self.write_functions(policy, names)?;
         self.drop_limits(policy, names)?;
         self.drop_peers(policy, names)
+    }
+
+    /// The peers that were taken out since the last call.
+    pub(super) fn take_gone(&mut self) -> Vec<(NodeId, [u8; 4])> {
+        std::mem::take(&mut self.gone)
     }
 
     fn add_peers(&mut self, policy: &Policy, names: &mut Names) -> Result<()> {
@@ -284,7 +292,9 @@ impl PolicyMaps {
             if let Some(key) = peer_key(&id) {
                 self.peers.remove(&key).context("removing from PEERS")?;
             }
-            self.written.peers.remove(&id);
+            if let Some(rows) = self.written.peers.remove(&id) {
+                self.gone.push((id, rows.peer.address));
+            }
         }
         Ok(())
     }

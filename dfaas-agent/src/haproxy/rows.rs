@@ -210,6 +210,7 @@ mod tests {
         let policy = Policy {
             functions: BTreeMap::from([(FunctionName::new("figlet").unwrap(), figlet)]),
             peers: BTreeMap::from(peers),
+            ..Policy::default()
         };
         let want = [
             ("a/figlet/n2", "400000|1200000"),
@@ -239,7 +240,7 @@ mod tests {
     fn a_function_that_only_peers_run_has_no_local_limit() {
         let policy = Policy {
             functions: BTreeMap::from([(FunctionName::new("f").unwrap(), FunctionPolicy::default())]),
-            peers: BTreeMap::new(),
+            ..Policy::default()
         };
         let rows = of(&node("n1"), &policy);
         assert_eq!(rows.get("f/f").unwrap(), "f|0|0||||");

@@ -544,6 +544,7 @@ fn policy(functions: &[(&str, FunctionPolicy)], peers: &BTreeMap<NodeId, Peer>) 
             .map(|(name, policy)| (function(name), policy.clone()))
             .collect(),
         peers: peers.clone(),
+        ..Policy::default()
     }
 }
 

@@ -137,6 +137,28 @@ fn nothing_is_sent_where_it_would_be_refused() {
 }
 
 #[test]
+fn whom_the_operator_does_not_admit_is_barred() {
+    let mut pairing = pairing(Tokenless::All);
+    let applied = |pairing: &Pairing| {
+        let mut policy = policy();
+        let figlet = policy.functions.values_mut().next().unwrap();
+        figlet.admit = [(node(PEER), 1.0), (node("old"), 2.0)].into();
+        pairing.apply(&mut policy);
+        policy
+    };
+    assert_eq!(applied(&pairing).barred, [].into());
+    pairing.handle_admitted([node("old"), node("unheard-of")].into());
+    assert!(pairing.take_change());
+    let policy = applied(&pairing);
+    assert_eq!(policy.barred, [node(PEER)].into());
+    assert_eq!(policy.peers.keys().collect::<Vec<_>>(), [&node("old")]);
+    let figlet = policy.functions.values().next().unwrap();
+    assert_eq!(figlet.admit, [(node("old"), 2.0)].into());
+    assert_eq!(figlet.routes.len(), 1);
+    assert_eq!(figlet.routes[&node("old")].weight, 1.0);
+}
+
+#[test]
 fn a_token_is_text_in_requests_and_secret_in_logs() {
     let token = Token::new(*b"0123456789\0\xff;:ab");
     assert_eq!(token.text(), "3031323334353637383900ff3b3a6162");
@@ -197,6 +219,7 @@ fn policy() -> Policy {
     Policy {
         functions: [(FunctionName::new("f").unwrap(), function)].into(),
         peers: [(node(PEER), peer(2)), (node("old"), peer(3))].into(),
+        barred: BTreeSet::new(),
     }
 }
 

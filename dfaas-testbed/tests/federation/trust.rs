@@ -1,12 +1,18 @@
 //! Who is let in: a node's identity is known to all, its token is not.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{ErrorKind, Read as _, Write as _},
+    net::TcpStream,
+    time::Duration,
+};
 
-use dfaas_testbed::{Federation, Function, Load, Node, NodeSpec, Outcome, now, wait_until};
+use dfaas_testbed::{Federation, Function, Load, Node, NodeSpec, Outcome, now, patience, wait_until};
 
 use crate::{
     forger::Sniffer,
-    kit::{PLENTY_RPS, Seen, curl, turn},
+    kit::{PLENTY_RPS, Seen, curl, run_ours, turn},
 };
 
 const READY: Duration = Duration::from_secs(20);
@@ -117,6 +123,98 @@ fn a_node_without_the_ability_can_be_let_in() {
     federation.stop().unwrap();
 }
 
+#[test]
+fn a_peer_that_is_struck_off_is_cut_off_within_a_second() {
+    let _turn = turn();
+    let spec = |name: &str, more: &[&str]| NodeSpec {
+        agent_arguments: more.iter().map(|&argument| argument.to_owned()).collect(),
+        ..NodeSpec::new(vec![Function::echo(PLENTY_RPS).named(name)])
+    };
+    let listed = ["--admitted-peers-file=/run/admitted"];
+    let mut federation = Federation::unformed(&[spec("near", &[]), spec("far", &listed)]).unwrap();
+    let [near, far] = &federation.nodes[..] else {
+        panic!("two nodes");
+    };
+    let create = ["id", "--create", "--state-dir=/run/agent"];
+    let (_, id) = run_ours(near.namespace(), "dfaas-agent", &create);
+    let id = id.lines().last().unwrap().to_owned();
+    let list = far.namespace().path("/run/admitted");
+    fs::write(&list, &id).unwrap();
+    let start = federation.start_agents().unwrap();
+    federation.wait_until_formed(start).unwrap();
+    wait_until_ready(&federation);
+    let [near, far] = &federation.nodes[..] else {
+        panic!("two nodes");
+    };
+    let token = overhear(&federation);
+    let stamp = format!("Host: x\r\nDFaaS-Node-ID: {id}\r\nDFaaS-Node-Token: {token}\r\n");
+    let post = "POST /function/far HTTP/1.1\r\n";
+    let mut idle = connect(near, far);
+    write!(idle, "{post}{stamp}Content-Length: 2\r\n\r\nhi").unwrap();
+    let mut answer = [0; 1_024];
+    let length = idle.read(&mut answer).unwrap();
+    assert!(answer[..length].starts_with(b"HTTP/1.1 200"), "{answer:?}");
+    let mut sending = connect(near, far);
+    write!(sending, "{post}{stamp}Content-Length: 1000000\r\n\r\npart").unwrap();
+    let mut by_haproxy = connect(near, far);
+    write!(
+        by_haproxy,
+        "{post}{stamp}Transfer-Encoding: chunked\r\n\r\n4\r\npart\r\n"
+    )
+    .unwrap();
+    let mut by_user = connect(near, near);
+    write!(by_user, "{post}Host: x\r\nContent-Length: 1000000\r\n\r\npart").unwrap();
+    wait_until("all under way", READY, || served_at(far) >= 4).unwrap();
+
+    fs::write(&list, "# nobody\n").unwrap();
+    let struck = now();
+    for (connection, what) in [(idle, "idle"), (sending, "sending"), (by_haproxy, "by HAProxy")] {
+        wait_for_end(connection);
+        let took = struck.elapsed();
+        println!("{what}: ended {took:?} after the peer was struck off");
+        assert!(took < patience(Duration::from_secs(1)), "{what}: {took:?}");
+    }
+    wait_until("no connection left", READY, || served_at(far) == 0).unwrap();
+    assert_eq!(claim(&federation, far, &id, Some(&token), &[]).status, 403);
+    let events = far.status().unwrap().0["totals"]["events"].clone();
+    assert!(events["ended_with_peer"].as_u64().unwrap() >= 4, "{events}");
+    wait_for_end(by_user);
+
+    fs::write(&list, &id).unwrap();
+    wait_until_ready(&federation);
+    federation.stop().unwrap();
+}
+
+/// How many connections a node's platform and HAProxy have on the service port.
+fn served_at(node: &Node) -> usize {
+    let output = node
+        .namespace()
+        .output("ss", &["-Htn", "state", "established", "sport", "=", ":80"]);
+    String::from_utf8(output.unwrap().stdout).unwrap().lines().count()
+}
+
+fn connect(from: &Node, to: &Node) -> TcpStream {
+    let server = to.service();
+    let stream = from.namespace().on_thread(move || TcpStream::connect(server));
+    let stream = stream.unwrap().unwrap();
+    stream.set_read_timeout(Some(READY)).unwrap();
+    stream
+}
+
+/// Waits until the other end is gone; what it has sent before does not matter.
+#[track_caller]
+fn wait_for_end(mut connection: TcpStream) {
+    let mut bytes = [0; 1_024];
+    loop {
+        match connection.read(&mut bytes) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => return,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
 /// Two nodes whose tokens last a second: `near` runs at the first, `far` at the second, and HAProxy at both.
 fn quick(more: &[&str]) -> Federation {
     let spec = |name: &str| NodeSpec {
@@ -128,17 +226,21 @@ fn quick(more: &[&str]) -> Federation {
         ..NodeSpec::new(vec![Function::echo(PLENTY_RPS).named(name)])
     };
     let federation = Federation::start(&[spec("near"), spec("far")]).unwrap();
+    wait_until_ready(&federation);
+    federation
+}
+
+fn wait_until_ready(federation: &Federation) {
     wait_until("HAProxy ready and routes known", READY, || {
         let has_proxy = |node: &Node| {
             let status = node.status().ok();
             status.is_some_and(|status| status.0["proxy"]["state"] == "ready")
         };
         federation.nodes.iter().all(has_proxy)
-            && ask_far(&federation, &[]).status == 200
-            && ask_far(&federation, &CHUNKED).status == 200
+            && ask_far(federation, &[]).status == 200
+            && ask_far(federation, &CHUNKED).status == 200
     })
     .unwrap();
-    federation
 }
 
 /// Asks the first node for what only the second has.
