@@ -10,7 +10,7 @@ use dfaas_common::{
     },
     numbering::Numbering,
     packet::{ACK, Headers, Segment},
-    pairing::{TOKEN_BYTES, TokenText},
+    pairing::TOKEN_BYTES,
     pick::slot,
     tcp_options::{NO_WINDOW_SCALE, OUR_WINDOW_SCALE},
 };
@@ -309,9 +309,6 @@ fn origin(packet: &Packet, headers: &Headers, head: &Head, scratch: &mut Scratch
     scratch.peer.id = [0; NODE_ID_BYTES];
     let at = headers.payload_offset() + u32::from(id.start);
     packet.read_name(at, &mut scratch.peer.id, id.length.into())?;
-    let Some(peer) = maps::peer(&scratch.peer) else {
-        return Ok(Origin::Stranger);
-    };
     scratch.token = [0; NODE_ID_BYTES];
     if let Some(token) = head.token
         && usize::from(token.length) == TOKEN_BYTES
@@ -319,7 +316,11 @@ fn origin(packet: &Packet, headers: &Headers, head: &Head, scratch: &mut Scratch
         let at = headers.payload_offset() + u32::from(token.start);
         packet.read_name(at, &mut scratch.token, TOKEN_BYTES as u32)?;
     }
-    Ok(peer.origin(&TokenText::new(&scratch.token)))
+    Ok(match scan::dfaas_sender() {
+        scan::STRANGER => Origin::Stranger,
+        scan::FORGED => Origin::Forged,
+        index => Origin::Peer(index),
+    })
 }
 
 /// The function of a name, if it is known.
