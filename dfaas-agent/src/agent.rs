@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use dfaas_control::{Control, Input, NodeId, Output, Policy, Token};
+use dfaas_control::{Input, NodeId, Output, Policy, StrategyKind, SwitchError, Token};
 use libp2p::Multiaddr;
 use tokio::{
     signal::unix::Signal,
@@ -18,15 +18,19 @@ use tracing::{info, warn};
 
 use crate::{
     admitted::Admitted,
+    adviser::Adviser,
     api::Question,
     clock,
     config::Config,
     data_plane::{DataPlane, Listener, SWEEP_INTERVAL},
     haproxy::Proxy,
+    mind::Mind,
     offer::{Functions, Offer},
     overlay::{OverlayEvent, OverlayHandle},
     platform::PlatformEvent,
     report::{Check, Health, OverlayReport, Report},
+    steering,
+    usage::UsageMeter,
 };
 
 /// How often to look for the platform's listener: a platform that restarts is found by the next retry of a client.
@@ -37,6 +41,7 @@ pub(crate) struct Sources {
     pub(crate) overlay: Receiver<OverlayEvent>,
     pub(crate) platform: Receiver<PlatformEvent>,
     pub(crate) questions: Receiver<Question>,
+    pub(crate) answers: Receiver<Input>,
     pub(crate) interrupt: Signal,
     pub(crate) terminate: Signal,
 }
@@ -46,10 +51,12 @@ pub(crate) struct Agent {
     config: Config,
     node: NodeId,
     started: Instant,
-    control: Control,
+    control: Mind,
     data_plane: DataPlane,
     proxy: Proxy,
     overlay: OverlayHandle,
+    adviser: Adviser,
+    usage: UsageMeter,
     offer: Offer,
     listener: Listener,
     listening: Vec<Multiaddr>,
@@ -69,10 +76,11 @@ impl Agent {
     pub(crate) fn new(
         config: Config,
         node: NodeId,
-        control: Control,
+        control: Mind,
         data_plane: DataPlane,
         proxy: Proxy,
         overlay: OverlayHandle,
+        adviser: Adviser,
     ) -> Self {
         let admitted = Admitted::new(config.admitted_file.clone());
         Self {
@@ -83,6 +91,8 @@ impl Agent {
             data_plane,
             proxy,
             overlay,
+            adviser,
+            usage: UsageMeter::default(),
             offer: Offer::default(),
             listener: Listener::Absent,
             listening: Vec::new(),
@@ -110,6 +120,7 @@ impl Agent {
                 event = sources.overlay.recv() => self.handle_overlay(event.context("the overlay has ended")?),
                 event = sources.platform.recv() => self.handle_platform(event.context("nobody asks the platform any more")?),
                 question = sources.questions.recv() => self.answer(question.context("the API has ended")?),
+                answer = sources.answers.recv() => self.handle_answer(answer.context("nobody asks services any more")?),
                 _ = listener_ticks.tick() => self.follow_listener(clock::now()),
                 _ = sweep_ticks.tick() => self.sweep(),
                 _ = sources.interrupt.recv() => return self.stop("SIGINT").await,
@@ -135,7 +146,19 @@ impl Agent {
             }
             self.control.handle_input(now, Input::Counters(counters));
         }
+        if let Some(usage) = self.usage.read(now, self.config.period) {
+            self.control.handle_input(now, Input::Usage(usage));
+        }
+        let before = self.control.strategy();
         self.control.handle_timeout(now);
+        let strategy = self.control.strategy();
+        if strategy != before {
+            info!(from = %before, to = %strategy, "The strategy has changed");
+        }
+    }
+
+    fn handle_answer(&mut self, answer: Input) {
+        self.control.handle_input(clock::now(), answer);
     }
 
     fn handle_overlay(&mut self, event: OverlayEvent) {
@@ -214,6 +237,7 @@ impl Agent {
         while let Some(output) = self.control.poll_output() {
             match output {
                 Output::Publish(body) => self.overlay.publish(body),
+                Output::Ask { strategy, body } => self.adviser.ask(strategy, body),
                 Output::Apply(policy) => self.apply(policy),
                 Output::DrawToken { peer } => self.draw_token(peer),
                 Output::SendToken {
@@ -234,6 +258,9 @@ impl Agent {
     }
 
     fn apply(&mut self, policy: Policy) {
+        for change in steering::changes(&self.policy, &policy) {
+            info!("Decided {change}");
+        }
         self.proxy.apply(&policy);
         self.policy = policy;
         self.is_in_force = false;
@@ -276,11 +303,25 @@ impl Agent {
         }
     }
 
-    fn answer(&self, question: Question) {
+    fn switch(&mut self, strategy: StrategyKind) -> Result<(), SwitchError> {
+        let before = self.control.strategy();
+        let switched = self.control.switch(clock::now(), strategy);
+        match &switched {
+            Ok(()) if before == strategy => {}
+            Ok(()) => info!(from = %before, to = %strategy, "The strategy is going to change"),
+            Err(error) => warn!(%error, "The strategy was not changed"),
+        }
+        switched
+    }
+
+    fn answer(&mut self, question: Question) {
         // Whoever asked may have gone.
         match question {
             Question::Health(answer) => drop(answer.send(self.health())),
             Question::Report(answer) => drop(answer.send(self.report())),
+            Question::Explain(function, answer) => drop(answer.send(self.control.explain(&function))),
+            Question::Strategy(answer) => drop(answer.send(self.control.strategy())),
+            Question::Switch(strategy, answer) => drop(answer.send(self.switch(strategy))),
         }
     }
 
@@ -332,7 +373,7 @@ impl Agent {
             address: *self.config.service.ip(),
             port: self.config.service.port(),
             interface: self.config.interface.clone(),
-            strategy: self.config.strategy,
+            strategy: self.control.strategy(),
             uptime_s: now.duration_since(self.started).as_secs_f64(),
             ready: health.is_ready(),
             problems: health.problems(),

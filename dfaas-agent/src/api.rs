@@ -5,8 +5,14 @@ mod answer;
 use std::{convert::Infallible, io::ErrorKind, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Error, Result, anyhow};
-use http_body_util::Full;
-use hyper::{Method, Request, Response, body::Bytes, server::conn::http1, service::service_fn};
+use dfaas_control::{Explanation, FunctionName, StrategyKind, SwitchError};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::{Body, Bytes, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -15,7 +21,7 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use self::answer::Page;
+use self::answer::{Page, Refusal};
 use crate::report::{Health, Report};
 
 /// Questions wait while the loop is busy; more would only wait longer.
@@ -25,6 +31,8 @@ const CONNECTIONS_MAX: usize = 64;
 /// The loop turns in milliseconds. One that does not answer for so long hangs.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// More than the longest name of a strategy.
+const NAME_BYTES_MAX: usize = 64;
 /// Without file descriptors there is nothing to do but wait for a connection to end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -35,6 +43,12 @@ pub(crate) enum Question {
     Health(oneshot::Sender<Health>),
     /// Everything, or why it could not be read.
     Report(oneshot::Sender<Result<Box<Report>, String>>),
+    /// Why requests for a function go where they go, if it is known.
+    Explain(FunctionName, oneshot::Sender<Option<Explanation>>),
+    /// Which strategy decides.
+    Strategy(oneshot::Sender<StrategyKind>),
+    /// Whether another strategy can take over.
+    Switch(StrategyKind, oneshot::Sender<Result<(), SwitchError>>),
 }
 
 /// Takes the address.
@@ -85,8 +99,14 @@ async fn accept_all(listener: TcpListener, questions: mpsc::Sender<Question>) {
 }
 
 async fn converse(stream: TcpStream, questions: &mpsc::Sender<Question>) {
-    let service = service_fn(async |request: Request<_>| {
-        Ok::<_, Infallible>(respond(request.method(), request.uri().path(), questions).await)
+    // What cannot be told is not here.
+    let is_near = stream.peer_addr().is_ok_and(|from| from.ip().is_loopback());
+    let service = service_fn(async |request: Request<Incoming>| {
+        Ok::<_, Infallible>(if request.method() == Method::PUT {
+            change(is_near, request, questions).await
+        } else {
+            respond(request.method(), request.uri().path(), questions).await
+        })
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -110,6 +130,12 @@ async fn respond(method: &Method, path: &str, questions: &mpsc::Sender<Question>
         Page::Metrics => ask(questions, Question::Report)
             .await
             .map(|report| answer::metrics(report.as_deref())),
+        Page::Strategy => ask(questions, Question::Strategy)
+            .await
+            .map(|strategy| answer::text(StatusCode::OK, strategy)),
+        Page::Explanation(name) => ask(questions, |sender| Question::Explain(name, sender))
+            .await
+            .map(answer::explanation),
         Page::Status => ask(questions, Question::Report)
             .await
             .map(|report| answer::status(report.as_deref())),
@@ -117,9 +143,55 @@ async fn respond(method: &Method, path: &str, questions: &mpsc::Sender<Question>
     answered.unwrap_or_else(|error| answer::unavailable(&error))
 }
 
+/// Changes the strategy. The API knows no users, so only those on this host may.
+async fn change<B>(
+    is_near: bool,
+    request: Request<B>,
+    questions: &mpsc::Sender<Question>,
+) -> Response<Full<Bytes>>
+where
+    B: Body,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    match answer::page(&Method::GET, request.uri().path()) {
+        Ok(Page::Strategy) => {}
+        Ok(_) => return answer::refusal(Refusal::Method),
+        Err(refusal) => return answer::refusal(refusal),
+    }
+    if !is_near {
+        return answer::text(
+            StatusCode::FORBIDDEN,
+            "only this host itself may change the strategy",
+        );
+    }
+    let body = timeout(
+        HEAD_TIMEOUT,
+        Limited::new(request.into_body(), NAME_BYTES_MAX).collect(),
+    )
+    .await;
+    let Ok(Ok(body)) = body else {
+        return answer::text(StatusCode::BAD_REQUEST, "the body is not the name of a strategy");
+    };
+    let kind = match String::from_utf8_lossy(&body.to_bytes())
+        .trim()
+        .parse::<StrategyKind>()
+    {
+        Ok(kind) => kind,
+        Err(error) => return answer::text(StatusCode::BAD_REQUEST, error),
+    };
+    match ask(questions, |sender| Question::Switch(kind, sender)).await {
+        Ok(Ok(())) => answer::text(
+            StatusCode::ACCEPTED,
+            format_args!("{kind} takes over within four periods"),
+        ),
+        Ok(Err(error)) => answer::text(StatusCode::CONFLICT, error),
+        Err(error) => answer::unavailable(&error),
+    }
+}
+
 async fn ask<T>(
     questions: &mpsc::Sender<Question>,
-    question: fn(oneshot::Sender<T>) -> Question,
+    question: impl FnOnce(oneshot::Sender<T>) -> Question,
 ) -> Result<T> {
     let (sender, receiver) = oneshot::channel();
     let exchange = async {

@@ -1,23 +1,30 @@
 //! The command line.
 
 use std::{
+    collections::BTreeMap,
+    ffi::OsString,
     io::{self, IsTerminal, Write},
+    path::PathBuf,
     process::ExitCode,
 };
 
 use anyhow::{Context, Result, bail};
-use clap::{Parser, Subcommand};
-use hyper::StatusCode;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+use dfaas_control::{FunctionName, StrategyKind};
+use hyper::Method;
 use serde_json::Value;
 use tokio::runtime::Builder;
+use tracing::warn;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    config::{ApiOptions, Config, Host, InterfaceOptions, KeyOptions, Mistakes, Options, ProxyOptions},
+    config::{
+        ApiOptions, Config, Host, InterfaceOptions, KeyOptions, Layers, Mistakes, Options, ProxyOptions,
+    },
     data_plane::{self, Finding},
     haproxy::{self, Program},
     http_client::HttpClient,
-    identity, run, status_table,
+    identity, recording, run, status_table,
 };
 
 /// `EX_USAGE` of sysexits.h.
@@ -37,6 +44,11 @@ pub(crate) struct Args {
 enum Command {
     /// Attach the data plane and work until SIGTERM
     Run(Box<Options>),
+    /// Look at the configuration
+    Config {
+        #[command(subcommand)]
+        action: ConfigAction,
+    },
     /// Tell whether this host can run the agent
     Check(InterfaceOptions),
     /// Print the configuration for a HAProxy that is not the agent's to start (--haproxy-socket)
@@ -54,6 +66,28 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Tell why requests for a function go where they go
+    Explain {
+        /// The function's name
+        function: String,
+        #[command(flatten)]
+        api: ApiOptions,
+    },
+    /// Tell which strategy decides, or let another one take over
+    Strategy {
+        /// The strategy that is to take over
+        name: Option<String>,
+        #[command(flatten)]
+        api: ApiOptions,
+    },
+    /// Tell what was decided from a recording (run --record), or what another strategy would have
+    Replay {
+        /// The recording
+        file: PathBuf,
+        /// The strategy to try
+        #[arg(long, value_name = "NAME")]
+        strategy: Option<StrategyKind>,
+    },
     /// Print the identity of this node
     Id {
         #[command(flatten)]
@@ -64,13 +98,38 @@ enum Command {
     },
 }
 
-/// Does what the command line says.
-pub(crate) fn run(args: Args) -> ExitCode {
+#[derive(Debug, Subcommand)]
+enum ConfigAction {
+    /// Print all options of `run` as a file, each with where it comes from
+    Show(Box<Options>),
+}
+
+/// Does what a command line and the environment say.
+pub(crate) fn main(arguments: Vec<OsString>, environment: &BTreeMap<String, String>) -> ExitCode {
+    let command = Args::command();
+    let layers = Layers::merge(&command, arguments, environment);
+    let matches = match command.clone().try_get_matches_from(&layers.arguments) {
+        Ok(matches) => matches,
+        Err(answer) => return answer_usage(&answer),
+    };
+    match Args::from_arg_matches(&matches) {
+        Ok(args) => run(args, layers, &matches),
+        Err(answer) => answer_usage(&answer),
+    }
+}
+
+fn run(args: Args, layers: Layers, matches: &ArgMatches) -> ExitCode {
     let result = match args.command {
-        Command::Run(options) => run_node(&options),
+        Command::Run(options) => run_node(&options, layers),
+        Command::Config {
+            action: ConfigAction::Show(options),
+        } => show_config(&options, layers, matches),
         Command::Check(options) => check(&options),
         Command::HaproxyConfig { interface, proxy } => haproxy_config(&interface, &proxy),
         Command::Status { api, json } => status(&api, json),
+        Command::Explain { function, api } => explain(&api, &function),
+        Command::Strategy { name, api } => strategy(&api, name),
+        Command::Replay { file, strategy } => recording::replay(&file, strategy, &mut print),
         Command::Id { key, create } => id(&key, create),
     };
     match result {
@@ -90,7 +149,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
 }
 
 /// Prints help and version, or what was wrong with the command line.
-pub(crate) fn answer_usage(answer: &clap::Error) -> ExitCode {
+fn answer_usage(answer: &clap::Error) -> ExitCode {
     // Nobody is left to be told that the terminal is gone.
     let _ = answer.print();
     if answer.use_stderr() {
@@ -100,11 +159,32 @@ pub(crate) fn answer_usage(answer: &clap::Error) -> ExitCode {
     }
 }
 
-fn run_node(options: &Options) -> Result<()> {
+fn run_node(options: &Options, layers: Layers) -> Result<()> {
     let host = Host::read()?;
-    let config = Config::check(options, &host)?;
+    let config = checked(options, &host, layers.mistakes)?;
     start_log(&config);
+    for warning in layers.warnings {
+        warn!("{warning}");
+    }
     block_on(run::run(config, &host))?
+}
+
+/// The configuration, or what is wrong with it in all layers.
+fn checked(options: &Options, host: &Host, mistakes: Mistakes) -> Result<Config, Mistakes> {
+    match Config::check(options, host) {
+        Ok(config) if mistakes.is_empty() => Ok(config),
+        Ok(_) => Err(mistakes),
+        Err(more) => Err(mistakes.and(more)),
+    }
+}
+
+fn show_config(options: &Options, mut layers: Layers, matches: &ArgMatches) -> Result<()> {
+    print(&layers.show(&Args::command(), matches))?;
+    for warning in &layers.warnings {
+        eprintln!("dfaas-agent: {warning}");
+    }
+    checked(options, &Host::read()?, std::mem::take(&mut layers.mistakes))?;
+    Ok(())
 }
 
 fn start_log(config: &Config) {
@@ -170,19 +250,44 @@ fn line(finding: &Finding) -> String {
 }
 
 fn status(api: &ApiOptions, json: bool) -> Result<()> {
-    let address = api.check()?;
-    let url = format!("http://{address}/status");
-    let (status, body) = block_on(async { HttpClient::new().get(&url, None).await })?
-        .context("is the agent running? see --api")?;
-    let text = String::from_utf8_lossy(&body);
-    if status != StatusCode::OK {
-        bail!("the agent answers {status}: {}", text.trim_end());
-    }
+    let text = ask_agent(api, Method::GET, "/status", String::new())?;
     if json {
         return print(&text);
     }
     let status: Value = serde_json::from_str(&text).context("reading the agent's answer")?;
     print(&status_table::render(&status))
+}
+
+fn explain(api: &ApiOptions, function: &str) -> Result<()> {
+    let function =
+        FunctionName::new(function).with_context(|| format!("{function:?} is no function's name"))?;
+    print(&ask_agent(
+        api,
+        Method::GET,
+        &format!("/explain/{function}"),
+        String::new(),
+    )?)
+}
+
+fn strategy(api: &ApiOptions, name: Option<String>) -> Result<()> {
+    let text = match name {
+        Some(name) => ask_agent(api, Method::PUT, "/strategy", name)?,
+        None => ask_agent(api, Method::GET, "/strategy", String::new())?,
+    };
+    print(&text)
+}
+
+/// Asks the running agent, and returns what it answers.
+fn ask_agent(api: &ApiOptions, method: Method, path: &str, body: String) -> Result<String> {
+    let address = api.check()?;
+    let url = format!("http://{address}{path}");
+    let exchange = async { HttpClient::new().exchange_json(method, &url, body.into()).await };
+    let (status, body) = block_on(exchange)?.context("is the agent running? see --api")?;
+    let text = String::from_utf8_lossy(&body).into_owned();
+    if !status.is_success() {
+        bail!("the agent answers {status}: {}", text.trim_end());
+    }
+    Ok(text)
 }
 
 fn id(key: &KeyOptions, create: bool) -> Result<()> {

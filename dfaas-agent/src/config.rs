@@ -2,11 +2,13 @@
 
 mod data_plane;
 mod host;
+mod layers;
 mod mistakes;
 mod overlay;
 mod pairing;
 mod platform;
 mod proxy;
+mod strategy;
 
 use std::{
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
@@ -14,24 +16,31 @@ use std::{
     time::Duration,
 };
 
-use dfaas_control::{NodeId, Settings, SettingsError, StrategyKind, Tokenless};
+use dfaas_control::{MarginSettings, NodeId, Settings, SettingsError, StrategyKind, Tokenless};
 use libp2p::Multiaddr;
 
 use self::{
-    data_plane::DataPlaneOptions, overlay::OverlayOptions, pairing::PairingOptions, platform::PlatformOptions,
+    data_plane::DataPlaneOptions, overlay::OverlayOptions, pairing::PairingOptions,
+    platform::PlatformOptions, strategy::StrategyOptions,
 };
 pub(crate) use self::{
     data_plane::InterfaceOptions,
     host::Host,
+    layers::Layers,
     mistakes::{Kind, Mistakes},
     overlay::KeyOptions,
     proxy::{ProxyChoice, ProxyOptions},
+    strategy::Services,
 };
 use crate::{data_plane::DataPlaneConfig, go_duration, platform::PlatformConfig};
 
 /// Everything that `dfaas-agent run` is told, as text.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
+    /// A TOML file of options by their names without dashes in front [default: /etc/dfaas/agent.toml, if it is there].
+    /// Flags go before DFAAS_* variables, these before AGENT_* variables, these before the file
+    #[arg(long, env = "AGENT_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Log more
     #[arg(long, env = "AGENT_DEBUG", value_name = "BOOL", num_args = 0..=1, require_equals = true,
         default_value = "false", default_missing_value = "true")]
@@ -46,14 +55,8 @@ pub(crate) struct Options {
         default_value = "1s"
     )]
     recalc_period: String,
-    /// How the excess is distributed: water-filling or recalc
-    #[arg(
-        long,
-        env = "AGENT_STRATEGY",
-        value_name = "NAME",
-        default_value = "water-filling"
-    )]
-    strategy: String,
+    #[command(flatten)]
+    strategy: StrategyOptions,
     /// The capacity in requests per second of functions without a usable label dfaas.maxrate
     #[arg(
         long,
@@ -62,6 +65,9 @@ pub(crate) struct Options {
         default_value = "100"
     )]
     default_maxrate: String,
+    /// Write all that the agent decides from into a new file, as JSON lines; `dfaas-agent replay` reads it
+    #[arg(long, env = "AGENT_RECORD", value_name = "FILE")]
+    record: Option<PathBuf>,
     #[command(flatten)]
     pairing: PairingOptions,
     #[command(flatten)]
@@ -77,7 +83,7 @@ pub(crate) struct Options {
 /// Where the agent tells about itself.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ApiOptions {
-    /// Where the agent tells how it is: /healthz, /livez, /metrics, /status
+    /// Where the agent tells how it is: /healthz, /livez, /metrics, /status, /strategy, /explain
     #[arg(
         long,
         env = "AGENT_API_LISTEN",
@@ -99,6 +105,9 @@ pub(crate) struct Config {
     pub(crate) platform: PlatformConfig,
     pub(crate) api: SocketAddr,
     pub(crate) strategy: StrategyKind,
+    pub(crate) services: Services,
+    pub(crate) period: Duration,
+    pub(crate) record: Option<PathBuf>,
     pub(crate) interface: String,
     pub(crate) service: SocketAddrV4,
     pub(crate) functions_port: u16,
@@ -107,16 +116,16 @@ pub(crate) struct Config {
     pub(crate) proxy_bind: SocketAddrV4,
     pub(crate) admitted_file: Option<PathBuf>,
     data_plane: data_plane::Rest,
-    period: Duration,
     token_rotation: Duration,
     tokenless: Tokenless,
+    shadow: Option<StrategyKind>,
+    node_margin: MarginSettings,
     default_capacity_rps: f64,
 }
 
 /// What the core is told, as far as it could be read.
 struct CoreOptions {
     period: Option<Duration>,
-    strategy: Option<StrategyKind>,
     pairing: pairing::Section,
     default_capacity_rps: Option<f64>,
 }
@@ -138,10 +147,11 @@ impl Config {
         let functions_port = data_plane.as_ref().map(|section| section.functions_port);
         let proxy = options.proxy.check(functions_port, &mut mistakes);
         let api = options.api.take(&mut mistakes);
+        let strategy = options.strategy.check(&mut mistakes);
         let sections = (debug, overlay, data_plane, platform, proxy, api);
         let admitted_file = core.pairing.admitted_file;
         let pairing = (core.pairing.rotation, core.pairing.tokenless);
-        let core = (core.period, core.strategy, core.default_capacity_rps);
+        let core = (core.period, strategy, core.default_capacity_rps);
         let (
             (Some(debug), Some(overlay), Some(data_plane), Some(platform), Some(proxy), Some(api)),
             (Some(period), Some(strategy), Some(rate)),
@@ -159,7 +169,10 @@ impl Config {
             topic: overlay.topic,
             platform,
             api,
-            strategy,
+            strategy: strategy.strategy,
+            services: strategy.services,
+            period,
+            record: options.record.clone().filter(|path| !path.as_os_str().is_empty()),
             interface: data_plane.interface,
             service: data_plane.service,
             functions_port: data_plane.functions_port,
@@ -167,9 +180,10 @@ impl Config {
             proxy_bind: proxy.bind,
             admitted_file,
             data_plane: data_plane.rest,
-            period,
             token_rotation,
             tokenless,
+            shadow: strategy.shadow,
+            node_margin: strategy.node_margin,
             default_capacity_rps: rate,
         })
     }
@@ -184,7 +198,9 @@ impl Config {
             strategy: self.strategy,
             token_rotation: self.token_rotation,
             tokenless: self.tokenless.clone(),
+            shadow: self.shadow,
             default_capacity_rps: self.default_capacity_rps,
+            node_margin: self.node_margin.clone(),
         }
     }
 
@@ -207,7 +223,6 @@ impl Options {
     fn check_core(&self, service: Option<SocketAddrV4>, mistakes: &mut Mistakes) -> CoreOptions {
         let core = CoreOptions {
             period: mistakes.take("--recalc-period", go_duration::parse(&self.recalc_period)),
-            strategy: mistakes.take("--strategy", self.strategy.parse()),
             pairing: self.pairing.check(mistakes),
             default_capacity_rps: mistakes.take("--default-maxrate", rate(&self.default_maxrate)),
         };
@@ -217,16 +232,19 @@ impl Options {
             incarnation: 0,
             service: service.unwrap_or(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 80)),
             period: core.period.unwrap_or(Duration::from_secs(1)),
-            strategy: core.strategy.unwrap_or(StrategyKind::WaterFilling),
+            strategy: StrategyKind::WaterFilling,
+            shadow: None,
             token_rotation: core.pairing.rotation.unwrap_or(Duration::from_secs(600)),
             tokenless: Tokenless::default(),
             default_capacity_rps: core.default_capacity_rps.unwrap_or_default(),
+            node_margin: MarginSettings::default(),
         };
         for error in settings.errors() {
             let flag = match error {
                 SettingsError::Period(_) => "--recalc-period",
                 SettingsError::TokenRotation(_) => "--token-rotation",
                 SettingsError::DefaultCapacity(_) => "--default-maxrate",
+                SettingsError::Limits(_) => "--nms-cpu-threshold, --nms-ram-threshold, --nms-power-threshold",
                 SettingsError::Service(_) => "--node-ip, --service-port",
             };
             mistakes.note(Kind::Usage, flag, error);

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
-    Request, StatusCode,
+    Method, Request, StatusCode,
     body::Bytes,
-    header::{ACCEPT, AUTHORIZATION, HeaderValue},
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue},
 };
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -34,7 +34,7 @@ pub(crate) enum GetError {
 /// A client with a pool of idle connections.
 #[derive(Clone, Debug)]
 pub(crate) struct HttpClient {
-    client: Client<HttpConnector, Empty<Bytes>>,
+    client: Client<HttpConnector, Full<Bytes>>,
 }
 
 impl HttpClient {
@@ -58,7 +58,7 @@ impl HttpClient {
         if let Some(authorization) = authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
-        let request = request.body(Empty::new()).map_err(|source| GetError::Url {
+        let request = request.body(Full::default()).map_err(|source| GetError::Url {
             url: url.to_owned(),
             source,
         })?;
@@ -67,10 +67,35 @@ impl HttpClient {
             .map_err(|_elapsed| GetError::Timeout { url: url.to_owned() })?
     }
 
+    /// Sends JSON to a URL, and returns status and body.
+    ///
+    /// # Errors
+    /// There is no whole answer in time.
+    pub(crate) async fn exchange_json(
+        &self,
+        method: Method,
+        url: &str,
+        body: Bytes,
+    ) -> Result<(StatusCode, Bytes), GetError> {
+        let request = Request::builder()
+            .method(method)
+            .uri(url)
+            .header(ACCEPT, "application/json")
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
+            .map_err(|source| GetError::Url {
+                url: url.to_owned(),
+                source,
+            })?;
+        tokio::time::timeout(TIMEOUT, self.exchange(url, request))
+            .await
+            .map_err(|_elapsed| GetError::Timeout { url: url.to_owned() })?
+    }
+
     async fn exchange(
         &self,
         url: &str,
-        request: Request<Empty<Bytes>>,
+        request: Request<Full<Bytes>>,
     ) -> Result<(StatusCode, Bytes), GetError> {
         let answer = self
             .client

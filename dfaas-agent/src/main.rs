@@ -3,6 +3,7 @@
 #![deny(unsafe_code)]
 
 mod admitted;
+mod adviser;
 mod agent;
 mod api;
 mod cli;
@@ -14,21 +15,21 @@ mod haproxy;
 mod http_client;
 mod identity;
 mod metrics;
+mod mind;
 mod offer;
 mod overlay;
 mod platform;
+mod recording;
 mod report;
 mod run;
 mod status_table;
 mod steering;
+mod usage;
 
-use std::process::ExitCode;
-
-use clap::Parser;
+use std::{env, process::ExitCode};
 
 fn main() -> ExitCode {
-    match cli::Args::try_parse() {
-        Ok(args) => cli::run(args),
-        Err(answer) => cli::answer_usage(&answer),
-    }
+    let environment = env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    cli::main(env::args_os().collect(), &environment.collect())
 }

@@ -111,6 +111,7 @@ pub(crate) mod fixtures {
             capacity_rps: 10.0,
             demand_rps: 20.0,
             local_rps: 10.0,
+            here: 0.0,
             routes: BTreeMap::from([(
                 peer.clone(),
                 Route {
@@ -157,6 +158,8 @@ pub(crate) mod fixtures {
                 incarnation: 1,
                 service: "10.0.0.1:80".parse().unwrap(),
                 strategy: StrategyKind::WaterFilling,
+                coming: None,
+                shadow: None,
                 period_s: 1.0,
                 functions: BTreeMap::from([(figlet(), function)]),
                 peers: BTreeMap::new(),

@@ -6,14 +6,17 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use crate::{
+    adviser::Adviser,
     agent::{Agent, Sources},
     api, clock,
     config::{Config, Host, ProxyChoice},
     data_plane::{self, DataPlane},
     haproxy::{Program, Proxy, ProxyConfig, Service},
     identity,
+    mind::Mind,
     overlay::{self, OverlayConfig},
     platform::Platform,
+    recording::Recorder,
 };
 
 /// Runs a node until a signal says to stop.
@@ -39,18 +42,25 @@ pub(crate) async fn run(config: Config, host: &Host) -> Result<()> {
     .await
     .context("meeting peers (--listen)")?;
     let settings = config.settings(node.clone(), clock::unix_ms());
+    let start = clock::now();
+    let recorder = config.record.as_deref();
+    let recorder = recorder
+        .map(|path| Recorder::create(path, &settings, start))
+        .transpose()?;
     let data_plane = DataPlane::attach(&config.data_plane(node.clone()), clock::now())?;
-    let control = Control::new(settings.clone(), clock::now());
+    let control = Mind::new(Control::new(settings.clone(), start), recorder);
     let proxy = start_proxy(helper, &config, &node);
     info!(%node, strategy = %config.strategy, service = %config.service, api = %config.api, "Running");
+    let (adviser, answers) = Adviser::new(config.services.clone(), config.period);
     let sources = Sources {
+        answers,
         overlay: overlay_events,
         platform: Platform::new(&config.platform, settings).start(),
         questions: api::start(api),
         interrupt,
         terminate,
     };
-    Agent::new(config, node, control, data_plane, proxy, overlay)
+    Agent::new(config, node, control, data_plane, proxy, overlay, adviser)
         .run(sources)
         .await
 }

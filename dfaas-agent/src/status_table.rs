@@ -83,11 +83,18 @@ fn function_rows(status: &Value) -> Vec<Vec<String>> {
     let row = |(name, function): (&String, &Value)| {
         let totals = &status["totals"]["functions"][name];
         let hosted = if function["hosted"] == true { "yes" } else { "no" };
-        let rates = ["capacity_rps", "demand_rps", "local_rps"].map(|key| rate(&function[key]));
+        let rates = ["capacity_rps", "demand_rps"].map(|key| rate(&function[key]));
+        // JSON has no infinity, and a strategy that draws this node by weight needs no limit.
+        let local = match function["here"].as_f64() {
+            Some(here) if here > 0.0 => format!("{:.1} %", here * 100.0),
+            Some(_) if function["local_rps"].is_null() => "all".to_owned(),
+            Some(_) | None => rate(&function["local_rps"]),
+        };
         let counts = ["local", "forwarded", "admitted", "refused"].map(|key| sum(&totals[key]).to_string());
         [name.clone(), hosted.to_owned()]
             .into_iter()
             .chain(rates)
+            .chain([local])
             .chain(counts)
             .collect()
     };

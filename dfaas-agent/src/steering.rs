@@ -3,9 +3,9 @@
 use dfaas_common::{
     maps::FALLBACKS,
     meter::Limit,
-    pick::{self, SLOTS},
+    pick::{self, HERE, SLOTS},
 };
-use dfaas_control::{FunctionName, Route};
+use dfaas_control::{FunctionName, FunctionPolicy, Policy, Route};
 
 /// How much of a second's capacity may come at once. The reference admits a whole second's worth at any time; half
 /// of it serves users who come at random nearly as well and lets a surge spill over sooner.
@@ -35,6 +35,42 @@ pub(crate) fn admission(rate_rps: f64, bucket: u32) -> Limit {
     Limit::new(rate_rps, burst, bucket)
 }
 
+/// The share that this node draws for itself: what is not hosted cannot be served here, whatever the weights.
+pub(crate) fn own_share(function: &FunctionPolicy) -> f64 {
+    if function.hosted { function.here } else { 0.0 }
+}
+
+/// A line for each function about which something else is decided than before.
+pub(crate) fn changes(before: &Policy, after: &Policy) -> Vec<String> {
+    let changed = after
+        .functions
+        .iter()
+        .filter(|(name, decided)| before.functions.get(*name) != Some(decided));
+    let gone = before
+        .functions
+        .keys()
+        .filter(|name| !after.functions.contains_key(*name));
+    changed
+        .map(|(name, decided)| format!("{name}  {}", in_a_line(decided)))
+        .chain(gone.map(|name| format!("{name}  nobody runs it any more")))
+        .collect()
+}
+
+fn in_a_line(function: &FunctionPolicy) -> String {
+    let mut line = format!(
+        "local {:.1}/s here {:.1}%",
+        function.local_rps,
+        function.here * 100.0
+    );
+    for (id, route) in &function.routes {
+        line += &format!(" to {id}={:.1}%<={:.1}/s", route.weight * 100.0, route.cap_rps);
+    }
+    for (id, rate_rps) in &function.admit {
+        line += &format!(" from {id}<={rate_rps:.1}/s");
+    }
+    line
+}
+
 /// A function is known by its name, and by its name with the default namespace if it says none.
 pub(crate) fn names_of(function: &FunctionName) -> Vec<String> {
     let name = function.as_str();
@@ -52,8 +88,10 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
-    pub(crate) fn new(routes: &[(u16, Route)]) -> Self {
-        let weights: Vec<(u16, f64)> = routes.iter().map(|(peer, route)| (*peer, route.weight)).collect();
+    /// A choice between this node, which has the share `here`, and peers.
+    pub(crate) fn new(here: f64, routes: &[(u16, Route)]) -> Self {
+        let peers = routes.iter().map(|(peer, route)| (*peer, route.weight));
+        let weights: Vec<(u16, f64)> = [(HERE, here)].into_iter().chain(peers).collect();
         let mut by_cap: Vec<(u16, f64)> = routes
             .iter()
             .map(|(peer, route)| (*peer, route.cap_rps))
@@ -85,15 +123,22 @@ mod tests {
 
     #[test]
     fn peers_are_chosen_by_weight_and_tried_by_cap() {
-        let choice = Choice::new(&[(1, route(1.0, 5.0)), (2, route(0.0, 20.0))]);
+        let choice = Choice::new(0.0, &[(1, route(1.0, 5.0)), (2, route(0.0, 20.0))]);
         assert_eq!(choice.slots, [1; SLOTS]);
         assert_eq!(choice.fallbacks, [2, 1, 0, 0]);
     }
 
     #[test]
     fn routes_without_any_weight_are_for_emergencies() {
-        let choice = Choice::new(&[(1, route(0.0, 5.0)), (2, route(0.0, 20.0))]);
+        let choice = Choice::new(0.0, &[(1, route(0.0, 5.0)), (2, route(0.0, 20.0))]);
         assert_eq!(choice.slots, [2; SLOTS]);
+    }
+
+    #[test]
+    fn this_node_has_its_share_among_peers() {
+        let choice = Choice::new(0.75, &[(1, route(0.25, f64::INFINITY))]);
+        assert_eq!(choice.slots.iter().filter(|&&slot| slot == HERE).count(), 192);
+        assert_eq!(choice.fallbacks, [1, 0, 0, 0]);
     }
 
     fn route(weight: f64, cap_rps: f64) -> Route {

@@ -1,6 +1,9 @@
 //! The decision about a request: serve it, send it on, or refuse it.
 
-use crate::maps::{FALLBACKS, Function};
+use crate::{
+    maps::{FALLBACKS, Function},
+    pick::HERE,
+};
 
 /// How many targets are drawn by weight before the fallbacks are tried in their order.
 pub const DRAWS: u32 = 2;
@@ -94,7 +97,7 @@ impl Answer {
             Self::HeadTooLong => concat!(
                 "HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Type: text/plain\r\nContent-Length: 44\r\n",
                 "Connection: close\r\n\r\n",
-                "dfaas: the request's head is over 1332 bytes"
+                "dfaas: the request's head is over 1280 bytes"
             ),
             Self::Unavailable => concat!(
                 "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 46\r\n",
@@ -156,8 +159,8 @@ pub trait Meter {
 
 /// Decides about a request for a function.
 ///
-/// Users are served here while there is capacity, else by a peer, else refused. What a peer sends is served here up
-/// to its limit and never sent on.
+/// Users are served here while there is capacity, else where the draw says (by a peer, or here after all), else refused.
+/// What a peer sends is served here up to its limit and never sent on.
 #[inline(always)]
 pub fn decide(function: Option<&Function>, origin: Origin, meter: &mut impl Meter) -> Decision {
     if let Some(answer) = origin.refusal() {
@@ -185,6 +188,9 @@ pub fn decide(function: Option<&Function>, origin: Origin, meter: &mut impl Mete
         let index = meter.draw(function);
         if index == 0 {
             break;
+        }
+        if index == HERE as u32 {
+            return Decision::Local;
         }
         if meter.take_cap(function, index) {
             return Decision::Forward(index);

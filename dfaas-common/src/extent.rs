@@ -11,8 +11,8 @@ pub struct Extent {
     pub left: u64,
     /// The sequence number behind the last byte that passed.
     pub at: u32,
-    /// Keeps the layout free of padding.
-    pub reserved: u32,
+    /// Bytes behind the run that have come already and are held until their turn.
+    pub ahead: u32,
 }
 
 /// Where a segment lies in a run.
@@ -38,7 +38,7 @@ impl Extent {
         Self {
             left: length,
             at: start,
-            reserved: 0,
+            ahead: 0,
         }
     }
 
@@ -66,6 +66,26 @@ impl Extent {
         } else {
             Place::Beyond
         }
+    }
+
+    /// What of a segment of `length` bytes can be held behind a run that has passed, where `room` bytes in all can be:
+    /// so many bytes into the segment it begins, and so many bytes long it is.
+    #[inline(always)]
+    #[must_use]
+    pub const fn ahead_in(&self, sequence: u32, length: u32, room: u32) -> Option<(u32, u32)> {
+        let skip = self.at.wrapping_add(self.ahead).wrapping_sub(sequence);
+        if self.left != 0 || skip >= length || self.ahead >= room {
+            return None;
+        }
+        let (more, room) = (length - skip, room - self.ahead);
+        Some((skip, if more < room { more } else { room }))
+    }
+
+    /// Whether the number behind the run is one that no other byte can have meanwhile.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_end_within_reach(&self) -> bool {
+        self.left < WINDOW_MAX as u64
     }
 
     /// The sequence number behind the run, if it is within reach.
@@ -107,6 +127,25 @@ mod tests {
         assert_eq!(run.note(105, 5), Place::Within);
         assert_eq!(run.note(100, 5), Place::Old);
         assert_eq!(run.note(111, 5), Place::Beyond);
+    }
+
+    #[test]
+    fn what_comes_behind_a_run_is_held_in_order_and_once() {
+        let mut run = Extent::new(u32::MAX - 9, 10);
+        assert_eq!(run.ahead_in(0, 5, 100), None, "the run has not passed");
+        assert_eq!(run.note(u32::MAX - 9, 30), Place::Crossing(10));
+        assert_eq!(run.ahead_in(u32::MAX - 9, 30, 100), Some((10, 20)));
+        run.ahead = 20;
+        assert_eq!(run.ahead_in(u32::MAX - 9, 30, 100), None, "sent again");
+        assert_eq!(run.ahead_in(21, 5, 100), None, "a byte is missing");
+        assert_eq!(run.ahead_in(20, 5, 100), Some((0, 5)));
+        assert_eq!(run.ahead_in(15, 10, 100), Some((5, 5)), "partly sent again");
+        assert_eq!(
+            run.ahead_in(20, 100, 100),
+            Some((0, 80)),
+            "no more than there is room for"
+        );
+        assert_eq!(run.ahead_in(20, 100, 20), None);
     }
 
     #[test]

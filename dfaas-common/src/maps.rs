@@ -56,7 +56,8 @@ pub struct Config {
     pub address: [u8; 4],
     /// The port at which they do.
     pub port: [u8; 2],
-    /// The segment size that clients are told, in bytes: what the link carries less the room for a stamp.
+    /// The segment size that clients are told, in bytes: what the link carries less the room for a stamp, in whole units
+    /// of the window.
     pub segment_size: u16,
     /// First source port of forwarded connections.
     pub nat_first: u16,
@@ -101,7 +102,8 @@ pub struct Function {
     pub hosted: u32,
     /// The local platform's capacity.
     pub local: Limit,
-    /// Target indices in proportion to their weights; [`crate::pick::SELF`] everywhere if there is none.
+    /// Target indices in proportion to their weights, [`crate::pick::HERE`] for this node's own share;
+    /// [`crate::pick::SELF`] everywhere if there is none.
     pub slots: [u16; SLOTS],
     /// Targets to try, in this order, when those drawn are full; filled up with [`crate::pick::SELF`].
     pub fallbacks: [u16; FALLBACKS],
@@ -238,8 +240,8 @@ pub struct Opening {
 pub struct Held {
     /// Number of bytes.
     pub length: u32,
-    /// Keeps the layout free of padding.
-    pub reserved: u32,
+    /// The sequence number of the first one, where they are held until their turn.
+    pub at: u32,
     /// The bytes as the server is to get them, stamp included.
     pub bytes: [u8; HELD_BYTES],
 }
@@ -268,8 +270,6 @@ pub const IS_SPLICED: u8 = 8;
 pub const IS_CURRENT: u8 = 16;
 /// Bit of [`Upstream::flags`]: the server has begun to take the current request, which is counted.
 pub const IS_TAKEN: u8 = 32;
-/// Bit of [`Upstream::flags`]: the client has sent the whole request.
-pub const IS_ASKED: u8 = 64;
 /// Bit of [`Upstream::flags`]: a side has begun to close.
 pub const IS_CLOSING: u8 = 128;
 
@@ -364,7 +364,8 @@ pub struct Upstream {
     pub origin: u32,
     /// [`Config::tick`] when a packet was seen last.
     pub last_seen: u32,
-    /// While it is not current: the sequence number of the next byte to it.
+    /// While it is not current: the sequence number of the next byte to it. While it is: the client's number of the
+    /// byte behind its request, if that is within reach.
     pub next: u32,
     /// The window that the server promised last, as it stands in its packets.
     pub window: u16,
@@ -372,8 +373,10 @@ pub struct Upstream {
     pub next_hop: [u16; 3],
     /// `IS_*`.
     pub flags: u8,
+    /// 1 if the end of the current request is within reach.
+    pub has_end: u8,
     /// Keeps the layout free of padding.
-    pub reserved: [u8; 3],
+    pub reserved: u16,
 }
 
 impl Upstream {
@@ -493,7 +496,11 @@ events! {
     asked_again,
     /// Of these, requests that went to another server than the one before.
     steered_again,
-    /// Requests that were sent before the last response was complete; their clients send them again.
+    /// Segments with requests that were sent before the last response was complete, held until it is.
+    held_ahead,
+    /// Requests that were held until the last response was complete, and then decided.
+    ahead_asked,
+    /// Segments that were sent before the last response was complete and could not be held; they come again.
     too_early,
     /// Segments with the end of one request and the start of another, cut between them.
     cut,
@@ -570,7 +577,7 @@ mod tests {
         let clients = CLIENTS * element(size_of::<Client>(), size_of::<FlowKey>());
         let upstreams = UPSTREAMS * element(size_of::<Upstream>(), size_of::<FlowKey>());
         let openings = OPENINGS * element(size_of::<Opening>(), size_of::<FlowKey>());
-        let held = HELDS * element(size_of::<Held>(), size_of::<FlowKey>());
+        let held = 2 * HELDS * element(size_of::<Held>(), size_of::<FlowKey>());
         let buckets = BUCKETS * size_of::<Bucket>();
         let total = clients + upstreams + openings + held + buckets;
         assert!(total < 96 * MIB, "{total} bytes");

@@ -8,6 +8,9 @@ pub const SLOTS: usize = 256;
 /// The target index that stands for this node itself.
 pub const SELF: u16 = 0;
 
+/// The target index of a draw that this node serves itself, whatever its local limit: beyond all peers' indices.
+pub const HERE: u16 = u16::MAX;
+
 /// The slot of the `draw`-th request.
 ///
 /// Neighbouring draws lie far apart (the stride is odd, so every slot is met once in [`SLOTS`] draws): a run of

@@ -7,16 +7,18 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::counters::Counters;
+use crate::explanation::{self, Explanation};
 use crate::function_spec::FunctionSpec;
+use crate::lineup::{Lineup, Seat, SwitchError};
 use crate::message::{PEERS_MAX, Rejection, is_rate};
 use crate::names::{FunctionName, NodeId};
+use crate::node_usage::NodeUsage;
 use crate::pairing::{Pairing, Token};
 use crate::policy::Policy;
-use crate::recalc::Recalc;
 use crate::settings::Settings;
-use crate::status::{FunctionStatus, PeerStatus, Status};
-use crate::strategy::{Local, Strategy, StrategyKind};
-use crate::water_filling::WaterFilling;
+use crate::status::{FunctionStatus, PeerStatus, ShadowStatus, Status};
+use crate::strategy::{Local, StrategyKind};
+use crate::text;
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,7 +32,18 @@ pub enum Input {
         /// Its signed origin.
         from: NodeId,
         /// Its bytes.
+        #[serde(with = "text")]
         body: Vec<u8>,
+    },
+    /// What this node uses was measured.
+    Usage(NodeUsage),
+    /// The service that a strategy asked has answered, or has not in time.
+    Answer {
+        /// The strategy that asked.
+        strategy: StrategyKind,
+        /// The answer.
+        #[serde(with = "text::option")]
+        body: Option<Vec<u8>>,
     },
     /// There is a connection to a peer, or its round-trip time was measured.
     PeerUp {
@@ -73,11 +86,42 @@ pub enum Input {
     InForce,
 }
 
+impl Input {
+    /// The same with tokens that open nothing. What is decided about requests does not depend on which tokens they are.
+    #[must_use]
+    pub fn without_secrets(mut self) -> Self {
+        match &mut self {
+            Self::TokenDrawn { token, .. }
+            | Self::TokenTold { token, .. }
+            | Self::TokenTaken { token, .. } => {
+                *token = Token::new(Default::default());
+            }
+            Self::Counters(_)
+            | Self::Functions(_)
+            | Self::Message { .. }
+            | Self::Usage(_)
+            | Self::Answer { .. }
+            | Self::PeerUp { .. }
+            | Self::PeerDown { .. }
+            | Self::Admitted(_)
+            | Self::InForce => {}
+        }
+        self
+    }
+}
+
 /// Something to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Output {
     /// Send these bytes to all peers.
     Publish(Vec<u8>),
+    /// Ask the service that a strategy consults, and feed one [`Input::Answer`] for it.
+    Ask {
+        /// The strategy.
+        strategy: StrategyKind,
+        /// The question.
+        body: Vec<u8>,
+    },
     /// Make the data plane follow this policy instead of the one before, and say so with [`Input::InForce`].
     Apply(Policy),
     /// Draw 128 bits at random and feed them as [`Input::TokenDrawn`].
@@ -109,9 +153,9 @@ pub enum Output {
 #[derive(Debug)]
 pub struct Control {
     local: Local,
-    strategy: Box<dyn Strategy>,
+    lineup: Lineup,
     pairing: Pairing,
-    /// What the strategy decided last.
+    /// What the strategies decided last.
     decided: Policy,
     /// The policy in force.
     policy: Policy,
@@ -130,18 +174,15 @@ impl Control {
             settings.errors().is_empty(),
             "settings were not checked: {settings:?}"
         );
-        let strategy: Box<dyn Strategy> = match settings.strategy {
-            StrategyKind::WaterFilling => Box::new(WaterFilling::new(&settings, now)),
-            StrategyKind::Recalc => Box::new(Recalc::new(&settings, now)),
+        let local = Local {
+            settings,
+            functions: BTreeMap::new(),
+            connected: BTreeMap::new(),
         };
         Self {
-            pairing: Pairing::new(&settings),
-            local: Local {
-                settings,
-                functions: BTreeMap::new(),
-                connected: BTreeMap::new(),
-            },
-            strategy,
+            pairing: Pairing::new(&local.settings),
+            lineup: Lineup::new(&local, now),
+            local,
             decided: Policy::default(),
             policy: Policy::default(),
             accepted: 0,
@@ -149,10 +190,29 @@ impl Control {
         }
     }
 
+    /// Begins to replace the strategy. Nothing is lost meanwhile: the new one first learns and tells beside the old one,
+    /// and takes over some periods later.
+    ///
+    /// # Errors
+    ///
+    /// Fails while the strategy is being replaced already.
+    pub fn switch(&mut self, now: Instant, strategy: StrategyKind) -> Result<(), SwitchError> {
+        self.lineup.switch(&mut self.local, now, strategy)
+    }
+
+    /// The strategy whose decisions are in force.
+    pub fn strategy(&self) -> StrategyKind {
+        self.lineup.acting.kind
+    }
+
     /// Feeds one input. Drain [`Control::poll_output`] afterwards.
     pub fn handle_input(&mut self, now: Instant, input: Input) {
         match input {
-            Input::Counters(counters) => self.strategy.handle_counters(&counters),
+            Input::Counters(counters) => self.lineup.handle_counters(&counters),
+            Input::Usage(usage) => self.lineup.handle_usage(&usage),
+            Input::Answer { strategy, body } => {
+                self.lineup.handle_answer(&self.local, strategy, body.as_deref());
+            }
             Input::Functions(functions) => self.handle_functions(now, functions),
             Input::Message { from, body } => self.handle_message(now, &from, &body),
             Input::PeerUp { id, rtt } => self.handle_peer_up(now, id, rtt),
@@ -173,30 +233,30 @@ impl Control {
 
     /// Tells that time has passed. Harmless if called early.
     pub fn handle_timeout(&mut self, now: Instant) {
-        self.strategy.handle_timeout(&self.local, now);
+        self.lineup.handle_timeout(&mut self.local, now);
         self.pairing.handle_timeout(now);
     }
 
     /// When to call [`Control::handle_timeout`] next. Water-filling asks for it ten times a period, to see a surge
     /// before the period ends; fed less often, it only reacts later.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let strategy = self.strategy.poll_timeout();
-        Some(
-            self.pairing
-                .poll_timeout()
-                .map_or(strategy, |at| at.min(strategy)),
-        )
+        let lineup = self.lineup.poll_timeout();
+        let pairing = self.pairing.poll_timeout();
+        Some(pairing.map_or(lineup, |at| at.min(lineup)))
     }
 
     /// The next thing to do, if there is any.
     pub fn poll_output(&mut self) -> Option<Output> {
-        if let Some(body) = self.strategy.poll_publish() {
+        if let Some(body) = self.lineup.poll_publish() {
             return Some(Output::Publish(body));
+        }
+        if let Some((strategy, body)) = self.lineup.poll_question() {
+            return Some(Output::Ask { strategy, body });
         }
         if let Some(output) = self.pairing.poll_output() {
             return Some(output);
         }
-        let decided = self.strategy.poll_policy(&self.local);
+        let decided = self.lineup.poll_policy(&self.local);
         if !self.pairing.take_change() && decided.is_none() {
             return None;
         }
@@ -212,6 +272,19 @@ impl Control {
         Some(Output::Apply(policy))
     }
 
+    /// Why requests for a function go where they go; nothing if no node is known to run it.
+    pub fn explain(&self, function: &FunctionName) -> Option<Explanation> {
+        let policy = self.policy.functions.get(function)?;
+        let mut because = self.lineup.acting.strategy.reasons(&self.local, function);
+        because.extend(self.lineup.handover_reason());
+        Some(Explanation {
+            function: function.clone(),
+            strategy: self.lineup.acting.kind,
+            because,
+            therefore: explanation::decisions(policy),
+        })
+    }
+
     /// What the node thinks.
     pub fn status(&self, now: Instant) -> Status {
         let settings = &self.local.settings;
@@ -220,8 +293,10 @@ impl Control {
             incarnation: settings.incarnation,
             service: settings.service,
             strategy: settings.strategy,
+            coming: self.lineup.coming(),
+            shadow: self.shadow(),
             period_s: settings.period.as_secs_f64(),
-            functions: self.function_statuses(),
+            functions: self.function_statuses(&self.policy, &self.lineup.acting),
             peers: self.peer_statuses(now),
             accepted: self.accepted,
             rejected: self.rejected.clone(),
@@ -235,7 +310,7 @@ impl Control {
         }
         if functions != self.local.functions {
             self.local.functions = functions;
-            self.strategy.handle_functions(&self.local, now);
+            self.lineup.handle_functions(&self.local, now);
         }
     }
 
@@ -243,7 +318,7 @@ impl Control {
         let result = if *from == self.local.settings.node {
             Err(Rejection::OwnMessage)
         } else {
-            self.strategy.handle_message(&self.local, now, from, body)
+            self.lineup.handle_message(&self.local, now, from, body)
         };
         match result {
             Ok(()) => self.accepted += 1,
@@ -265,7 +340,7 @@ impl Control {
             Entry::Vacant(_) if full => {}
             Entry::Vacant(link) => {
                 link.insert(rtt);
-                self.strategy.handle_peer_up(&self.local, now, &id);
+                self.lineup.handle_peer_up(&self.local, now, &id);
                 self.pairing.handle_peer_up(now, &id);
             }
         }
@@ -273,12 +348,20 @@ impl Control {
 
     fn handle_peer_down(&mut self, now: Instant, id: &NodeId) {
         self.local.connected.remove(id);
-        self.strategy.handle_peer_down(now, id);
+        self.lineup.handle_peer_down(now, id);
         self.pairing.handle_peer_down(id);
     }
 
-    fn function_statuses(&self) -> BTreeMap<FunctionName, FunctionStatus> {
-        let statuses = self.policy.functions.iter().map(|(name, policy)| {
+    fn shadow(&self) -> Option<ShadowStatus> {
+        let shadow = self.lineup.shadow.as_ref()?;
+        Some(ShadowStatus {
+            strategy: shadow.kind,
+            functions: self.function_statuses(&shadow.policy, shadow),
+        })
+    }
+
+    fn function_statuses(&self, policy: &Policy, seat: &Seat) -> BTreeMap<FunctionName, FunctionStatus> {
+        let statuses = policy.functions.iter().map(|(name, policy)| {
             let status = FunctionStatus {
                 hosted: policy.hosted,
                 capacity_rps: self
@@ -286,8 +369,9 @@ impl Control {
                     .functions
                     .get(name)
                     .map_or(0.0, |spec| spec.capacity_rps),
-                demand_rps: self.strategy.demand_rps(name),
+                demand_rps: seat.strategy.demand_rps(name),
                 local_rps: policy.local_rps,
+                here: policy.here,
                 routes: policy.routes.clone(),
                 admit: policy.admit.clone(),
             };
@@ -303,7 +387,7 @@ impl Control {
             peer.connected = true;
             peer.rtt_ms = rtt.map(|rtt| rtt.as_secs_f64() * 1e3);
         }
-        for (id, known) in self.strategy.known() {
+        for (id, known) in self.lineup.acting.strategy.known() {
             let peer = peers.entry(id).or_default();
             peer.service = Some(known.service);
             peer.age_s = Some(now.saturating_duration_since(known.heard).as_secs_f64());

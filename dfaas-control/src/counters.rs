@@ -32,3 +32,30 @@ pub struct FunctionCounters {
     /// The 95th percentile of the service time, if there was anything to measure.
     pub service_time_p95: Option<Duration>,
 }
+
+impl Counters {
+    /// Adds what was counted later.
+    pub(crate) fn add(&mut self, later: &Self) {
+        self.elapsed += later.elapsed;
+        for (name, counted) in &later.functions {
+            self.functions.entry(name.clone()).or_default().add(counted);
+        }
+    }
+}
+
+impl FunctionCounters {
+    fn add(&mut self, later: &Self) {
+        self.user += later.user;
+        self.local += later.local;
+        self.refused += later.refused;
+        for (sums, counts) in [
+            (&mut self.forwarded, &later.forwarded),
+            (&mut self.admitted, &later.admitted),
+        ] {
+            for (id, count) in counts {
+                *sums.entry(id.clone()).or_insert(0) += count;
+            }
+        }
+        self.service_time_p95 = later.service_time_p95.or(self.service_time_p95);
+    }
+}

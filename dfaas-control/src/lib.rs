@@ -6,28 +6,41 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod all_local;
 mod control;
 mod counters;
+mod explanation;
+mod external;
 mod function_spec;
+mod lineup;
 mod message;
 mod meter;
 mod names;
+mod neighbours;
+mod node_margin;
+mod node_usage;
 mod pairing;
+mod period_rates;
 mod policy;
 mod recalc;
 mod rtt_band;
 mod settings;
+mod static_shares;
 mod status;
 mod strategy;
+mod text;
 mod water_filling;
 
 pub use control::{Control, Input, Output};
 pub use counters::{Counters, FunctionCounters};
+pub use explanation::Explanation;
 pub use function_spec::{FunctionSpec, LabelError, MAXRATE_LABEL};
+pub use lineup::SwitchError;
 pub use message::{MESSAGE_BYTES_MAX, Rejection};
 pub use names::{FunctionName, NameError, NodeId};
+pub use node_usage::{ForecasterKind, LoadGroup, MarginSettings, NodeUsage};
 pub use pairing::{NotAToken, Token, Tokenless};
 pub use policy::{FunctionPolicy, Peer, Policy, Route, Trust};
 pub use settings::{Settings, SettingsError};
-pub use status::{FunctionStatus, PeerFunctionStatus, PeerStatus, Status};
+pub use status::{FunctionStatus, PeerFunctionStatus, PeerStatus, ShadowStatus, Status};
 pub use strategy::{StrategyKind, UnknownStrategy};

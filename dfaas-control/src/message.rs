@@ -5,10 +5,16 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::names::{FunctionName, NodeId};
 use crate::rtt_band::RttBand;
 use crate::settings::{PERIOD_MAX, is_reachable};
+
+use self::info::{InfoBody, MarginBody, TYPE_MARGIN, TYPE_MARGIN_INFO, TYPE_STATIC};
+pub(crate) use self::info::{MarginNews, NodeInfo, Profile};
+
+mod info;
 
 /// Largest message looked at: room for 1024 functions and 256 peers with the longest names.
 pub const MESSAGE_BYTES_MAX: usize = 256 * 1024;
@@ -22,6 +28,8 @@ pub(crate) const PEERS_MAX: usize = 256;
 pub(crate) const SERVICE_TIME_S_MAX: f64 = 86_400.0;
 
 const TYPE_STATE: &str = "nodestate";
+const TYPE_EXTERNAL: &str = "nodestateExternal";
+const TYPE_SHADOW: &str = "shadow";
 const TYPE_INFO: &str = "nodeinfo";
 const TYPE_INFO_RECALC: &str = "nodeinfoRecalc";
 
@@ -71,7 +79,11 @@ pub enum Rejection {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Message {
     State(NodeState),
+    External(NodeState),
     Offer(NodeOffer),
+    StaticInfo(NodeInfo),
+    MarginInfo(NodeInfo),
+    Margin(MarginNews),
 }
 
 /// What a node tells about itself for water-filling.
@@ -147,7 +159,11 @@ impl Message {
         }
         match parse::<Envelope>(body)?.kind.as_str() {
             TYPE_STATE => parse::<StateBody>(body)?.check().map(Self::State),
+            TYPE_EXTERNAL => parse::<StateBody>(body)?.check().map(Self::External),
             TYPE_INFO | TYPE_INFO_RECALC => parse::<OfferBody<f64>>(body)?.check().map(Self::Offer),
+            TYPE_STATIC => parse::<InfoBody>(body)?.check().map(Self::StaticInfo),
+            TYPE_MARGIN_INFO => parse::<InfoBody>(body)?.check().map(Self::MarginInfo),
+            TYPE_MARGIN => parse::<MarginBody>(body)?.check().map(Self::Margin),
             _ => Err(Rejection::UnknownType),
         }
     }
@@ -161,8 +177,16 @@ impl NodeState {
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
+        self.encode_as(TYPE_STATE)
+    }
+
+    pub(crate) fn encode_external(&self) -> Vec<u8> {
+        self.encode_as(TYPE_EXTERNAL)
+    }
+
+    fn encode_as(&self, kind: &str) -> Vec<u8> {
         to_json(&StateBody {
-            kind: TYPE_STATE.to_owned(),
+            kind: kind.to_owned(),
             incarnation: self.version.0,
             sequence: self.version.1,
             host: self.service.ip().to_string(),
@@ -236,6 +260,35 @@ impl OfferBody<f64> {
             limits: self.limits,
         })
     }
+}
+
+#[derive(Serialize, Deserialize)]
+struct ShadowBody<'a> {
+    #[serde(rename = "MsgType")]
+    kind: &'a str,
+    #[serde(rename = "Body", borrow)]
+    body: &'a RawValue,
+}
+
+/// What only shadows are to read, so that no node acts on what another one only considers.
+pub(crate) fn wrap_shadow(body: &[u8]) -> Vec<u8> {
+    let body = serde_json::from_slice(body).expect("a message is JSON");
+    to_json(&ShadowBody {
+        kind: TYPE_SHADOW,
+        body,
+    })
+}
+
+/// What is for shadows in a message, if it is one for them.
+pub(crate) fn unwrap_shadow(body: &[u8]) -> Option<Result<Vec<u8>, Rejection>> {
+    const START: &str = r#"{"MsgType":"shadow","#;
+    if !body.starts_with(START.as_bytes()) {
+        return None;
+    }
+    if body.len() > MESSAGE_BYTES_MAX {
+        return Some(Err(Rejection::TooLarge));
+    }
+    Some(parse::<ShadowBody<'_>>(body).map(|shadow| shadow.body.get().as_bytes().to_vec()))
 }
 
 /// Tells whether a number can be a rate, which no NaN can.

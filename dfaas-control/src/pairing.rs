@@ -83,7 +83,8 @@ impl<'de> Deserialize<'de> for Token {
 }
 
 /// Which peers need no token.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Tokenless {
     /// None but these.
     Only(BTreeSet<NodeId>),

@@ -46,17 +46,25 @@ pub struct FunctionPolicy {
     pub local_rps: f64,
     /// Whether the platform of this node runs the function.
     pub hosted: bool,
+    /// The share of user requests beyond `local_rps` that is served here all the same, without limit. Strategies that
+    /// give this node a weight like any other set it, and a `local_rps` of 0.
+    #[serde(default)]
+    pub here: f64,
     /// Where user requests beyond `local_rps` go.
     pub routes: BTreeMap<NodeId, Route>,
     /// How many requests per second to admit from a peer (LimitIn). A peer that is absent gets none.
+    /// Infinity means no limit.
     pub admit: BTreeMap<NodeId, f64>,
 }
 
 impl FunctionPolicy {
-    /// Makes the shares of the routes sum to 1 again, in the same proportions.
+    /// Makes the shares of the routes and `here` sum to 1 again, in the same proportions.
     pub(crate) fn level_weights(&mut self) {
-        let sum: f64 = self.routes.values().map(|route| route.weight).sum();
+        let sum: f64 = self.here + self.routes.values().map(|route| route.weight).sum::<f64>();
         let count = self.routes.len() as f64;
+        if sum > 0.0 {
+            self.here /= sum;
+        }
         for route in self.routes.values_mut() {
             route.weight = if sum > 0.0 {
                 route.weight / sum
@@ -70,7 +78,7 @@ impl FunctionPolicy {
 /// What a peer takes from this node's excess.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Route {
-    /// The share of the excess. Shares of the routes of a function sum to 1. A data plane that finds the cap of
+    /// The share of the excess. Shares of the routes of a function, and its `here`, sum to 1. A data plane that finds the cap of
     /// the drawn route used up tries another: caps add up to what is needed, draws do not meet them exactly. A route
     /// of weight 0 is only such another.
     pub weight: f64,

@@ -10,24 +10,24 @@
 //! - A lost connection ends the routes to a peer and the admissions from it at once.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::counters::Counters;
+use crate::explanation;
 use crate::message::{FUNCTIONS_MAX, Message, PEERS_MAX, Rejection, encode_offer};
 use crate::names::{FunctionName, NodeId};
+use crate::period_rates::PeriodRates;
 use crate::policy::{FunctionPolicy, Peer, Policy, Route, Trust};
 use crate::settings::Settings;
 use crate::status::PeerFunctionStatus;
-use crate::strategy::{Known, Local, Strategy, next_after};
+use crate::strategy::{Known, Local, Strategy, is_due};
 
 /// The strategy's memory.
 #[derive(Debug)]
 pub(crate) struct Recalc {
     entries: BTreeMap<NodeId, Entry>,
-    counted: BTreeMap<FunctionName, u64>,
-    elapsed: Duration,
-    /// User rates as of the last step 1. A function without a request has none.
-    rates: BTreeMap<FunctionName, f64>,
+    /// User rates as of the last step 1.
+    rates: PeriodRates,
     overloaded: BTreeSet<FunctionName>,
     /// What the last step 2 decided, but for what is local.
     applied: Policy,
@@ -58,9 +58,7 @@ impl Recalc {
     pub(crate) fn new(settings: &Settings, now: Instant) -> Self {
         Self {
             entries: BTreeMap::new(),
-            counted: BTreeMap::new(),
-            elapsed: Duration::ZERO,
-            rates: BTreeMap::new(),
+            rates: PeriodRates::default(),
             overloaded: BTreeSet::new(),
             applied: Policy::default(),
             outbox: None,
@@ -72,12 +70,12 @@ impl Recalc {
 
     fn step_1(&mut self, local: &Local, now: Instant) {
         self.expire(local, now);
-        self.close_count();
+        self.rates.close();
         self.overloaded.clear();
         for (name, spec) in &local.functions {
             let maxrate = spec.capacity_rps.floor();
-            match self.rates.get(name) {
-                Some(&rate) if rate >= maxrate => {
+            match self.rates.of(name) {
+                Some(rate) if rate >= maxrate => {
                     self.overloaded.insert(name.clone());
                     self.limits(name).for_each(|limits| limits.limit_in = 0);
                 }
@@ -114,19 +112,6 @@ impl Recalc {
         self.entries
             .values_mut()
             .filter_map(move |entry| entry.functions.get_mut(name))
-    }
-
-    fn close_count(&mut self) {
-        if self.elapsed.is_zero() {
-            return;
-        }
-        let elapsed_s = std::mem::take(&mut self.elapsed).as_secs_f64();
-        let counted = std::mem::take(&mut self.counted)
-            .into_iter()
-            .filter(|&(_, count)| count > 0);
-        self.rates = counted
-            .map(|(name, count)| (name, count as f64 / elapsed_s))
-            .collect();
     }
 
     /// Expired is what has not been heard of for a period and a fifth.
@@ -204,13 +189,7 @@ impl Recalc {
 
 impl Strategy for Recalc {
     fn handle_counters(&mut self, counters: &Counters) {
-        self.elapsed += counters.elapsed;
-        for (name, counted) in &counters.functions {
-            if self.counted.len() < 2 * FUNCTIONS_MAX || self.counted.contains_key(name) {
-                let count = self.counted.entry(name.clone()).or_insert(0);
-                *count = count.saturating_add(counted.user);
-            }
-        }
+        self.rates.add(counters);
     }
 
     fn handle_functions(&mut self, _local: &Local, _now: Instant) {
@@ -224,9 +203,8 @@ impl Strategy for Recalc {
         from: &NodeId,
         body: &[u8],
     ) -> Result<(), Rejection> {
-        let mut offer = match Message::decode(body)? {
-            Message::Offer(offer) => offer,
-            Message::State(_) => return Err(Rejection::OtherStrategy),
+        let Message::Offer(mut offer) = Message::decode(body)? else {
+            return Err(Rejection::OtherStrategy);
         };
         let limits = offer
             .limits
@@ -253,8 +231,6 @@ impl Strategy for Recalc {
         Ok(())
     }
 
-    fn handle_peer_up(&mut self, _local: &Local, _now: Instant, _id: &NodeId) {}
-
     fn handle_peer_down(&mut self, _now: Instant, id: &NodeId) {
         self.entries.remove(id);
         self.applied.peers.remove(id);
@@ -271,12 +247,10 @@ impl Strategy for Recalc {
     }
 
     fn handle_timeout(&mut self, local: &Local, now: Instant) {
-        if now >= self.next_step_1 {
-            self.next_step_1 = next_after(self.next_step_1, local.settings.period, now);
+        if is_due(&mut self.next_step_1, local.settings.period, now) {
             self.step_1(local, now);
         }
-        if now >= self.next_step_2 {
-            self.next_step_2 = next_after(self.next_step_2, local.settings.period, now);
+        if is_due(&mut self.next_step_2, local.settings.period, now) {
             self.step_2(local, now);
         }
     }
@@ -304,7 +278,32 @@ impl Strategy for Recalc {
     }
 
     fn demand_rps(&self, function: &FunctionName) -> f64 {
-        self.rates.get(function).copied().unwrap_or(0.0)
+        self.rates.of(function).unwrap_or(0.0)
+    }
+
+    fn reasons(&self, local: &Local, function: &FunctionName) -> Vec<String> {
+        let mut lines = Vec::new();
+        if let Some(spec) = local.functions.get(function) {
+            let demand_rps = self.demand_rps(function);
+            lines.push(explanation::load(
+                "this node",
+                spec.capacity_rps.floor(),
+                demand_rps,
+            ));
+            let is_overloaded = self.overloaded.contains(function);
+            lines.push(if is_overloaded {
+                "so it was overloaded at its last look, and weights follow what peers offer".to_owned()
+            } else {
+                "so it was not overloaded at its last look, and offers its margin in equal parts".to_owned()
+            });
+        }
+        let offers = self.entries.iter().filter_map(|(id, entry)| {
+            let limits = entry.functions.get(function)?;
+            let offer = explanation::rate(limits.limit_out);
+            Some(format!("{} offers {offer}", explanation::peer(id)))
+        });
+        lines.extend(offers);
+        lines
     }
 
     fn known(&self) -> BTreeMap<NodeId, Known> {

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::function_spec::{FunctionSpec, LabelError};
 use crate::message::RATE_RPS_MAX;
 use crate::names::NodeId;
+use crate::node_usage::{MarginSettings, NodeUsage};
 use crate::pairing::Tokenless;
 use crate::strategy::StrategyKind;
 
@@ -21,7 +24,7 @@ const ROTATION_MIN: Duration = Duration::from_secs(1);
 const ROTATION_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What the operator decides.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// This node's identity.
     pub node: NodeId,
@@ -38,8 +41,12 @@ pub struct Settings {
     pub token_rotation: Duration,
     /// Which peers need no token.
     pub tokenless: Tokenless,
+    /// A second strategy whose decisions are only shown.
+    pub shadow: Option<StrategyKind>,
     /// The capacity of a function without a usable `dfaas.maxrate` label, in requests per second.
     pub default_capacity_rps: f64,
+    /// What only node margin has to know.
+    pub node_margin: MarginSettings,
 }
 
 /// Why settings cannot be used.
@@ -54,6 +61,9 @@ pub enum SettingsError {
     /// The default capacity is not a rate.
     #[error("default capacity of {0} req/s is not between 0 and {RATE_RPS_MAX}")]
     DefaultCapacity(f64),
+    /// A limit of node margin is not a positive number.
+    #[error("limits for node margin are not all positive: {0:?}")]
+    Limits(NodeUsage),
     /// Peers cannot reach a function at this address.
     #[error("peers cannot reach {0}")]
     Service(SocketAddrV4),
@@ -74,6 +84,9 @@ impl Settings {
         }
         if !is_reachable(self.service) {
             errors.push(SettingsError::Service(self.service));
+        }
+        if !self.node_margin.limits.is_limit() {
+            errors.push(SettingsError::Limits(self.node_margin.limits));
         }
         errors
     }
@@ -113,7 +126,9 @@ mod tests {
             strategy: StrategyKind::WaterFilling,
             token_rotation: ROTATION_MIN - Duration::from_nanos(1),
             tokenless: Tokenless::default(),
+            shadow: None,
             default_capacity_rps: f64::NAN,
+            node_margin: MarginSettings::default(),
         };
         assert_eq!(settings.errors().len(), 4);
         let settings = Settings {
@@ -121,6 +136,7 @@ mod tests {
             period: PERIOD_MIN,
             token_rotation: ROTATION_MIN,
             default_capacity_rps: 0.0,
+            node_margin: MarginSettings::default(),
             ..settings
         };
         assert_eq!(settings.errors(), []);

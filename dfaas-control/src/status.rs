@@ -21,6 +21,10 @@ pub struct Status {
     pub service: SocketAddrV4,
     /// How the excess is distributed.
     pub strategy: StrategyKind,
+    /// The strategy that is to take over in some periods.
+    pub coming: Option<StrategyKind>,
+    /// What a second strategy would decide.
+    pub shadow: Option<ShadowStatus>,
     /// How often peers are told, in seconds.
     pub period_s: f64,
     /// The functions hosted here or known from peers.
@@ -33,6 +37,15 @@ pub struct Status {
     pub rejected: BTreeMap<Rejection, u64>,
 }
 
+/// What a strategy decides beside the one in force.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ShadowStatus {
+    /// Which it is.
+    pub strategy: StrategyKind,
+    /// What it would have the data plane do.
+    pub functions: BTreeMap<FunctionName, FunctionStatus>,
+}
+
 /// What a node thinks about a function.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct FunctionStatus {
@@ -42,8 +55,10 @@ pub struct FunctionStatus {
     pub capacity_rps: f64,
     /// What users ask of this node, in requests per second.
     pub demand_rps: f64,
-    /// What is served here, in requests per second.
+    /// What is served here before anything is sent on, in requests per second. No limit is `null` in JSON.
     pub local_rps: f64,
+    /// The share of the rest that is served here all the same.
+    pub here: f64,
     /// Where the excess goes. A cap that is infinite is `null` in JSON.
     pub routes: BTreeMap<NodeId, Route>,
     /// What is admitted, in requests per second.

@@ -7,13 +7,20 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::all_local::AllLocal;
 use crate::counters::Counters;
+use crate::external::External;
 use crate::function_spec::FunctionSpec;
 use crate::message::Rejection;
 use crate::names::{FunctionName, NodeId};
+use crate::node_margin::NodeMargin;
+use crate::node_usage::NodeUsage;
 use crate::policy::Policy;
+use crate::recalc::Recalc;
 use crate::settings::Settings;
+use crate::static_shares::StaticShares;
 use crate::status::PeerFunctionStatus;
+use crate::water_filling::WaterFilling;
 
 /// A way to distribute the excess.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -23,11 +30,21 @@ pub enum StrategyKind {
     WaterFilling,
     /// The algorithm of the Go agents: equal offers to all peers, in two steps half a period apart.
     Recalc,
+    /// Fixed shares of the Go agents: 60 of 100 here, 40 to the neighbours.
+    Static,
+    /// The Go agents' forecast of usage: what others can bear of an overloaded node's requests goes to them.
+    NodeMargin,
+    /// What a service outside of the agent decides.
+    External,
+    /// Everything here, nothing to others.
+    AllLocal,
 }
 
 /// A name that no strategy has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no strategy is called {0:?}; there are water-filling (waterfilling) and recalc (recalcstrategy)")]
+#[error(
+    "no strategy is called {0:?}; there are water-filling, recalc, node-margin, static, all-local and external"
+)]
 pub struct UnknownStrategy(pub String);
 
 impl FromStr for StrategyKind {
@@ -37,6 +54,10 @@ impl FromStr for StrategyKind {
         match name {
             "water-filling" | "waterfilling" => Ok(Self::WaterFilling),
             "recalc" | "recalcstrategy" => Ok(Self::Recalc),
+            "static" | "staticstrategy" => Ok(Self::Static),
+            "node-margin" | "nodemargin" | "nodemarginstrategy" => Ok(Self::NodeMargin),
+            "external" => Ok(Self::External),
+            "all-local" | "alllocal" | "alllocalstrategy" => Ok(Self::AllLocal),
             _ => Err(UnknownStrategy(name.to_owned())),
         }
     }
@@ -47,6 +68,10 @@ impl Display for StrategyKind {
         f.write_str(match self {
             Self::WaterFilling => "water-filling",
             Self::Recalc => "recalc",
+            Self::Static => "static",
+            Self::NodeMargin => "node-margin",
+            Self::External => "external",
+            Self::AllLocal => "all-local",
         })
     }
 }
@@ -82,7 +107,7 @@ pub(crate) trait Strategy: Debug + Send + Sync {
         from: &NodeId,
         body: &[u8],
     ) -> Result<(), Rejection>;
-    fn handle_peer_up(&mut self, local: &Local, now: Instant, id: &NodeId);
+    fn handle_peer_up(&mut self, _local: &Local, _now: Instant, _id: &NodeId) {}
     fn handle_peer_down(&mut self, now: Instant, id: &NodeId);
     fn handle_timeout(&mut self, local: &Local, now: Instant);
     fn poll_timeout(&self) -> Instant;
@@ -92,6 +117,37 @@ pub(crate) trait Strategy: Debug + Send + Sync {
     fn poll_policy(&mut self, local: &Local) -> Option<Policy>;
     fn demand_rps(&self, function: &FunctionName) -> f64;
     fn known(&self) -> BTreeMap<NodeId, Known>;
+    /// What it decided from about a function, in whole phrases.
+    fn reasons(&self, local: &Local, function: &FunctionName) -> Vec<String>;
+    /// What the node used was measured.
+    fn handle_usage(&mut self, _usage: &NodeUsage) {}
+    /// What to ask the service that this strategy consults. One question at a time.
+    fn poll_question(&mut self) -> Option<Vec<u8>> {
+        None
+    }
+    /// The answer to the last question, or nothing if there was none in time.
+    fn handle_answer(&mut self, _local: &Local, _answer: Option<&[u8]>) {}
+}
+
+/// A strategy that knows nothing yet.
+pub(crate) fn start(kind: StrategyKind, settings: &Settings, now: Instant) -> Box<dyn Strategy> {
+    match kind {
+        StrategyKind::WaterFilling => Box::new(WaterFilling::new(settings, now)),
+        StrategyKind::Recalc => Box::new(Recalc::new(settings, now)),
+        StrategyKind::Static => Box::new(StaticShares::new(now)),
+        StrategyKind::NodeMargin => Box::new(NodeMargin::new(settings, now)),
+        StrategyKind::External => Box::new(External::new(now)),
+        StrategyKind::AllLocal => Box::new(AllLocal::new(now)),
+    }
+}
+
+/// Tells whether the next point of a raster has come, and if so moves on to the one after it.
+pub(crate) fn is_due(next: &mut Instant, step: Duration, now: Instant) -> bool {
+    let is_due = now >= *next;
+    if is_due {
+        *next = next_after(*next, step, now);
+    }
+    is_due
 }
 
 /// The first point of the raster `at`, `at + step`, … after `now`; the raster starts anew if a point was missed.
@@ -106,14 +162,19 @@ mod tests {
 
     #[test]
     fn strategies_go_by_several_names() {
-        assert_eq!("water-filling".parse(), Ok(StrategyKind::WaterFilling));
-        assert_eq!("waterfilling".parse(), Ok(StrategyKind::WaterFilling));
-        assert_eq!("recalc".parse(), Ok(StrategyKind::Recalc));
-        assert_eq!("recalcstrategy".parse(), Ok(StrategyKind::Recalc));
-        assert_eq!(
-            StrategyKind::WaterFilling.to_string().parse(),
-            Ok(StrategyKind::WaterFilling)
-        );
+        for (names, kind) in [
+            (&["water-filling", "waterfilling"][..], StrategyKind::WaterFilling),
+            (&["recalc", "recalcstrategy"], StrategyKind::Recalc),
+            (&["static", "staticstrategy"], StrategyKind::Static),
+            (&["node-margin", "nodemarginstrategy"], StrategyKind::NodeMargin),
+            (&["external"], StrategyKind::External),
+            (&["all-local", "alllocalstrategy"], StrategyKind::AllLocal),
+        ] {
+            for name in names {
+                assert_eq!(name.parse(), Ok(kind));
+            }
+            assert_eq!(kind.to_string().parse(), Ok(kind));
+        }
     }
 
     #[test]

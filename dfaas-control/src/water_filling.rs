@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crate::counters::Counters;
+use crate::explanation;
 use crate::message::{
     FUNCTIONS_MAX, FunctionState, Message, NodeState, PEERS_MAX, RATE_RPS_MAX, Rejection, SERVICE_TIME_S_MAX,
 };
@@ -249,9 +250,8 @@ impl Strategy for WaterFilling {
         from: &NodeId,
         body: &[u8],
     ) -> Result<(), Rejection> {
-        let state = match Message::decode(body)? {
-            Message::State(state) => state,
-            Message::Offer(_) => return Err(Rejection::OtherStrategy),
+        let Message::State(state) = Message::decode(body)? else {
+            return Err(Rejection::OtherStrategy);
         };
         match self.nodes.get(from) {
             Some(node) => node.check(state.version, now, local.settings.period)?,
@@ -331,6 +331,27 @@ impl Strategy for WaterFilling {
 
     fn demand_rps(&self, function: &FunctionName) -> f64 {
         self.meters.get(function).map_or(0.0, Meter::rate_rps)
+    }
+
+    fn reasons(&self, local: &Local, function: &FunctionName) -> Vec<String> {
+        // All nodes decide from what this one has told, not from what it has measured since.
+        let own = self
+            .published
+            .as_ref()
+            .map(|state| ("this node".to_owned(), state));
+        let states = self
+            .nodes
+            .iter()
+            .filter_map(|(id, node)| Some((explanation::peer(id), node.state.as_ref()?)));
+        let loads = own.into_iter().chain(states).filter_map(|(who, state)| {
+            let load = state.functions.get(function)?;
+            Some(explanation::load(&who, load.capacity_rps, load.demand_rps))
+        });
+        let lines: Vec<String> = loads.collect();
+        if lines.is_empty() && local.functions.contains_key(function) {
+            return vec!["this node has told nobody of it yet".to_owned()];
+        }
+        lines
     }
 
     fn known(&self) -> BTreeMap<NodeId, Known> {

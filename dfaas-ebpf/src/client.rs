@@ -3,18 +3,14 @@
 use aya_ebpf::bindings::TC_ACT_OK;
 use dfaas_common::{
     extent::Place,
-    http::Stage,
-    maps::{
-        Client, Config, FlowKey, IS_ASKED, IS_CLOSING, IS_LOCAL, IS_NATURAL, IS_PROXIED, IS_SPLICED, Opening,
-        Phase, SYN_FLAGS, SYN_IS_PARTIAL, Upstream,
-    },
+    maps::{Client, Config, FlowKey, IS_CLOSING, IS_LOCAL, IS_NATURAL, Opening, Phase, SYN_IS_PARTIAL},
     numbering::Numbers,
     packet::{ACK, FIN, Headers, PSH, RST, SYN, Segment},
 };
 
 use crate::{
-    Fault, Next, compose, connect, count,
-    ctx::{Packet, swallow},
+    Fault, Next, ahead, compose, connect, count,
+    ctx::{HelperFailed, Packet, swallow},
     maps::{self, Scratch},
     release,
     translate::{self, Whose, numbers},
@@ -28,7 +24,7 @@ pub(crate) const WINDOW_MAX: i32 = 1 << 24;
 pub(crate) fn handle(
     packet: &Packet,
     config: &Config,
-    headers: &Headers,
+    headers: &mut Headers,
     key: &FlowKey,
     client: &mut Client,
     scratch: &mut Scratch,
@@ -86,7 +82,7 @@ pub(crate) fn is_partial(headers: &Headers, opening: &Opening) -> bool {
 #[inline(always)]
 fn spliced(
     packet: &Packet,
-    headers: &Headers,
+    headers: &mut Headers,
     key: &FlowKey,
     client: &mut Client,
     scratch: &mut Scratch,
@@ -114,19 +110,19 @@ fn spliced(
             }
             Place::Crossing(keep) => {
                 asked(client);
-                return cut(packet, headers, client, keep, scratch).map(Next::Verdict);
+                return cut(packet, headers, key, client, keep, scratch).map(Next::Verdict);
             }
-            Place::Behind => return ask_again(headers, client, scratch),
-            Place::Beyond => {
-                count::event(|events| &mut events.gap);
-                return Ok(Next::Verdict(swallow()));
-            }
+            Place::Behind | Place::Beyond => return behind(packet, headers, key, client, scratch),
         }
         if let Some(at) = client.numbering.stamp_within(sequence, length) {
             return stamp_again(packet, headers, client, at, scratch).map(Next::Verdict);
         }
     }
     if headers.flags & FIN != 0 {
+        if ahead > 0 && client.request.left == 0 && !client.closing.has_begun() {
+            // It comes again when what is missing before it has been asked.
+            return Ok(Next::Verdict(swallow()));
+        }
         return finish(packet, headers, key, client, scratch).map(Next::Verdict);
     }
     if client.closing.has_begun() {
@@ -142,7 +138,30 @@ fn spliced(
         }
         return Ok(Next::Verdict(verdict));
     }
+    if ahead::take(packet, headers, key, client, scratch)? {
+        return Ok(Next::Ask);
+    }
     pass(packet, headers, client, scratch).map(Next::Verdict)
+}
+
+/// A segment that begins behind the current request: the next one, which may be decided once the last one is answered.
+#[inline(always)]
+fn behind(
+    packet: &Packet,
+    headers: &mut Headers,
+    key: &FlowKey,
+    client: &mut Client,
+    scratch: &mut Scratch,
+) -> Result<Next, Fault> {
+    let Some(upstream) = maps::upstream(&client.upstream) else {
+        return Ok(Next::Verdict(swallow()));
+    };
+    let is_next = client.request.left == 0 && headers.sequence.get() == client.request.at;
+    if is_next && client.request.ahead == 0 && ahead::is_answered(upstream, headers) {
+        ahead::ask(headers, client, scratch);
+        return Ok(Next::Ask);
+    }
+    ahead::came(packet, headers, key, client, scratch)
 }
 
 /// Sends a segment on to the server as it is.
@@ -192,33 +211,43 @@ pub(crate) fn send(
     Ok(packet.route())
 }
 
-/// Tells the server's entry that the whole request has passed.
+/// Tells the server's entry where the request ends, all of which has passed.
 #[inline(always)]
 pub(crate) fn asked(client: &Client) {
     if let Some(upstream) = maps::upstream(&client.upstream) {
-        upstream.flags |= IS_ASKED;
+        upstream.next = client.request.at;
+        upstream.has_end = 1;
     }
 }
 
-/// Passes the part of a segment that belongs to the current request. The client sends the rest again, and it is judged
-/// like any request.
+/// Passes the part of a segment that belongs to the current request. The rest is held, and judged like any request.
 #[inline(always)]
 fn cut(
     packet: &Packet,
     headers: &Headers,
-    client: &Client,
+    key: &FlowKey,
+    client: &mut Client,
     keep: u32,
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
     count::event(|events| &mut events.cut);
-    let sequence = headers.sequence.get();
     let at = headers.payload_offset();
-    if client.numbering.stamp_within(sequence, keep).is_some() || keep > connect::UPSTREAM_SEGMENT_BYTES {
+    let stamp = client.numbering.stamp_within(headers.sequence.get(), keep);
+    let stamp_bytes = if stamp.is_some() {
+        client.numbering.stamp_bytes
+    } else {
+        0
+    };
+    if keep + u32::from(stamp_bytes) > connect::UPSTREAM_SEGMENT_BYTES {
         return Ok(swallow());
     }
     packet.read(at, scratch.held.bytes.as_mut_ptr(), keep)?;
     scratch.held.length = keep;
+    ahead::hold_behind(packet, headers, key, client, scratch)?;
     let numbers = client.numbering.to_server(numbers(headers));
+    if let Some(stamp_at) = stamp {
+        stamp_current(packet, headers, client, stamp_at, scratch)?;
+    }
     send(packet, headers, client, &numbers, scratch)
 }
 
@@ -243,48 +272,24 @@ fn stamp_again(
         count::event(|events| &mut events.cut);
         return Ok(swallow());
     }
-    let Some(upstream) = maps::upstream(&client.upstream) else {
-        return Ok(swallow());
-    };
-    let target = upstream.target;
     let numbers = client.numbering.to_server(numbers(headers));
     scratch.held.length = length;
-    connect::stamp(packet, headers, at, target, scratch)?;
+    stamp_current(packet, headers, client, at, scratch)?;
     send(packet, headers, client, &numbers, scratch)
 }
 
-/// A request on a connection that had one: it may be decided once the last one is answered.
+/// Writes the stamp for the server of the current request.
 #[inline(always)]
-fn ask_again(headers: &Headers, client: &mut Client, scratch: &mut Scratch) -> Result<Next, Fault> {
-    let Some(upstream) = maps::upstream(&client.upstream) else {
-        return Ok(Next::Verdict(swallow()));
-    };
-    let our_next = upstream.numbering.sequence_to_client(upstream.response.at);
-    if !is_answered(upstream) || headers.acknowledgment.get() != our_next {
-        count::event(|events| &mut events.too_early);
-        return Ok(Next::Verdict(swallow()));
-    }
-    count::event(|events| &mut events.asked_again);
-    scratch.opening = Opening {
-        client_isn: headers.sequence.get().wrapping_sub(1),
-        our_isn: our_next.wrapping_sub(1),
-        held: 0,
-        answered: 0,
-        reply: 0,
-        failures: 0,
-        flags: client.asking.flags & SYN_FLAGS,
-        ..client.asking
-    };
-    Ok(Next::Ask)
-}
-
-/// Whether a server's response is complete, as far as anybody can tell: of one that could not be followed, the client
-/// knows, which asks again only when it has all of it.
-#[inline(always)]
-fn is_answered(upstream: &Upstream) -> bool {
-    let stage = upstream.response.stage;
-    let is_over = stage == Stage::Idle as u8 || stage == Stage::Unknown as u8;
-    is_over && upstream.flags & (IS_SPLICED | IS_PROXIED | IS_CLOSING) == IS_SPLICED
+fn stamp_current(
+    packet: &Packet,
+    headers: &Headers,
+    client: &Client,
+    at: u32,
+    scratch: &mut Scratch,
+) -> Result<(), Fault> {
+    let upstream = maps::upstream(&client.upstream).ok_or(HelperFailed)?;
+    connect::stamp(packet, headers, at, upstream.target, scratch)?;
+    Ok(())
 }
 
 /// The client resets its connection.
@@ -297,9 +302,9 @@ fn reset(
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
     // RFC 5961, section 3: only a reset that stands exactly where the next byte would is one without doubt.
-    let is_next = client
-        .closing
-        .is_client_next(headers.sequence.get(), client.request.at);
+    let sequence = headers.sequence.get();
+    let is_held = sequence == client.request.at.wrapping_add(client.request.ahead);
+    let is_next = is_held | client.closing.is_client_next(sequence, client.request.at);
     if !is_next || headers.payload_bytes() > 0 {
         count::event(|events| &mut events.out_of_window);
         return pass(packet, headers, client, scratch);

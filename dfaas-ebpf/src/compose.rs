@@ -25,6 +25,18 @@ pub(crate) fn bare(packet: &Packet, partial: bool, scratch: &mut Scratch) -> Res
     packet.write_headers(&scratch.made)
 }
 
+/// Makes the packet the segment in the scratch space, without options and with one byte, zero.
+#[inline(never)]
+pub(crate) fn byte(packet: &Packet, partial: bool, scratch: &mut Scratch) -> Result<(), HelperFailed> {
+    scratch.segment.options_bytes = 0;
+    scratch.segment.payload_bytes = 1;
+    scratch.made = Headers::make(&scratch.segment);
+    scratch.made.finish_checksum(partial, 0);
+    packet.resize(HEADERS_BYTES as u32 + 1)?;
+    packet.write_value(HEADERS_BYTES as u32, &0u8)?;
+    packet.write_headers(&scratch.made)
+}
+
 /// Makes the packet a SYN with these options and, if there is one, a payload.
 #[inline(never)]
 pub(crate) fn syn(

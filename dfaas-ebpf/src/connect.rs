@@ -4,7 +4,6 @@
 use aya_ebpf::bindings::TC_ACT_OK;
 use dfaas_common::{
     decide::{Answer, Origin},
-    extent::Place,
     maps::{
         Client, Config, DATA_IN_SYN_LOCAL, FlowKey, Held, IS_CURRENT, IS_LOCAL, IS_NATURAL, IS_PROXIED,
         IS_SPLICED, KNOWN, Known, Phase, SYN_PERMITS_SACK, TARGET_DATA_IN_SYN, Target, Upstream,
@@ -15,12 +14,13 @@ use dfaas_common::{
 };
 
 use crate::{
-    Fault, Next,
+    Fault, Next, ahead,
     client::{self, is_partial},
     compose, count,
     ctx::{self, HelperFailed, Packet, swallow},
     maps::{self, Scratch},
     open, release, request,
+    upstream::window_behind,
 };
 
 /// How many source ports are tried before a request is refused.
@@ -303,6 +303,8 @@ fn take_over(upstream: &mut Upstream, request: &Upstream, natural: u8) {
     upstream.function = request.function;
     upstream.origin = request.origin;
     upstream.last_seen = request.last_seen;
+    upstream.next = request.next;
+    upstream.has_end = request.has_end;
     upstream.flags = (upstream.flags & IS_LOCAL) | natural | IS_SPLICED | request.flags;
 }
 
@@ -314,13 +316,12 @@ fn open_window(
     upstream: &Upstream,
     scratch: &mut Scratch,
 ) -> Result<(), Fault> {
+    let numbering = &upstream.numbering;
+    let window = rescale_window(upstream.window, numbering.server_scale, numbering.promised_scale);
+    let config = maps::config().ok_or(Fault::HELPER)?;
     scratch.segment = Segment {
-        acknowledgment: upstream.numbering.client,
-        window: rescale_window(
-            upstream.window,
-            upstream.numbering.server_scale,
-            upstream.numbering.promised_scale,
-        ),
+        acknowledgment: numbering.client,
+        window: window_behind(config, upstream, numbering.client, window),
         ..headers.answer()
     };
     compose::bare(packet, is_partial(headers, &scratch.opening), scratch)?;
@@ -448,7 +449,10 @@ pub(crate) fn waiting(
         return Ok(Next::Verdict(swallow()));
     }
     if sequence.wrapping_sub(client.numbering.client) >= client.first_bytes {
-        return keep_more(packet, headers, key, client, scratch).map(Next::Verdict);
+        if client.request.left == 0 {
+            return ahead::came_early(packet, headers, key, client, scratch).map(Next::Verdict);
+        }
+        return ahead::keep_more(packet, headers, key, client, scratch).map(Next::Verdict);
     }
     let is_whole = sequence == client.numbering.client && client.asking.held == 0;
     let patience = if client.asking.failures == 0 {
@@ -516,44 +520,6 @@ pub(crate) fn take_back(key: &FlowKey, client: &mut Client) -> bool {
     maps::remove_held(key);
     maps::remove_upstream(&client.upstream);
     true
-}
-
-/// Appends a segment to the held bytes; it goes with them once the server has answered.
-#[inline(always)]
-fn keep_more(
-    packet: &Packet,
-    headers: &Headers,
-    key: &FlowKey,
-    client: &mut Client,
-    scratch: &mut Scratch,
-) -> Result<i32, Fault> {
-    let Some(held) = maps::held(key) else {
-        count::event(|events| &mut events.held_missing);
-        return Ok(swallow());
-    };
-    let sequence = headers.sequence.get();
-    let more = u32::from(headers.payload_bytes());
-    let length = held.length;
-    // The whole has to fit into one segment towards the server, and to belong to one request.
-    let stamp = u32::from(client.numbering.stamp_bytes);
-    let is_next = sequence.wrapping_sub(client.numbering.client).wrapping_add(stamp) == length;
-    if !is_next || length + more > UPSTREAM_SEGMENT_BYTES || u64::from(more) > client.request.left {
-        return Ok(swallow());
-    }
-    if client.request.note(sequence, more) != Place::Within {
-        return Ok(swallow());
-    }
-    let at = headers.payload_offset();
-    packet.read(at, scratch.copy.as_mut_ptr(), more)?;
-    packet.resize(at + length + more)?;
-    packet.write(at, held.bytes.as_ptr(), length)?;
-    packet.write(at + length, scratch.copy.as_ptr(), more)?;
-    packet.read(at, held.bytes.as_mut_ptr(), length + more)?;
-    held.length = length + more;
-    if client.request.left == 0 {
-        client::asked(client);
-    }
-    Ok(swallow())
 }
 
 /// Makes the packet the upstream SYN.

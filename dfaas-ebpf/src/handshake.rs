@@ -2,7 +2,7 @@
 
 use aya_ebpf::bindings::TC_ACT_OK;
 use dfaas_common::{
-    maps::{Client, FlowKey, IS_NATURAL, IS_SPLICED, Phase, Upstream},
+    maps::{Client, Config, FlowKey, IS_NATURAL, IS_SPLICED, Phase, Upstream},
     packet::{ACK, HEADERS_BYTES, Headers, PSH, RST, SYN, Segment},
     tcp_options::{NO_WINDOW_SCALE, rescale_window},
 };
@@ -20,6 +20,7 @@ use crate::{
 #[inline(always)]
 pub(crate) fn answer(
     packet: &Packet,
+    config: &Config,
     headers: &Headers,
     key: &FlowKey,
     upstream: &mut Upstream,
@@ -49,7 +50,7 @@ pub(crate) fn answer(
             Hook::Ingress => upstream.direction.readdress(headers.onward()),
             Hook::Egress => headers.onward(),
         };
-        acknowledge_client(packet, headers, client, direction, partial, scratch)?;
+        acknowledge_client(packet, config, client, upstream, direction, partial, scratch)?;
         return Ok(match hook {
             Hook::Ingress => packet.route(),
             Hook::Egress => TC_ACT_OK,
@@ -183,18 +184,21 @@ fn replay(packet: &Packet, key: &FlowKey, partial: bool, scratch: &mut Scratch) 
 #[inline(always)]
 fn acknowledge_client(
     packet: &Packet,
-    headers: &Headers,
+    config: &Config,
     client: &Client,
+    upstream: &Upstream,
     direction: Segment,
     partial: bool,
     scratch: &mut Scratch,
 ) -> Result<(), Fault> {
+    let acknowledgment = client.numbering.client.wrapping_add(client.first_bytes);
+    // The window of a SYN-ACK is not scaled (RFC 7323, section 2.2).
+    let window = rescale_window(direction.window, 0, client.numbering.promised_scale);
     scratch.segment = Segment {
         sequence: client.numbering.ours,
-        acknowledgment: client.numbering.client.wrapping_add(client.first_bytes),
+        acknowledgment,
         flags: ACK,
-        // The window of a SYN-ACK is not scaled (RFC 7323, section 2.2).
-        window: rescale_window(headers.window.get(), 0, client.numbering.promised_scale),
+        window: upstream::window_behind(config, upstream, acknowledgment, window),
         ..direction
     };
     Ok(compose::bare(packet, partial, scratch)?)

@@ -6,6 +6,7 @@
 #![feature(asm_experimental_arch)]
 #![expect(unreachable_pub, reason = "entry functions are exported by their macros")]
 
+mod ahead;
 mod client;
 mod compose;
 mod connect;
@@ -101,7 +102,7 @@ fn verdict(result: Result<i32, Fault>) -> i32 {
 
 #[inline(always)]
 fn incoming(packet: &Packet) -> Result<i32, Fault> {
-    let Some(headers) = packet.headers() else {
+    let Some(mut headers) = packet.headers() else {
         return Ok(TC_ACT_OK);
     };
     let Some(config) = maps::config() else {
@@ -127,7 +128,7 @@ fn incoming(packet: &Packet) -> Result<i32, Fault> {
         };
     }
     let next = match maps::client(&key) {
-        Some(client) => client::handle(packet, config, &headers, &key, client, scratch)?,
+        Some(client) => client::handle(packet, config, &mut headers, &key, client, scratch)?,
         None => open::handle(packet, config, &headers, &key, scratch)?,
     };
     match next {

@@ -35,6 +35,8 @@ const _: () = assert!(size_of::<Bucket>() == size_of::<maps::Bucket>());
 #[repr(C)]
 pub(crate) struct Scratch {
     pub(crate) held: Held,
+    /// What is to be held until its turn.
+    pub(crate) ahead: Held,
     /// For sums, and for bytes on their way from one place of a packet to another.
     pub(crate) copy: [u8; SUMMED_BYTES],
     pub(crate) marks: Marks,
@@ -100,6 +102,9 @@ static OPENING: LruHashMap<FlowKey, Opening, { maps::OPENINGS }> = LruHashMap::n
 /// Kernel only.
 #[btf_map]
 static HELD: LruHashMap<FlowKey, Held, { maps::HELDS }> = LruHashMap::new();
+/// Kernel only: what clients sent before its turn.
+#[btf_map]
+static AHEAD: LruHashMap<FlowKey, Held, { maps::HELDS }> = LruHashMap::new();
 /// Kernel writes, agent sweeps.
 #[btf_map]
 static CLIENTS: HashMap<FlowKey, Client, { maps::CLIENTS }> = HashMap::new();
@@ -238,6 +243,22 @@ pub(crate) fn insert_held(key: &FlowKey, held: &Held) -> bool {
 #[inline(always)]
 pub(crate) fn remove_held(key: &FlowKey) {
     let _missing = HELD.remove(key);
+}
+
+#[inline(always)]
+pub(crate) fn ahead(key: &FlowKey) -> Option<&'static mut Held> {
+    // SAFETY: as in `opening`.
+    AHEAD.get_ptr_mut(key).map(|held| unsafe { &mut *held })
+}
+
+#[inline(always)]
+pub(crate) fn insert_ahead(key: &FlowKey, held: &Held) -> bool {
+    AHEAD.insert(key, held, BPF_ANY.into()).is_ok()
+}
+
+#[inline(always)]
+pub(crate) fn remove_ahead(key: &FlowKey) {
+    let _missing = AHEAD.remove(key);
 }
 
 #[inline(always)]

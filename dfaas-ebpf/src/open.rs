@@ -111,6 +111,7 @@ fn forget(key: &FlowKey, scratch: &mut Scratch) {
     if let Some(client) = maps::client(key) {
         release::forget(key, client, scratch);
     } else {
+        maps::remove_held(key);
         maps::remove_opening(key);
     }
 }

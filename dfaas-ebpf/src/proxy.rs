@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::TC_ACT_OK;
 use dfaas_common::{
     decide::Answer,
-    http::Stage,
+    http::{Stage, Unframed},
     maps::{Config, FlowKey, IS_PROXIED, PROXY},
     packet::Headers,
 };
@@ -33,6 +33,16 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
+    /// Why a head cannot be framed.
+    #[inline(always)]
+    pub(crate) const fn of(unframed: Unframed) -> Self {
+        match unframed {
+            Unframed::Coding | Unframed::No => Self::Chunked,
+            Unframed::Upgrade => Self::Upgrade,
+            Unframed::Length => Self::Lengths,
+        }
+    }
+
     /// What the client is told without a proxy.
     #[inline(always)]
     const fn answer(self) -> Answer {

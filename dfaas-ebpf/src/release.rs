@@ -113,6 +113,7 @@ pub(crate) fn address(headers: &Headers, upstream: &Upstream, scratch: &mut Scra
 #[inline(never)]
 pub(crate) fn forget(key: &FlowKey, client: &Client, scratch: &mut Scratch) {
     maps::remove_held(key);
+    maps::remove_ahead(key);
     scratch.server = client.upstream;
     remove_if_ours(key, scratch);
     let mut index = 0;

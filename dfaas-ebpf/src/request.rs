@@ -5,7 +5,7 @@ use dfaas_common::{
     extent::{Extent, Place},
     http::{HELD_BYTES, Head, NAME_BYTES, NODE_ID_BYTES, Progress, Span, Target as Path, Unframed},
     maps::{
-        Client, Config, DATA_IN_SYN_FROM_ALL, DATA_IN_SYN_FROM_PEERS, FlowKey, Function, HEAD_PART, IS_ASKED,
+        Client, Config, DATA_IN_SYN_FROM_ALL, DATA_IN_SYN_FROM_PEERS, FlowKey, Function, HEAD_PART,
         IS_CURRENT, IS_LOCAL, IS_NATURAL, NO_FUNCTION, Opening, PROXY, Pair, Phase, SYN_IS_PARTIAL, Upstream,
     },
     numbering::Numbering,
@@ -16,14 +16,14 @@ use dfaas_common::{
 };
 
 use crate::{
-    Fault,
+    Fault, ahead,
     client::is_partial,
     compose,
     connect::{self, UPSTREAM_SEGMENT_BYTES},
     count,
     ctx::{self, HelperFailed, Packet, swallow},
     maps::{self, Scratch},
-    open::{self, FIRST_WINDOW},
+    open,
     proxy::{self, Reason},
     release, scan,
 };
@@ -107,7 +107,7 @@ pub(crate) fn handle(
 #[inline(always)]
 fn read(length: u32, scratch: &mut Scratch) -> Progress {
     let state = scan::dfaas_scan_request(length) as u8;
-    Progress::from_state(state, &scratch.marks)
+    Progress::from_state(state, &scratch.marks, &scratch.held.bytes, length as usize)
 }
 
 /// Brings what is held and what came now together, in the scratch space and in the packet behind its headers.
@@ -163,7 +163,10 @@ fn wait(
     acknowledge(packet, config, headers, scratch)
 }
 
-/// Acknowledges what is held and opens the window for what is missing.
+/// Acknowledges what is held and opens the window for as much as can be held.
+///
+/// All of it: a window that is smaller than what the client has left, and than a segment, it does not use before its
+/// persist timer ends (RFC 9293, section 3.8.6.2.1), and a head that is too long would wait for it.
 #[inline(always)]
 fn acknowledge(
     packet: &Packet,
@@ -177,7 +180,7 @@ fn acknowledge(
         sequence: opening.our_isn.wrapping_add(1),
         acknowledgment: opening.client_isn.wrapping_add(1).wrapping_add(opening.held),
         flags: ACK,
-        window: window_of(room.min(FIRST_WINDOW.into()), &opening),
+        window: window_of(room, &opening),
         ..headers.answer()
     };
     compose::bare(packet, is_partial(headers, &opening), scratch)?;
@@ -186,7 +189,7 @@ fn acknowledge(
 
 /// A window of so many bytes in the unit that our SYN-ACK promised, rounded up.
 #[inline(always)]
-fn window_of(bytes: u32, opening: &Opening) -> u16 {
+pub(crate) fn window_of(bytes: u32, opening: &Opening) -> u16 {
     let has_scale = opening.window_scale != NO_WINDOW_SCALE;
     let scale = if has_scale { u32::from(OUR_WINDOW_SCALE) } else { 0 };
     ((bytes + (1 << scale) - 1) >> scale) as u16
@@ -203,11 +206,7 @@ fn complete(
 ) -> Result<i32, Fault> {
     let head = Head::from_marks(&scratch.held.bytes, &scratch.marks);
     if head.unframed != Unframed::No {
-        let reason = match head.unframed {
-            Unframed::Coding | Unframed::No => Reason::Chunked,
-            Unframed::Upgrade => Reason::Upgrade,
-            Unframed::Length => Reason::Lengths,
-        };
+        let reason = Reason::of(head.unframed);
         return proxy::hand_over(packet, config, headers, key, reason, scratch);
     }
     let origin = origin(packet, headers, &head, scratch)?;
@@ -240,6 +239,7 @@ fn complete(
         Decision::Local => 0,
         Decision::Forward(index) => index,
     };
+    let read = scratch.held.length;
     if target != 0 {
         // Room for the stamp; the client sends the rest again.
         scratch.held.length = scratch.held.length.min(config.segment_size.into());
@@ -250,6 +250,7 @@ fn complete(
         u64::from(head.length).wrapping_add(head.body),
         scratch,
     );
+    ahead::hold_rest(packet, headers, key, read, scratch)?;
     let upstream = &mut scratch.upstream;
     upstream.decided_ns = now_ns;
     upstream.function = function_id;
@@ -276,7 +277,7 @@ pub(crate) fn prepare(config: &Config, key: &FlowKey, request_bytes: u64, scratc
     let client = &mut scratch.client;
     client.request = Extent::new(start, request_bytes);
     if let Place::Crossing(keep) = client.request.note(start, length) {
-        // The next request begins in the same segment; it comes again.
+        // The next request begins in the same segment.
         scratch.held.length = keep;
         count::event(|events| &mut events.cut);
     }
@@ -287,7 +288,9 @@ pub(crate) fn prepare(config: &Config, key: &FlowKey, request_bytes: u64, scratc
     scratch.upstream = Upstream {
         client: *key,
         last_seen: config.tick,
-        flags: IS_CURRENT | if client.request.left == 0 { IS_ASKED } else { 0 },
+        next: client.request.end(),
+        has_end: u8::from(client.request.is_end_within_reach()),
+        flags: IS_CURRENT,
         ..Upstream::default()
     };
 }

@@ -4,8 +4,8 @@ use aya_ebpf::bindings::TC_ACT_OK;
 use dfaas_common::{
     http::{CHUNK_LINE_BYTES, HELD_BYTES, Stage},
     maps::{
-        Config, FlowKey, IS_ASKED, IS_CLOSING, IS_CURRENT, IS_LOCAL, IS_NATURAL, IS_PROXIED, IS_SPLICED,
-        IS_TAKEN, Upstream,
+        Config, FlowKey, IS_CLOSING, IS_CURRENT, IS_LOCAL, IS_NATURAL, IS_PROXIED, IS_SPLICED, IS_TAKEN,
+        Upstream,
     },
     packet::{ACK, FIN, Headers, RST, SYN, Segment},
     tcp_options::NO_WINDOW_SCALE,
@@ -40,7 +40,7 @@ pub(crate) fn handle(
 ) -> Result<i32, Fault> {
     upstream.last_seen = config.tick;
     if !upstream.is(IS_SPLICED) || headers.flags & SYN != 0 {
-        return handshake::answer(packet, headers, key, upstream, scratch, hook);
+        return handshake::answer(packet, config, headers, key, upstream, scratch, hook);
     }
     if !upstream.is(IS_CURRENT) {
         return parked(packet, headers, key, upstream, hook, scratch);
@@ -104,10 +104,7 @@ fn pass(
     }
     translate::sacks(packet, headers, &upstream.numbering, Whose::Server, scratch)?;
     let mut numbers = upstream.numbering.to_client(numbers(headers));
-    if is_between_requests(upstream) {
-        // One segment of the next request, so that it can be decided before the rest of it comes.
-        numbers.window = numbers.window.min(request_window(config, upstream));
-    }
+    numbers.window = window_behind(config, upstream, numbers.acknowledgment, numbers.window);
     if upstream.is(IS_LOCAL) {
         translate::renumber(packet, headers, &numbers)?;
         return Ok(TC_ACT_OK);
@@ -116,23 +113,26 @@ fn pass(
     Ok(packet.route())
 }
 
+/// The client's window: behind a request there is room for one segment, which can be held, so that the next request is
+/// decided before the rest of it comes.
+///
+/// A segment is a whole number of units: less than a segment would make the client wait for its persist timer.
 #[inline(always)]
-fn is_between_requests(upstream: &Upstream) -> bool {
-    upstream.response.stage == Stage::Idle as u8
-        && upstream.flags & (IS_ASKED | IS_NATURAL | IS_PROXIED | IS_CLOSING) == IS_ASKED
-}
-
-/// A window of one segment, in the unit that the client was promised, rounded up: less than a whole segment would
-/// make it wait for its persist timer.
-#[inline(always)]
-fn request_window(config: &Config, upstream: &Upstream) -> u16 {
+pub(crate) fn window_behind(config: &Config, upstream: &Upstream, acknowledgment: u32, window: u16) -> u16 {
+    if upstream.has_end == 0 || upstream.is(IS_NATURAL | IS_PROXIED | IS_CLOSING) {
+        return window;
+    }
     let promised = upstream.numbering.promised_scale;
     let scale = if promised == NO_WINDOW_SCALE {
         0
     } else {
         u32::from(promised & 15)
     };
-    ((u32::from(config.segment_size) + (1 << scale) - 1) >> scale) as u16
+    let room = upstream
+        .next
+        .wrapping_sub(acknowledgment)
+        .wrapping_add(config.segment_size.into());
+    (room >> scale).min(window.into()) as u16
 }
 
 /// Follows the response through a segment. Returns whether the segment may pass.

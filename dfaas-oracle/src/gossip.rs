@@ -6,8 +6,8 @@ use std::{
 };
 
 use dfaas_control::{
-    Control, Counters, FunctionCounters, FunctionName, FunctionSpec, Input, NodeId, Output, Policy,
-    Rejection, Settings, StrategyKind, Token, Tokenless,
+    Control, Counters, FunctionCounters, FunctionName, FunctionSpec, Input, MarginSettings, NodeId, Output,
+    Policy, Rejection, Settings, StrategyKind, Token, Tokenless,
 };
 
 /// No JSON has this byte.
@@ -68,7 +68,9 @@ fn node(name: &str, strategy: StrategyKind, now: Instant) -> Control {
         strategy,
         token_rotation: Duration::from_secs(600),
         tokenless: Tokenless::All,
+        shadow: None,
         default_capacity_rps: CAPACITY_RPS,
+        node_margin: MarginSettings::default(),
     };
     let mut node = Control::new(settings, now);
     let spec = FunctionSpec {
@@ -96,6 +98,7 @@ fn drain(node: &mut Control, listener: &mut Control, now: Instant) {
     while let Some(output) = node.poll_output() {
         match output {
             Output::Publish(body) => listener.handle_input(now, Input::Message { from: id("n1"), body }),
+            Output::Ask { strategy, .. } => panic!("{strategy} asks nobody"),
             Output::Apply(policy) => {
                 check_policy(&policy);
                 node.handle_input(now, Input::InForce);

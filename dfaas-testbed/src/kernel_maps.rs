@@ -1,6 +1,6 @@
-//! The eBPF maps that a process holds, as `bpftool` shows them.
+//! The eBPF maps and programs that a process holds, as `bpftool` shows them.
 //!
-//! Maps are not of a namespace, and every node has those of the same names: they are told apart by who holds them.
+//! They are not of a namespace, and every node has those of the same names: they are told apart by who holds them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +18,7 @@ use serde_json::Value;
 /// When the process is gone, or `bpftool` cannot read a map.
 pub(crate) fn entries(pid: u32, names: &[&str]) -> Result<BTreeMap<String, usize>> {
     let mut entries = BTreeMap::new();
-    for id in held(pid)? {
+    for id in held(pid, Held::Maps)? {
         let shown = bpftool(&["map", "show", "id", &id])?;
         let name = shown["name"].as_str().unwrap_or_default();
         if names.contains(&name) {
@@ -30,19 +30,48 @@ pub(crate) fn entries(pid: u32, names: &[&str]) -> Result<BTreeMap<String, usize
     Ok(entries)
 }
 
-fn held(pid: u32) -> Result<BTreeSet<String>> {
+/// What a process holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// Maps.
+    Maps,
+    /// Programs.
+    Programs,
+}
+
+impl Held {
+    /// Where the number stands in a descriptor's `fdinfo`.
+    fn field(self) -> &'static str {
+        match self {
+            Self::Maps => "map_id:",
+            Self::Programs => "prog_id:",
+        }
+    }
+}
+
+/// The numbers of the maps or programs that a process holds.
+///
+/// # Errors
+///
+/// When the process is gone.
+pub fn held(pid: u32, what: Held) -> Result<BTreeSet<String>> {
     let folder = format!("/proc/{pid}/fdinfo");
     let mut ids = BTreeSet::new();
     for file in fs::read_dir(&folder).with_context(|| format!("reading {folder}"))? {
         // It may have been closed meanwhile.
         let text = fs::read_to_string(file?.path()).unwrap_or_default();
-        let id = text.lines().find_map(|line| line.strip_prefix("map_id:"));
+        let id = text.lines().find_map(|line| line.strip_prefix(what.field()));
         ids.extend(id.map(|id| id.trim().to_owned()));
     }
     Ok(ids)
 }
 
-fn bpftool(arguments: &[&str]) -> Result<Value> {
+/// What `bpftool` says, as JSON.
+///
+/// # Errors
+///
+/// When it is not there or refuses.
+pub fn bpftool(arguments: &[&str]) -> Result<Value> {
     let output = Command::new("bpftool")
         .arg("--json")
         .args(arguments)

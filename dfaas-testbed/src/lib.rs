@@ -26,6 +26,7 @@ pub use burst::{Answers, Burst};
 pub use clock::{now, patience, wait_until};
 pub use federation::{Federation, NodeSpec};
 pub use http::{Answer, get};
+pub use kernel_maps::{Held, bpftool, held};
 pub use load::{Connections, Load, Outcome, Running, Sample};
 pub use namespace::Namespace;
 pub use network::Network;

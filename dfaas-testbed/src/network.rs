@@ -25,6 +25,8 @@ impl Network {
         let fabric = Namespace::new("fabric")?;
         // Without snooping, a bridge floods multicast, which is how peers find each other.
         fabric.ip("link add bridge type bridge mcast_snooping 0\nlink set bridge up\n")?;
+        // Of its own, because a host answers for all its addresses wherever it is asked.
+        fabric.ip("link add plain type bridge mcast_snooping 0\nlink set plain up\n")?;
         Ok(Self { fabric })
     }
 
@@ -55,6 +57,26 @@ impl Network {
             self.impair(&host, number, &netem)?;
         }
         Ok(host)
+    }
+
+    /// The address of a host's second interface.
+    pub fn plain_address(number: u8) -> Ipv4Addr {
+        Ipv4Addr::new(10, 78, 0, number)
+    }
+
+    /// Gives a host a second interface, `eth1`, of which no agent is told.
+    ///
+    /// # Errors
+    ///
+    /// When the host has one.
+    pub fn add_plain_interface(&self, host: &Namespace, number: u8) -> Result<()> {
+        let pid = host.pid();
+        self.fabric.ip(&format!(
+            "link add plain{number} type veth peer name eth1 netns {pid}\n\
+             link set plain{number} master plain up\n"
+        ))?;
+        let address = Self::plain_address(number);
+        host.ip(&format!("address add {address}/24 dev eth1\nlink set eth1 up\n"))
     }
 
     /// Does something to the packets to a host, such as `loss 1%` or `delay 5ms reorder 25% 50%`: see tc-netem(8).

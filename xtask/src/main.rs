@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "tasks tell the user what they do")]
 
+mod bench;
 mod build;
 mod demo;
 mod ebpf;
@@ -43,6 +44,8 @@ enum Task {
     Build(build::Args),
     /// Shows three nodes that share the load of one (needs root)
     Demo(demo::Args),
+    /// Measures the data plane beside nothing, HAProxy and nginx (needs root)
+    Bench(bench::Args),
     /// Checks and tests everything (needs root)
     Test(test::Args),
     /// Tests on kernels 5.10 and 6.1, emulated, over good and bad links (needs root and a Debian mirror)
@@ -71,6 +74,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::BuildEbpf => ebpf::run(),
         Task::Build(args) => build::run(&args),
         Task::Demo(args) => demo::run(&args),
+        Task::Bench(args) => bench::run(&args),
         // These say themselves what failed, so that their last line is the sum.
         Task::Test(args) => return test::run(&args),
         Task::Vmtest(args) => return vmtest::run(&args),

@@ -29,15 +29,19 @@ const TOOLS: &[(&str, &[&str])] = &[
     ("c++", &["g++"]),
 ];
 
+/// What only measuring needs.
+const BENCH_TOOLS: &[(&str, &[&str])] = &[("nginx", &["nginx-light", "nginx"])];
+
 /// Installs whatever is missing.
 ///
 /// # Errors
 ///
 /// When something is missing and cannot be installed.
 pub(crate) fn run() -> Result<()> {
-    tools()?;
+    bench_tools()?;
     let toolchain = Toolchain::ready()?;
-    println!("setup: {} programs and {toolchain}", TOOLS.len());
+    let programs = TOOLS.len() + BENCH_TOOLS.len();
+    println!("setup: {programs} programs and {toolchain}");
     Ok(())
 }
 
@@ -47,7 +51,20 @@ pub(crate) fn run() -> Result<()> {
 ///
 /// When one is missing and cannot be installed.
 pub(crate) fn tools() -> Result<()> {
-    let missing = TOOLS.iter().filter(|(program, _)| shell::find(program).is_none());
+    install(TOOLS)
+}
+
+/// Installs the programs that are missing, those for measuring too.
+///
+/// # Errors
+///
+/// When one is missing and cannot be installed.
+pub(crate) fn bench_tools() -> Result<()> {
+    install(&[TOOLS, BENCH_TOOLS].concat())
+}
+
+fn install(tools: &[(&str, &[&str])]) -> Result<()> {
+    let missing = tools.iter().filter(|(program, _)| shell::find(program).is_none());
     let missing: Vec<&[&str]> = missing.map(|(_, packages)| *packages).collect();
     if missing.is_empty() {
         return Ok(());

@@ -16,6 +16,8 @@ use crate::{build, shell};
 
 /// The crate whose tests need the kernel and namespaces.
 const TESTBED: &str = "dfaas-testbed";
+/// The crate that measures, in namespaces too.
+const BENCH: &str = "dfaas-bench";
 
 /// A test program.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -83,7 +85,7 @@ impl Program {
         let crate_name = folder.file_name()?.to_str()?;
         let needs = match (crate_name, kind) {
             (TESTBED, "test") if target.starts_with("kernel") => Needs::Kernel,
-            (TESTBED, "test") => Needs::Namespaces,
+            (TESTBED | BENCH, "test") => Needs::Namespaces,
             _ => Needs::Nothing,
         };
         let name = match kind {

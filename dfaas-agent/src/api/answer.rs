@@ -1,5 +1,8 @@
 //! Answers of the API: from a report to a response.
 
+use std::fmt::Display;
+
+use dfaas_control::{Explanation, FunctionName};
 use http_body_util::Full;
 use hyper::{
     Method, Response, StatusCode,
@@ -20,12 +23,14 @@ const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub(super) type Answer = Response<Full<Bytes>>;
 
 /// What can be asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Page {
     Health,
     Live,
     Metrics,
     Status,
+    Strategy,
+    Explanation(FunctionName),
 }
 
 /// Why there is no page.
@@ -42,7 +47,11 @@ pub(super) fn page(method: &Method, path: &str) -> Result<Page, Refusal> {
         "/livez" => Page::Live,
         "/metrics" => Page::Metrics,
         "/status" => Page::Status,
-        _ => return Err(Refusal::Path),
+        "/strategy" => Page::Strategy,
+        path => {
+            let name = path.strip_prefix("/explain/").ok_or(Refusal::Path)?;
+            Page::Explanation(FunctionName::new(name).map_err(|_not_a_name| Refusal::Path)?)
+        }
     };
     let is_read = method == Method::GET || method == Method::HEAD;
     is_read.then_some(page).ok_or(Refusal::Method)
@@ -51,11 +60,15 @@ pub(super) fn page(method: &Method, path: &str) -> Result<Page, Refusal> {
 pub(super) fn refusal(refusal: Refusal) -> Answer {
     match refusal {
         Refusal::Path => {
-            let pages = "there are /healthz, /livez, /metrics and /status\n";
+            let pages = "there are /healthz, /livez, /metrics, /status, /strategy and /explain/<function>\n";
             answer(StatusCode::NOT_FOUND, TEXT, pages.to_owned())
         }
         Refusal::Method => {
-            let mut refused = answer(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET\n".to_owned());
+            let mut refused = answer(
+                StatusCode::METHOD_NOT_ALLOWED,
+                TEXT,
+                "only GET, and PUT for /strategy\n".to_owned(),
+            );
             refused
                 .headers_mut()
                 .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -90,6 +103,18 @@ pub(super) fn status(report: Result<&Report, &String>) -> Answer {
         Ok(text) => answer(StatusCode::OK, JSON, text + "\n"),
         Err(error) => answer(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n")),
     }
+}
+
+pub(super) fn explanation(explanation: Option<Explanation>) -> Answer {
+    match explanation {
+        Some(explanation) => answer(StatusCode::OK, TEXT, explanation.to_string()),
+        None => text(StatusCode::NOT_FOUND, "no node known here runs this function"),
+    }
+}
+
+/// A line.
+pub(super) fn text(status: StatusCode, line: impl Display) -> Answer {
+    answer(status, TEXT, format!("{line}\n"))
 }
 
 pub(super) fn unavailable(error: &anyhow::Error) -> Answer {

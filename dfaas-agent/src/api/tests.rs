@@ -64,6 +64,74 @@ async fn pages_are_what_the_loop_says() {
     check(&Method::GET, "/healthz", StatusCode::SERVICE_UNAVAILABLE).await;
     check(&Method::GET, "/metrics", StatusCode::OK).await;
     check(&Method::GET, "/status", StatusCode::OK).await;
+    check(&Method::GET, "/strategy", StatusCode::OK).await;
+    check(&Method::GET, "/explain/nosuch", StatusCode::NOT_FOUND).await;
+    check(&Method::GET, "/explain/a%20b", StatusCode::NOT_FOUND).await;
+}
+
+#[tokio::test]
+async fn the_strategy_is_changed_by_name_and_only_from_this_host() {
+    check_change(
+        true,
+        "/strategy",
+        "recalc\n",
+        StatusCode::ACCEPTED,
+        "recalc takes over",
+    )
+    .await;
+    check_change(
+        true,
+        "/strategy",
+        "luck",
+        StatusCode::BAD_REQUEST,
+        "no strategy is called \"luck\"",
+    )
+    .await;
+    check_change(
+        true,
+        "/strategy",
+        &"x".repeat(65),
+        StatusCode::BAD_REQUEST,
+        "not the name",
+    )
+    .await;
+    check_change(
+        false,
+        "/strategy",
+        "recalc",
+        StatusCode::FORBIDDEN,
+        "only this host",
+    )
+    .await;
+    check_change(
+        true,
+        "/status",
+        "recalc",
+        StatusCode::METHOD_NOT_ALLOWED,
+        "only GET",
+    )
+    .await;
+    check_change(true, "/nowhere", "recalc", StatusCode::NOT_FOUND, "there are").await;
+}
+
+async fn check_change(is_near: bool, path: &str, body: &str, want: StatusCode, words: &str) {
+    let (questions, mut receiver) = mpsc::channel(1);
+    let answering = async {
+        if let Some(Question::Switch(_, answer)) = receiver.recv().await {
+            answer.send(Ok(())).unwrap();
+        }
+    };
+    let request = Request::put(path)
+        .body(Full::<Bytes>::from(body.to_owned()))
+        .unwrap();
+    let asking = async {
+        let questions = questions;
+        change(is_near, request, &questions).await
+    };
+    let (answer, ()) = tokio::join!(asking, answering);
+    let (status, text) = read(answer).await;
+    assert_eq!(status, want, "{text}");
+    assert!(text.contains(words), "{text}");
 }
 
 #[tokio::test]
@@ -98,6 +166,9 @@ async fn check(method: &Method, path: &str, want: StatusCode) {
         match receiver.recv().await {
             Some(Question::Health(answer)) => drop(answer.send(fixtures::health(&Listener::Absent))),
             Some(Question::Report(answer)) => drop(answer.send(Ok(Box::new(fixtures::report())))),
+            Some(Question::Explain(_, answer)) => drop(answer.send(None)),
+            Some(Question::Strategy(answer)) => drop(answer.send(StrategyKind::Recalc)),
+            Some(Question::Switch(_, answer)) => drop(answer.send(Ok(()))),
             None => {}
         }
     };

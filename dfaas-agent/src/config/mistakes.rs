@@ -27,12 +27,22 @@ impl Mistakes {
         self.lines.push((kind, format!("{flag}: {text}")));
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
     pub(super) fn none_or_else<T>(self, value: T) -> Result<T, Self> {
         if self.lines.is_empty() {
             Ok(value)
         } else {
             Err(self)
         }
+    }
+
+    /// Adds what was found elsewhere.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.lines.extend(other.lines);
+        self
     }
 
     /// Whether a mistake is the operator's and not the host's.

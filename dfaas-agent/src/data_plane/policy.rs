@@ -326,7 +326,7 @@ fn row(id: u32, bucket: u32, function: &FunctionPolicy, names: &Names) -> Functi
     let known: Vec<(u16, Route)> = routes
         .filter_map(|(peer, route)| Some((names.peers.get(peer)? as u16, *route)))
         .collect();
-    let choice = Choice::new(&known);
+    let choice = Choice::new(steering::own_share(function), &known);
     Function {
         id,
         hosted: u32::from(function.hosted),
@@ -374,6 +374,7 @@ mod tests {
         let function = FunctionPolicy {
             local_rps: 10.0,
             hosted: true,
+            here: 0.0,
             routes,
             admit: BTreeMap::new(),
         };

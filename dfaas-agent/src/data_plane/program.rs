@@ -15,6 +15,7 @@ use dfaas_common::{
         STAMP_BYTES,
     },
     packet::fold,
+    tcp_options::OUR_WINDOW_SCALE,
 };
 use tracing::warn;
 
@@ -47,7 +48,7 @@ pub(super) fn configure(ebpf: &mut Ebpf, config: &DataPlaneConfig) -> Result<Con
     let settings = Config {
         address: config.address.octets(),
         port: config.port.to_be_bytes(),
-        segment_size: link_bytes(&config.interface)? - HEADERS_BYTES - STAMP_BYTES as u16,
+        segment_size: segment_size(link_bytes(&config.interface)?),
         nat_first: config.nat_ports.0,
         nat_mask: port_mask(config.nat_ports)?,
         flags: syn_flags(config.data_in_syn),
@@ -64,6 +65,13 @@ pub(super) fn configure(ebpf: &mut Ebpf, config: &DataPlaneConfig) -> Result<Con
             .context("writing REPLIES")?;
     }
     Ok(settings)
+}
+
+/// The most that a client may send in a segment: what the link carries less the room for a stamp, in whole units of the
+/// window, so that a window can be exactly one segment.
+const fn segment_size(link_bytes: u16) -> u16 {
+    let unit = 1 << OUR_WINDOW_SCALE;
+    (link_bytes - HEADERS_BYTES - STAMP_BYTES as u16) / unit * unit
 }
 
 /// Loads everything and lets it go again.

@@ -14,7 +14,7 @@ use dfaas_common::{
 
 use super::{
     ledger::FORGED,
-    rows::{FALLBACK_FIELD, MISSING_LIMIT, PLAIN},
+    rows::{FALLBACK_FIELD, MISSING_LIMIT, OWN_SHARE, PLAIN},
 };
 
 /// The stick table with a row for each bucket and counter.
@@ -283,18 +283,21 @@ impl Rules {
         self.rule(&format!("track-sc1 var(txn.key) table {METERS}"), "");
         self.rule("sc-set-gpt0(1) var(txn.arrival)", "");
         self.rule("sc-inc-gpc0(1)", "");
-        self.line("acl forwarded var(txn.peer) -m found");
+        self.line("acl drawn var(txn.peer) -m found");
+        self.line(&format!("acl here var(txn.peer) -m str {OWN_SHARE}"));
+        let forwarded = "drawn !here";
         let place = self.look_up("str(p/),concat(,txn.peer)");
-        self.set("place", &place, "forwarded");
-        self.rule("set-dst var(txn.place),field(1,|)", "forwarded");
-        self.rule("set-dst-port var(txn.place),field(2,|),add(0)", "forwarded");
+        self.set("place", &place, forwarded);
+        self.rule("set-dst var(txn.place),field(1,|)", forwarded);
+        self.rule("set-dst-port var(txn.place),field(2,|),add(0)", forwarded);
         let own = self.look_up("str(self)");
-        self.rule(&format!("set-header DFaaS-Node-ID %[{own}]"), "forwarded");
+        self.rule(&format!("set-header DFaaS-Node-ID %[{own}]"), forwarded);
         let token = "set-header DFaaS-Node-Token %[var(txn.place),field(3,|)]";
-        self.rule(token, "forwarded");
+        self.rule(token, forwarded);
         // No function needs it.
-        self.rule("del-header DFaaS-Node-Token", "!forwarded");
-        self.line("use_backend peers if forwarded");
+        self.rule("del-header DFaaS-Node-Token", "!drawn");
+        self.rule("del-header DFaaS-Node-Token", "here");
+        self.line(&format!("use_backend peers if {forwarded}"));
         self.line("default_backend platform");
     }
 

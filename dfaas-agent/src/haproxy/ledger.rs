@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use dfaas_control::{Counters, FunctionName, NodeId};
 
+use super::rows::OWN_SHARE;
 use crate::data_plane::Totals;
 
 /// The key of requests with a token that is not their sender's.
@@ -68,9 +69,11 @@ impl Fate {
         let mut parts = key.splitn(3, '/');
         let (kind, name, peer) = (parts.next()?, parts.next()?, parts.next());
         let function = || FunctionName::new(name).ok();
+        let is_own = peer == Some(OWN_SHARE);
         let peer = || NodeId::new(peer?).ok();
         match kind {
             "l" => Some(Self::Local(function()?)),
+            "c" if is_own => Some(Self::Local(function()?)),
             "c" => Some(Self::Forwarded(function()?, peer()?)),
             "a" => Some(Self::Admitted(function()?, peer()?)),
             "n" => Some(Self::Refused(function()?, 404)),
@@ -193,9 +196,10 @@ mod tests {
         let last = counts(&[("l/f", 1)]);
         let now = counts(&[
             ("a/f/n2", 5),
+            ("c/f/.", 1),
             ("c/f/n3", 2),
             ("d/f", 99),
-            ("l/f", 4),
+            ("l/f", 3),
             ("n/f/n2", 7),
             ("o/f/n2", 6),
             ("u/f", 8),

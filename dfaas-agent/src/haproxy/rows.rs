@@ -8,7 +8,7 @@
 //! | `r/FUNCTION/column` | `threshold\|PEER\|PEER`: the first peer below the threshold, else the second |
 //! | `l/FUNCTION` | `interval\|tolerance` of what users may be served here |
 //! | `a/FUNCTION/PEER` | the same of what the peer may send |
-//! | `c/FUNCTION/PEER` | the same of what may be sent to the peer |
+//! | `c/FUNCTION/PEER` | the same of what may be sent to the peer; the peer `.` is this node, drawn by its weight |
 //!
 //! The keys of limits are those of their buckets and counters in the stick table.
 
@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use dfaas_common::{
     maps::FALLBACKS,
     meter::Limit,
-    pick::{SELF, SLOTS},
+    pick::{HERE, SELF, SLOTS},
 };
 use dfaas_control::{FunctionName, FunctionPolicy, NodeId, Peer, Policy, Route, Token};
 
@@ -29,6 +29,8 @@ pub(super) const PLAIN: &str = "[A-Za-z0-9._-]";
 pub(super) const FALLBACK_FIELD: usize = 4;
 /// A limit that admits nothing.
 pub(super) const MISSING_LIMIT: &str = "0|-1";
+/// What stands for this node among peers.
+pub(super) const OWN_SHARE: &str = ".";
 /// A limit that admits everything: the wait of a bucket whose interval is 0 never grows.
 const UNLIMITED: &str = "0|2147483647";
 /// The longest interval and the longest tolerance: a wait of both fits into half of the clock's range.
@@ -71,7 +73,7 @@ fn token(token: Option<Token>) -> String {
 fn is_plain(id: &NodeId) -> bool {
     let text = id.as_str();
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    text.len() <= NODE_ID_BYTES && text.bytes().all(plain)
+    text.len() <= NODE_ID_BYTES && text != OWN_SHARE && text.bytes().all(plain)
 }
 
 fn add_function(rows: &mut Rows, name: &FunctionName, function: &FunctionPolicy, peers: &[&NodeId]) {
@@ -80,7 +82,7 @@ fn add_function(rows: &mut Rows, name: &FunctionName, function: &FunctionPolicy,
         .zip(peers)
         .filter_map(|(number, peer)| Some((number, *function.routes.get(*peer)?)))
         .collect();
-    let choice = Choice::new(&numbered);
+    let choice = Choice::new(steering::own_share(function), &numbered);
     let columns = columns(&choice.slots);
     let mut row = format!("{name}|{}|{}", u8::from(function.hosted), columns.len());
     for number in choice.fallbacks {
@@ -102,6 +104,9 @@ fn add_limits(rows: &mut Rows, name: &FunctionName, function: &FunctionPolicy, p
         let limit = steering::local(function.local_rps, 0);
         rows.insert(format!("l/{name}"), limit_value(&limit));
     }
+    if steering::own_share(function) > 0.0 {
+        rows.insert(format!("c/{name}/{OWN_SHARE}"), UNLIMITED.to_owned());
+    }
     for peer in peers {
         if let Some(route) = function.routes.get(*peer) {
             let limit = steering::cap(route.cap_rps, 0);
@@ -114,8 +119,11 @@ fn add_limits(rows: &mut Rows, name: &FunctionName, function: &FunctionPolicy, p
     }
 }
 
-/// The peer of a number; nothing for this node.
+/// The peer of a number; nothing if there is none.
 fn peer<'a>(peers: &[&'a NodeId], number: u16) -> &'a str {
+    if number == HERE {
+        return OWN_SHARE;
+    }
     let index = usize::from(number).checked_sub(1);
     index
         .and_then(|index| peers.get(index))
@@ -188,6 +196,7 @@ mod tests {
         let figlet = FunctionPolicy {
             local_rps: 10.0,
             hosted: true,
+            here: 0.0,
             routes: BTreeMap::from([
                 (node("n2"), route(0.25, 4.0)),
                 (node("n3"), route(0.75, f64::INFINITY)),
@@ -248,11 +257,35 @@ mod tests {
     }
 
     #[test]
+    fn this_node_has_a_share_of_what_it_hosts() {
+        let function = |hosted| FunctionPolicy {
+            hosted,
+            here: 1.0,
+            ..FunctionPolicy::default()
+        };
+        let (hosted, away) = (FunctionName::new("h").unwrap(), FunctionName::new("a").unwrap());
+        let policy = Policy {
+            functions: BTreeMap::from([(hosted, function(true)), (away, function(false))]),
+            ..Policy::default()
+        };
+        let rows = of(&node("n1"), &policy);
+        assert_eq!(rows["r/h/0"], "256|.|.");
+        assert_eq!(
+            (rows["c/h/."].as_str(), rows["l/h"].as_str()),
+            (UNLIMITED, MISSING_LIMIT)
+        );
+        assert!(
+            !rows.contains_key("r/a/0") && !rows.contains_key("c/a/."),
+            "{rows:?}"
+        );
+    }
+
+    #[test]
     fn identities_that_would_break_a_row_are_left_out() {
         assert!(is_plain(&node(
             "12D3KooWDZ3JhNfXuAa45LAupXfujbY23kqReX22gGiGj3RiXAMd"
         )));
-        for odd in ["a|b", "a/b", "a\\b", "<<", &"x".repeat(65)] {
+        for odd in [".", "a|b", "a/b", "a\\b", "<<", &"x".repeat(65)] {
             assert!(!is_plain(&node(odd)), "{odd}");
         }
     }

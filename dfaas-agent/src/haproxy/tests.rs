@@ -198,6 +198,32 @@ async fn the_excess_goes_to_peers_by_weight_and_up_to_their_caps() {
 }
 
 #[tokio::test]
+async fn this_node_serves_the_share_that_it_draws() {
+    let mut figlet = figlet(0.0);
+    figlet.here = 0.75;
+    figlet.routes = routes(&[("n2", 0.25, f64::INFINITY)]);
+    let node = Node::start(&[("figlet", figlet)]).await;
+    let mut client = Stream::connect(node.port).await;
+    let mut served = BTreeMap::<String, u64>::new();
+    for _ in 0..64 {
+        let answer = client.get("/function/figlet", "").await;
+        *served.entry(answer.body).or_default() += 1;
+    }
+    let here = served["platform - /function/figlet 0"];
+    let away = served["n2 n1 /function/figlet 0"];
+    assert!(here + away == 64 && (46..=50).contains(&here), "{served:?}");
+    let counters = node
+        .counters(|counters| {
+            let counted = counters.functions.get(&function("figlet"));
+            counted.is_some_and(|counted| counted.user == 64)
+        })
+        .await;
+    let counted = &counters.functions[&function("figlet")];
+    assert_eq!((counted.local, counted.forwarded[&peer_id("n2")]), (here, away));
+    node.proxy.stop().await;
+}
+
+#[tokio::test]
 async fn a_policy_changes_under_open_connections() {
     let node = Node::start(&[("figlet", figlet(f64::INFINITY))]).await;
     let before = node.proxy.state();
@@ -553,6 +579,7 @@ fn figlet(local_rps: f64) -> FunctionPolicy {
     FunctionPolicy {
         local_rps,
         hosted: true,
+        here: 0.0,
         routes: BTreeMap::new(),
         admit: [(peer_id("n2"), 1.0), (peer_id("n3"), 0.0)].into(),
     }

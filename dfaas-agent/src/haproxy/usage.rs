@@ -151,6 +151,7 @@ mod tests {
     fn policy(local_rps: f64, admit_rps: f64, cap_rps: f64) -> Policy {
         let route = Route { weight: 1.0, cap_rps };
         let function = FunctionPolicy {
+            here: 0.0,
             local_rps,
             hosted: true,
             routes: [(peer(), route)].into(),

@@ -145,7 +145,9 @@ fn platform(port: u16, credentials: Option<Credentials>) -> Platform {
         strategy: StrategyKind::WaterFilling,
         token_rotation: Duration::from_secs(600),
         tokenless: Tokenless::All,
+        shadow: None,
         default_capacity_rps: 7.0,
+        node_margin: dfaas_control::MarginSettings::default(),
     };
     let config = PlatformConfig {
         host: "127.0.0.1".to_owned(),

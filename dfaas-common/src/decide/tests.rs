@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     maps::REPLY_BYTES,
     meter::Limit,
-    pick::{SLOTS, fallbacks, fill, slot},
+    pick::{HERE, SLOTS, fallbacks, fill, slot},
 };
 
 #[derive(Default)]
@@ -72,6 +72,27 @@ fn an_unknown_function_is_not_found() {
     let not_found = Decision::Refuse(Answer::NotFound);
     assert_eq!(decide(None, Origin::User, &mut Tokens::default()), not_found);
     assert_eq!(decide(None, Origin::Peer(1), &mut Tokens::default()), not_found);
+}
+
+#[test]
+fn a_share_drawn_for_this_node_is_served_here_without_a_token() {
+    let function = function(true, &[(HERE, 60.0), (1, 40.0)]);
+    let mut tokens = Tokens {
+        targets: [(1, 1000)].into(),
+        ..Tokens::default()
+    };
+    let decisions: Vec<Decision> = (0..SLOTS)
+        .map(|_| decide(Some(&function), Origin::User, &mut tokens))
+        .collect();
+    let here = decisions
+        .iter()
+        .filter(|&&decision| decision == Decision::Local)
+        .count();
+    let sent = decisions
+        .iter()
+        .filter(|&&decision| decision == Decision::Forward(1))
+        .count();
+    assert_eq!((here, sent), (154, 102), "60 and 40 of 256 slots");
 }
 
 #[test]

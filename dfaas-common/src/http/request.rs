@@ -190,8 +190,11 @@ pub enum Progress {
 #[inline(always)]
 pub fn read(bytes: &[u8; HELD_BYTES], length: usize, marks: &mut Marks) -> Progress {
     let state = scan_request(bytes, length, marks);
-    Progress::from_state(state, marks)
+    Progress::from_state(state, marks, bytes, length)
 }
+
+/// The length of HTTP/2's preface (RFC 9113, section 3.4), which begins with the method `PRI`.
+const PREFACE_BYTES: usize = 24;
 
 /// Runs the automaton over the first `length` bytes of a request; [`Progress::from_state`] says what its state means.
 #[inline(always)]
@@ -201,11 +204,20 @@ pub fn scan_request(bytes: &[u8; HELD_BYTES], length: usize, marks: &mut Marks) 
 }
 
 impl Progress {
-    /// What a state of the automaton and its marks mean.
+    /// What a state of the automaton and its marks mean, after the first `length` bytes.
     #[inline(always)]
     #[must_use]
-    pub fn from_state(state: u8, marks: &Marks) -> Self {
-        progress(state, marks)
+    pub fn from_state(state: u8, marks: &Marks, bytes: &[u8; HELD_BYTES], length: usize) -> Self {
+        let progress = progress(state, marks);
+        // Who speaks HTTP/2 knows it by the whole of its preface only.
+        if matches!(progress, Self::OtherProtocol)
+            && length < PREFACE_BYTES
+            && bytes[0] == b'P'
+            && bytes[1] == b'R'
+        {
+            return Self::Incomplete;
+        }
+        progress
     }
 }
 

@@ -94,6 +94,14 @@ fn other_protocols_are_told() {
 }
 
 #[test]
+fn a_preface_of_http_2_is_waited_for() {
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    for length in 1..preface.len() {
+        assert_eq!(run(&preface[..length]).0, Progress::Incomplete, "{length}");
+    }
+}
+
+#[test]
 fn a_length_frames_a_request() {
     check_body("Content-Length: 0", Unframed::No, 0);
     check_body("content-LENGTH:5", Unframed::No, 5);

@@ -8,6 +8,7 @@ use crate::counters::{Counters, FunctionCounters};
 use crate::function_spec::FunctionSpec;
 use crate::message::{Message, PEERS_MAX, Rejection};
 use crate::names::{FunctionName, NodeId};
+use crate::node_usage::MarginSettings;
 use crate::pairing::Tokenless;
 use crate::policy::Policy;
 use crate::settings::Settings;
@@ -399,7 +400,9 @@ fn settings(index: usize, strategy: StrategyKind) -> Settings {
         strategy,
         token_rotation: Duration::from_secs(600),
         tokenless: Tokenless::All,
+        shadow: None,
         default_capacity_rps: 10.0,
+        node_margin: MarginSettings::default(),
     }
 }
 

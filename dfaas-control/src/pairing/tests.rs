@@ -2,6 +2,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use super::*;
 use crate::names::FunctionName;
+use crate::node_usage::MarginSettings;
 use crate::policy::{FunctionPolicy, Route};
 use crate::strategy::StrategyKind;
 
@@ -232,7 +233,9 @@ fn pairing(tokenless: Tokenless) -> Pairing {
         strategy: StrategyKind::WaterFilling,
         token_rotation: ROTATION,
         tokenless,
+        shadow: None,
         default_capacity_rps: 10.0,
+        node_margin: MarginSettings::default(),
     })
 }
 

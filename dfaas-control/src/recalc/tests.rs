@@ -1,8 +1,11 @@
 use std::net::SocketAddrV4;
 
+use std::time::Duration;
+
 use super::*;
 use crate::counters::FunctionCounters;
 use crate::function_spec::FunctionSpec;
+use crate::node_usage::MarginSettings;
 use crate::pairing::Tokenless;
 use crate::strategy::StrategyKind;
 
@@ -168,7 +171,9 @@ impl Node {
             strategy: StrategyKind::Recalc,
             token_rotation: Duration::from_secs(600),
             tokenless: Tokenless::All,
+            shadow: None,
             default_capacity_rps: 10.0,
+            node_margin: MarginSettings::default(),
         };
         let spec = |&(name, capacity_rps): &(&str, f64)| (self::name(name), FunctionSpec { capacity_rps });
         let functions = functions.iter().map(spec).collect();

@@ -9,6 +9,8 @@ use self::world::{Tally, World};
 
 mod faults;
 mod recalc;
+mod shares;
+mod switch;
 mod water_filling;
 mod world;
 
@@ -18,7 +20,16 @@ const FUNCTION: &str = "funca";
 
 /// The reference's three nodes with capacities of 10, 20 and 30 req/s, connected and idle for some time.
 fn three_nodes(kind: StrategyKind) -> World {
+    grown(World::new(kind, SECOND))
+}
+
+fn three_nodes_with_shadow(kind: StrategyKind, shadow: StrategyKind) -> World {
     let mut world = World::new(kind, SECOND);
+    world.shadow = Some(shadow);
+    grown(world)
+}
+
+fn grown(mut world: World) -> World {
     for (name, capacity) in [("n1", 10.0), ("n2", 20.0), ("n3", 30.0)] {
         world.start(name, &[(FUNCTION, capacity)]);
         // Nodes do not start together.

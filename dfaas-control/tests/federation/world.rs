@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
 use dfaas_control::{
-    Control, Counters, FunctionCounters, FunctionName, FunctionSpec, Input, NodeId, Output, Policy, Settings,
-    StrategyKind, Token, Tokenless,
+    Control, Counters, FunctionCounters, FunctionName, FunctionSpec, Input, MarginSettings, NodeId, Output,
+    Policy, Settings, Status, StrategyKind, SwitchError, Token, Tokenless,
 };
 
 const STEP: Duration = Duration::from_millis(1);
@@ -60,6 +60,7 @@ pub(crate) struct World {
     pub(crate) network: Network,
     pub(crate) arrivals: Arrivals,
     kind: StrategyKind,
+    pub(crate) shadow: Option<StrategyKind>,
     period: Duration,
     hosts: BTreeMap<String, Host>,
     in_flight: BTreeMap<(Duration, u64), (String, Input)>,
@@ -99,6 +100,7 @@ impl World {
             },
             arrivals: Arrivals::Even,
             kind,
+            shadow: None,
             period,
             hosts: BTreeMap::new(),
             in_flight: BTreeMap::new(),
@@ -122,7 +124,9 @@ impl World {
             strategy: self.kind,
             token_rotation: TOKEN_ROTATION,
             tokenless: Tokenless::default(),
+            shadow: self.shadow,
             default_capacity_rps: 10.0,
+            node_margin: MarginSettings::default(),
         };
         let control = Control::new(settings, self.start + self.now);
         self.hosts
@@ -155,6 +159,22 @@ impl World {
         let host = self.host_mut(name);
         host.control = None;
         host.rates.clear();
+    }
+
+    /// Begins to replace the strategy of a node.
+    pub(crate) fn switch(&mut self, name: &str, kind: StrategyKind) {
+        self.try_switch(name, kind).expect("no other change is under way");
+    }
+
+    pub(crate) fn try_switch(&mut self, name: &str, kind: StrategyKind) -> Result<(), SwitchError> {
+        let now = self.start + self.now;
+        let control = self.host_mut(name).control.as_mut().expect("the node is up");
+        control.switch(now, kind)
+    }
+
+    pub(crate) fn status(&self, name: &str) -> Status {
+        let control = self.host(name).control.as_ref().expect("the node is up");
+        control.status(self.start + self.now)
     }
 
     pub(crate) fn disconnect(&mut self, name: &str) {
@@ -282,6 +302,7 @@ impl World {
         {
             match output {
                 Output::Publish(body) => self.send(name, &body),
+                Output::Ask { .. } => {}
                 Output::Apply(policy) => {
                     let host = self.host_mut(name);
                     // Tokens change all the time.
@@ -368,6 +389,10 @@ impl World {
             *host.tally.served.entry(name.to_owned()).or_insert(0) += 1;
             return;
         }
+        if host.draws_itself(function) {
+            *host.tally.served.entry(name.to_owned()).or_insert(0) += 1;
+            return;
+        }
         match host.route(function, now) {
             Some(peer) => self.forward(name, &peer, function),
             None => host.tally.nobody_503 += 1,
@@ -439,6 +464,9 @@ impl Host {
     /// Takes a token. A bucket starts with one and holds one more than a tenth of a second brings: arrivals do
     /// not come at the moment a token is due, and a bucket of one would lose the part of a token that is over.
     fn take(&mut self, bucket: &str, rate_rps: f64, now: Duration) -> bool {
+        if rate_rps.is_infinite() {
+            return true;
+        }
         if rate_rps <= 0.0 {
             return false;
         }
@@ -454,6 +482,18 @@ impl Host {
         conforms
     }
 
+    /// Tells whether this node is drawn by its own share. What is due adds up until it is a whole request.
+    fn draws_itself(&mut self, name: &FunctionName) -> bool {
+        let here = self.policy.functions.get(name).map_or(0.0, |policy| policy.here);
+        let credit = self.credits.entry(format!("{name} here")).or_insert(0.0);
+        *credit += here;
+        let is_due = *credit >= 1.0 - 1e-9;
+        if is_due {
+            *credit -= 1.0;
+        }
+        is_due
+    }
+
     /// Chooses by weight (smooth weighted round robin); one without a token is passed over for the next.
     fn route(&mut self, name: &FunctionName, now: Duration) -> Option<String> {
         let routes = self.policy.functions.get(name)?.routes.clone();
@@ -464,8 +504,9 @@ impl Host {
             order.sort_by(|a, b| credit(b).total_cmp(&credit(a)));
             order
         };
+        let total: f64 = routes.values().map(|route| route.weight).sum();
         for (peer, route) in &routes {
-            *self.credits.entry(credit_key(peer)).or_insert(0.0) += route.weight;
+            *self.credits.entry(credit_key(peer)).or_insert(0.0) += route.weight / total;
         }
         let order = credit_order(&self.credits);
         if let Some(first) = order.first() {
@@ -473,7 +514,7 @@ impl Host {
         }
         let open = |host: &mut Self, peer: &NodeId| {
             let cap = routes[peer].cap_rps;
-            cap.is_infinite() || host.take(&format!("{name} to {peer}"), cap, now)
+            host.take(&format!("{name} to {peer}"), cap, now)
         };
         order
             .into_iter()

@@ -16,7 +16,7 @@ use crate::kit::{PLENTY_RPS, turn};
 const CONNECTIONS: usize = 10_000;
 const THREADS: usize = 8;
 /// The maps that hold what is known of connections.
-const MAPS: [&str; 2] = ["CLIENTS", "UPSTREAMS"];
+const MAPS: [&str; 4] = ["CLIENTS", "UPSTREAMS", "HELD", "AHEAD"];
 /// How long a connection that has ended may be remembered.
 const FORGOTTEN: Duration = Duration::from_secs(10);
 const FUNCTIONS: [&str; 2] = ["near", "far"];
@@ -36,17 +36,20 @@ enum End {
     ResetWithin,
     /// The client closes it without waiting for the answer.
     Gone,
+    /// The client sends many requests at once and resets the connection after some answers, or none.
+    ManyAtOnce,
     /// The client never asks.
     Silent,
 }
 
-const ENDS: [End; 7] = [
+const ENDS: [End; 8] = [
     End::Client,
     End::Server,
     End::Half,
     End::Reset,
     End::ResetWithin,
     End::Gone,
+    End::ManyAtOnce,
     End::Silent,
 ];
 
@@ -125,6 +128,12 @@ fn use_one(server: SocketAddr, end: End, number: usize) -> Result<()> {
             set_socket_linger(wire.stream(), Some(Duration::ZERO))?;
         }
         End::Gone => wire.send(&request(number, "keep-alive"))?,
+        End::ManyAtOnce => {
+            let requests = (number..number + 8).flat_map(|number| request(number, "keep-alive"));
+            wire.send(&requests.collect::<Vec<_>>())?;
+            (0..number % 4).try_for_each(|_| wire.response("POST").map(drop))?;
+            set_socket_linger(wire.stream(), Some(Duration::ZERO))?;
+        }
         End::Silent => {}
     }
     Ok(())

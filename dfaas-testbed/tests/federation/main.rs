@@ -23,6 +23,7 @@ mod requests;
 mod share;
 mod smuggling;
 mod spread;
+mod strategies;
 mod tcp;
 mod transfers;
 mod trust;

@@ -58,9 +58,7 @@ fn the_data_plane_is_not_fooled_by_two_parts() {
 /// Each of the small ones, split at each of its bytes.
 fn in_two_parts() -> Vec<Attempt> {
     let all = cases::all().into_iter();
-    // HAProxy answers each part of a split preface of HTTP/2 with a refusal of its own.
-    let small =
-        all.filter(|attempt| attempt.bytes.len() <= SPLIT_BYTES_MAX && !attempt.bytes.starts_with(b"PRI "));
+    let small = all.filter(|attempt| attempt.bytes.len() <= SPLIT_BYTES_MAX);
     small
         .flat_map(|attempt| attempt.splits().collect::<Vec<_>>())
         .collect()

@@ -188,7 +188,7 @@ fn maps_are_dumped_with_names() {
         );
     }
     let config = dump("CONFIG");
-    assert!(config.contains("\"segment_size\": 1332"), "{config}");
+    assert!(config.contains("\"segment_size\": 1280"), "{config}");
 }
 
 /// Sends a request on a connection of its own and looks at the answer.

@@ -32,7 +32,7 @@ pub(crate) const PEER_TOKENS: [&str; 2] = [
     "ffeeddccbbaa99887766554433221100",
 ];
 pub(crate) const PORT: u16 = 80;
-pub(crate) const SEGMENT_SIZE: u16 = 1332;
+pub(crate) const SEGMENT_SIZE: u16 = 1280;
 pub(crate) const NAT_FIRST: u16 = 40_960;
 pub(crate) const NAT_MASK: u16 = 16_383;
 

@@ -20,6 +20,9 @@ const BOOT_SECONDS: u64 = 120;
 /// How much slower than this machine an emulated one is, for tests that wait.
 const SLOWNESS: u32 = 4;
 
+/// Makes `setpriv` run a program that is killed when its parent ends.
+const WITH_PARENT: [&str; 2] = ["--pdeathsig", "KILL"];
+
 const PROLOGUE: &str = "#!/bin/busybox sh
 export PATH=/usr/sbin:/usr/bin:/usr/busybox HOME=/ TERM=dumb
 /bin/busybox mkdir -p /usr/busybox
@@ -97,9 +100,13 @@ impl Machine {
     pub(crate) fn boot(&self, runs: &[Run], mut see: impl FnMut(Said<'_>)) -> Result<()> {
         let mut log = File::create(&self.log).with_context(|| format!("writing {}", self.log.display()))?;
         let at_most: u64 = BOOT_SECONDS + runs.iter().map(|run| run.timeout.as_secs() + 5).sum::<u64>();
-        let mut machine = Command::new("timeout");
+        // Each dies with its parent, so that a machine does not outlive this program, however that ends.
+        let mut machine = Command::new("setpriv");
         machine
-            .args(["-k", "5", &at_most.to_string(), "qemu-system-x86_64"])
+            .args(WITH_PARENT)
+            .args(["timeout", "-k", "5", &at_most.to_string(), "setpriv"])
+            .args(WITH_PARENT)
+            .arg("qemu-system-x86_64")
             .args(["-accel", "tcg,thread=multi", "-cpu", "max"])
             .args([
                 "-smp",

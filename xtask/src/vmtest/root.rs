@@ -23,6 +23,7 @@ const PROGRAMS: &[&str] = &[
     "ethtool",
     "figlet",
     "grep",
+    "haproxy",
     "ip",
     "ls",
     "mount",
@@ -54,6 +55,10 @@ const FILES: &[(&str, &str)] = &[
 ];
 /// The real one is written in Perl, which would fill half of the machine.
 const SHASUM: &str = "#!/bin/sh\nexec sha1sum \"$@\"\n";
+/// Prints where Python is, and the files of all modules that the tests' programs import.
+const PYTHON_FILES: &str = "import encodings.idna, http.client, sys\n\
+    print(sys.executable)\n\
+    [print(m.__file__) for m in list(sys.modules.values()) if getattr(m, '__file__', None)]";
 /// Where all modern systems keep them.
 const LINKS: &[(&str, &str)] = &[
     ("bin", "usr/bin"),
@@ -105,7 +110,21 @@ impl Root {
         for (name, text) in FILES {
             self.write(name, text)?;
         }
+        self.add_python()?;
         self.write_program("usr/bin/shasum", SHASUM)
+    }
+
+    fn add_python(&self) -> Result<()> {
+        let files = shell::output(Command::new("python3").args(["-c", PYTHON_FILES]))?;
+        let mut files = files.lines().map(Path::new);
+        let program = files.next().context("python3 says nothing")?;
+        self.add(program, Path::new("/usr/bin/python3"))?;
+        self.add_libraries(program)?;
+        for file in files {
+            self.add_file(file)?;
+            self.add_libraries(file)?;
+        }
+        Ok(())
     }
 
     /// Adds a program of ours where it is on this machine, without what only a debugger needs.

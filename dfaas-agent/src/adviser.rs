@@ -1,0 +1,74 @@
+//! Asks the services that strategies consult, and brings the answers back to the loop.
+
+use std::time::Duration;
+
+use dfaas_control::{Input, StrategyKind};
+use hyper::{Method, StatusCode, body::Bytes};
+use tokio::{sync::mpsc, time::timeout};
+use tracing::debug;
+
+use crate::{config::Services, http_client::HttpClient};
+
+/// A strategy asks one question at a time, and at most three strategies are at work.
+const ANSWERS_MAX: usize = 8;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Adviser {
+    services: Services,
+    /// Who has not answered within a period is too late.
+    patience: Duration,
+    client: HttpClient,
+    answers: mpsc::Sender<Input>,
+}
+
+impl Adviser {
+    /// An adviser, and where its answers come out.
+    pub(crate) fn new(services: Services, patience: Duration) -> (Self, mpsc::Receiver<Input>) {
+        let (answers, receiver) = mpsc::channel(ANSWERS_MAX);
+        let adviser = Self {
+            services,
+            patience,
+            client: HttpClient::new(),
+            answers,
+        };
+        (adviser, receiver)
+    }
+
+    /// Asks in the background. There is one answer to each question, maybe an empty one.
+    pub(crate) fn ask(&self, strategy: StrategyKind, body: Vec<u8>) {
+        let adviser = self.clone();
+        tokio::spawn(async move {
+            let body = adviser.answer(strategy, body).await;
+            // The loop may have ended.
+            let _ = adviser.answers.send(Input::Answer { strategy, body }).await;
+        });
+    }
+
+    async fn answer(&self, strategy: StrategyKind, question: Vec<u8>) -> Option<Vec<u8>> {
+        let (method, url) = match strategy {
+            StrategyKind::External => (Method::POST, self.services.external.as_ref()?),
+            // The Go agents ask by GET, with a body.
+            StrategyKind::NodeMargin => (Method::GET, self.services.forecaster.as_ref()?),
+            StrategyKind::WaterFilling
+            | StrategyKind::Recalc
+            | StrategyKind::Static
+            | StrategyKind::AllLocal => return None,
+        };
+        let exchange = self.client.exchange_json(method, url, Bytes::from(question));
+        match timeout(self.patience, exchange).await {
+            Ok(Ok((StatusCode::OK, body))) => Some(body.to_vec()),
+            Ok(Ok((status, _))) => {
+                debug!(url, %status, "A strategy's service has refused");
+                None
+            }
+            Ok(Err(error)) => {
+                debug!(url, %error, "A strategy's service has not answered");
+                None
+            }
+            Err(_) => {
+                debug!(url, patience = ?self.patience, "A strategy's service is late");
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! All that a node's mind was told, with times, as JSON lines: written while it works, read to see what it would have
+//! decided.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, LineWriter, Write},
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use dfaas_control::{Control, Input, Output, Policy, Settings, StrategyKind};
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use crate::{clock, steering};
+
+/// The version of the format.
+const FORMAT: u32 = 1;
+/// How late a decision of another strategy than the recorded one may come, in parts of a period.
+const LATENESS: u32 = 10;
+
+/// The first line.
+#[derive(Debug, Serialize, Deserialize)]
+struct Header {
+    dfaas_recording: u32,
+    settings: Settings,
+}
+
+/// Any other line.
+#[derive(Debug, Serialize, Deserialize)]
+struct Entry {
+    /// Nanoseconds since the recording began.
+    at_ns: u64,
+    event: Event,
+}
+
+/// What the mind was told.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Event {
+    Input(Input),
+    Timeout,
+    Switch(StrategyKind),
+}
+
+/// Writes a recording.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    /// Absent once a line could not be written.
+    file: Option<LineWriter<File>>,
+    start: Instant,
+}
+
+impl Recorder {
+    /// Begins a recording in a new file.
+    ///
+    /// # Errors
+    /// The file is there already, or cannot be made.
+    pub(crate) fn create(path: &Path, settings: &Settings, start: Instant) -> Result<Self> {
+        let named = || format!("recording to {} (--record)", path.display());
+        let file = File::create_new(path).with_context(named)?;
+        let mut file = LineWriter::new(file);
+        let header = Header {
+            dfaas_recording: FORMAT,
+            settings: settings.clone(),
+        };
+        writeln!(file, "{}", serde_json::to_string(&header)?).with_context(named)?;
+        Ok(Self {
+            file: Some(file),
+            start,
+        })
+    }
+
+    pub(crate) fn note(&mut self, now: Instant, event: Event) {
+        let Some(file) = &mut self.file else {
+            return;
+        };
+        let at_ns = now.saturating_duration_since(self.start).as_nanos() as u64;
+        // Somebody else may read the file.
+        let event = match event {
+            Event::Input(input) => Event::Input(input.without_secrets()),
+            Event::Timeout | Event::Switch(_) => event,
+        };
+        let line = serde_json::to_string(&Entry { at_ns, event })
+            .expect("text keys and finite numbers are always JSON");
+        if let Err(error) = writeln!(file, "{line}") {
+            warn!(%error, "The recording ends here");
+            self.file = None;
+        }
+    }
+}
+
+/// Tells what a strategy would have decided, a line for each change; without a strategy, what was decided.
+///
+/// # Errors
+/// The file cannot be read, or is no recording.
+pub(crate) fn replay(
+    path: &Path,
+    strategy: Option<StrategyKind>,
+    print: &mut dyn FnMut(&str) -> Result<()>,
+) -> Result<()> {
+    let file = File::open(path).with_context(|| path.display().to_string())?;
+    let mut lines = BufReader::new(file).lines();
+    let first = lines
+        .next()
+        .context("the file is empty")?
+        .context("reading the first line")?;
+    let header: Header = serde_json::from_str(&first).context("the first line is not that of a recording")?;
+    ensure!(
+        header.dfaas_recording == FORMAT,
+        "the recording is of format {}, not {FORMAT}",
+        header.dfaas_recording
+    );
+    let mut player = Player::new(header.settings, strategy)?;
+    for (number, line) in (2..).zip(lines) {
+        let line = line.with_context(|| format!("reading line {number}"))?;
+        let entry: Entry = serde_json::from_str(&line).with_context(|| format!("line {number}"))?;
+        player.play(entry);
+        player.tell(print)?;
+    }
+    Ok(())
+}
+
+/// A mind to which a recording is told.
+struct Player {
+    control: Control,
+    start: Instant,
+    now: Instant,
+    /// The strategy is not the recorded one.
+    is_other: bool,
+    lateness: Duration,
+    policy: Policy,
+}
+
+impl Player {
+    fn new(settings: Settings, strategy: Option<StrategyKind>) -> Result<Self> {
+        let errors: Vec<String> = settings.errors().iter().map(ToString::to_string).collect();
+        if !errors.is_empty() {
+            bail!("the recorded settings cannot be used: {}", errors.join("; "));
+        }
+        let start = clock::now();
+        let lateness = settings.period / LATENESS;
+        let settings = Settings {
+            strategy: strategy.unwrap_or(settings.strategy),
+            shadow: None,
+            ..settings
+        };
+        Ok(Self {
+            control: Control::new(settings, start),
+            start,
+            now: start,
+            is_other: strategy.is_some(),
+            lateness,
+            policy: Policy::default(),
+        })
+    }
+
+    fn play(&mut self, entry: Entry) {
+        self.now = self.start + Duration::from_nanos(entry.at_ns);
+        // The recorded node woke when its own strategy wanted to.
+        while self.is_other
+            && let Some(due) = self.control.poll_timeout()
+            && due + self.lateness < self.now
+        {
+            self.control.handle_timeout(due);
+        }
+        match entry.event {
+            Event::Input(input) => self.control.handle_input(self.now, input),
+            Event::Timeout => self.control.handle_timeout(self.now),
+            Event::Switch(_) if self.is_other => {}
+            // What the node refused, this one refuses too.
+            Event::Switch(strategy) => drop(self.control.switch(self.now, strategy)),
+        }
+    }
+
+    fn tell(&mut self, print: &mut dyn FnMut(&str) -> Result<()>) -> Result<()> {
+        let at_s = self.now.duration_since(self.start).as_secs_f64();
+        while let Some(output) = self.control.poll_output() {
+            let Output::Apply(policy) = output else {
+                continue;
+            };
+            for line in steering::changes(&self.policy, &policy) {
+                print(&format!("{at_s:10.3} s  {line}\n"))?;
+            }
+            self.policy = policy;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

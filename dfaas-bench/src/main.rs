@@ -1,0 +1,65 @@
+//! Our data plane beside nothing, HAProxy and nginx: `cargo xtask bench` builds and runs it.
+
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, reason = "it tells the user what it measured")]
+
+mod backend;
+mod case;
+mod contender;
+mod kernel;
+mod latency;
+mod machine;
+mod open_loop;
+mod ports;
+mod proxies;
+mod report;
+mod rounds;
+mod run;
+mod site;
+mod statistics;
+mod wrk;
+
+use std::{io, process::ExitCode};
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Compares our data plane with nothing, HAProxy and nginx.
+#[derive(Debug, Parser)]
+#[command(name = "dfaas-bench")]
+struct Args {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Measures
+    Run(run::Args),
+    /// Starts all contenders and keeps them until standard input ends: to look at by hand
+    Site,
+    /// Serves what is asked for
+    Backend(backend::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Args::parse().task {
+        Task::Run(args) => run::run(&args),
+        Task::Site => keep_site(),
+        Task::Backend(args) => backend::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("dfaas-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn keep_site() -> Result<()> {
+    let site = site::Site::start()?;
+    println!("{}", site.hints());
+    io::copy(&mut io::stdin(), &mut io::sink())?;
+    Ok(())
+}

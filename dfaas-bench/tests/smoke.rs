@@ -1,0 +1,52 @@
+//! One case with one round, by the programs as they are.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+#[test]
+fn a_case_is_measured_and_told() {
+    let output = Command::new(env!("CARGO_BIN_EXE_dfaas-bench"))
+        .args([
+            "run",
+            "--quick",
+            "--json",
+            "--rounds=1",
+            "--only=local, keep-alive",
+        ])
+        .output()
+        .unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{complaint}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let [told] = &lines[..] else {
+        panic!("not one object: {text}{complaint}")
+    };
+    assert_eq!((&told["connections"], &told["body"]), (&64.into(), &64.into()));
+    for name in [
+        "direct_rps",
+        "dfaas_rps",
+        "haproxy_rps",
+        "nginx_rps",
+        "p50_us",
+        "p99_us",
+    ] {
+        assert!(told[name].as_f64().unwrap() > 0.0, "{name}: {told}");
+    }
+    for name in ["cpu_us_per_request", "bpf_ns_per_request"] {
+        assert!(told[name].as_f64().unwrap() > 0.0, "{name}: {told}");
+    }
+    let ratio = told["dfaas_rps"].as_f64().unwrap() / told["direct_rps"].as_f64().unwrap();
+    // Of a single round, the ratio of the medians is the median of the ratios.
+    assert!(
+        (told["ratio_direct"].as_f64().unwrap() - ratio).abs() < 1e-9,
+        "{told}"
+    );
+    // Two ratios, and for p50 and p99 how much, and less than HAProxy.
+    assert_eq!(told["floors"].as_array().unwrap().len(), 6);
+    assert!(complaint.contains("load average"), "{complaint}");
+}

@@ -1,0 +1,95 @@
+//! Our data plane beside nothing, HAProxy and nginx.
+
+use std::{path::PathBuf, process::Command};
+
+use anyhow::{Context as _, Result};
+
+use crate::{ebpf, setup, shell};
+
+const README: &str = "README.md";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Measure only what tells most: less than five minutes
+    #[arg(long)]
+    quick: bool,
+    /// Print one JSON object a case, and nothing else, on standard output
+    #[arg(long)]
+    json: bool,
+    /// Measure only cases with this in their name
+    #[arg(long, default_value = "")]
+    only: String,
+    /// How many times each contender has its turn
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// Replace the table in the README
+    #[arg(long)]
+    write_readme: bool,
+}
+
+/// Builds what is measured as users build it, and measures it.
+///
+/// # Errors
+///
+/// When something does not compile, or a contender does not answer as it should.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    shell::need_root("bench")?;
+    setup::bench_tools()?;
+    ebpf::build()?;
+    let mut cargo = shell::cargo();
+    shell::run(cargo.args([
+        "build",
+        "--release",
+        "--package=dfaas-agent",
+        "--package=dfaas-bench",
+        "--bins",
+    ]))
+    .context("building what is measured")?;
+    shell::run(&mut command(args))
+}
+
+fn command(args: &Args) -> Command {
+    let mut command = Command::new(program());
+    command.arg("run").arg(format!("--only={}", args.only));
+    for (wanted, flag) in [(args.quick, "--quick"), (args.json, "--json")] {
+        if wanted {
+            command.arg(flag);
+        }
+    }
+    if let Some(rounds) = args.rounds {
+        command.arg(format!("--rounds={rounds}"));
+    }
+    if args.write_readme {
+        command.arg("--write").arg(shell::workspace().join(README));
+    }
+    command
+}
+
+/// Cargo may have been told to build elsewhere.
+fn program() -> PathBuf {
+    let folder = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+    shell::workspace().join(folder).join("release/dfaas-bench")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_for_is_handed_on() {
+        let args = Args {
+            quick: true,
+            json: true,
+            only: "a b".to_owned(),
+            rounds: Some(2),
+            write_readme: true,
+        };
+        let text = shell::text(&command(&args));
+        let (_, told) = text.split_once("dfaas-bench ").unwrap();
+        assert!(
+            told.starts_with("run --only=a b --quick --json --rounds=2 --write "),
+            "{told}"
+        );
+        assert!(told.ends_with("/README.md"), "{told}");
+    }
+}
