@@ -6,8 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
-use dfaas_control::{Input, NodeId, Output, Policy, StrategyKind, SwitchError};
+use anyhow::{Context, Result, ensure};
+use dfaas_control::{Input, NodeId, Output, Policy, StrategyKind, SwitchError, Token};
 use libp2p::Multiaddr;
 use tokio::{
     signal::unix::Signal,
@@ -17,6 +17,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
+    admitted::Admitted,
     adviser::Adviser,
     api::Question,
     clock,
@@ -64,8 +65,11 @@ pub(crate) struct Agent {
     /// What the data plane could not do, by deed.
     faults: BTreeMap<&'static str, String>,
     policy: Policy,
+    admitted: Admitted,
     /// The data plane has not taken the policy yet.
     is_pending: bool,
+    /// The core knows that kernel and HAProxy follow the policy.
+    is_in_force: bool,
 }
 
 impl Agent {
@@ -78,6 +82,7 @@ impl Agent {
         overlay: OverlayHandle,
         adviser: Adviser,
     ) -> Self {
+        let admitted = Admitted::new(config.admitted_file.clone());
         Self {
             config,
             node,
@@ -94,7 +99,9 @@ impl Agent {
             platform: Err("not asked yet".to_owned()),
             faults: BTreeMap::new(),
             policy: Policy::default(),
+            admitted,
             is_pending: false,
+            is_in_force: false,
         }
     }
 
@@ -167,6 +174,16 @@ impl Agent {
             OverlayEvent::PeerUp { id, rtt } => Input::PeerUp { id, rtt },
             OverlayEvent::PeerDown { id } => Input::PeerDown { id },
             OverlayEvent::Message { from, body } => Input::Message { from, body },
+            OverlayEvent::TokenTold {
+                from,
+                token,
+                has_ours,
+            } => Input::TokenTold {
+                from,
+                token,
+                has_ours,
+            },
+            OverlayEvent::TokenTaken { by, token } => Input::TokenTaken { by, token },
         };
         self.control.handle_input(clock::now(), input);
     }
@@ -189,11 +206,17 @@ impl Agent {
             self.listener = listener;
             self.tell_functions(news);
         }
+        let admitted = self.admitted.follow();
+        if let Some(peers) = self.note("reading who is admitted", admitted).flatten() {
+            info!(peers = peers.len(), "Others are admitted than before");
+            self.control.handle_input(now, Input::Admitted(peers));
+        }
         let followed = self.data_plane.follow_proxy(self.proxy.port());
         self.note("lending HAProxy's listener", followed);
         if self.is_pending {
             self.write_policy();
         }
+        self.tell_in_force();
     }
 
     fn tell_functions(&mut self, news: Option<Functions>) {
@@ -216,7 +239,21 @@ impl Agent {
                 Output::Publish(body) => self.overlay.publish(body),
                 Output::Ask { strategy, body } => self.adviser.ask(strategy, body),
                 Output::Apply(policy) => self.apply(policy),
+                Output::DrawToken { peer } => self.draw_token(peer),
+                Output::SendToken {
+                    to,
+                    token,
+                    has_theirs,
+                } => self.overlay.tell_token(to, token, has_theirs),
             }
+        }
+    }
+
+    fn draw_token(&mut self, peer: NodeId) {
+        let token = self.note("drawing a token", random().map(Token::new));
+        if let Some(token) = token {
+            self.control
+                .handle_input(clock::now(), Input::TokenDrawn { peer, token });
         }
     }
 
@@ -226,13 +263,23 @@ impl Agent {
         }
         self.proxy.apply(&policy);
         self.policy = policy;
+        self.is_in_force = false;
         self.write_policy();
+        self.tell_in_force();
     }
 
     /// Writes what of the policy is for the kernel, now or at the next try.
     fn write_policy(&mut self) {
         let applied = self.data_plane.apply(&self.proxy.left_of(&self.policy));
         self.is_pending = self.note("applying the policy", applied).is_none();
+    }
+
+    /// Tells the core once all follow its policy.
+    fn tell_in_force(&mut self) {
+        if !self.is_in_force && !self.is_pending && self.proxy.follows() {
+            self.is_in_force = true;
+            self.control.handle_input(clock::now(), Input::InForce);
+        }
     }
 
     /// Logs what goes wrong once, and once when it goes well again.
@@ -341,6 +388,18 @@ impl Agent {
             totals,
         }))
     }
+}
+
+/// What nobody can guess.
+fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    let length = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .context("asking the system for randomness")?;
+    ensure!(
+        length == N,
+        "the system gave {length} bytes of randomness, not {N}"
+    );
+    Ok(bytes)
 }
 
 async fn until(at: Option<Instant>) {

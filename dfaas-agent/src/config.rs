@@ -5,6 +5,7 @@ mod host;
 mod layers;
 mod mistakes;
 mod overlay;
+mod pairing;
 mod platform;
 mod proxy;
 mod strategy;
@@ -15,12 +16,14 @@ use std::{
     time::Duration,
 };
 
-use dfaas_control::{MarginSettings, NodeId, ServiceAddress, Settings, SettingsError, StrategyKind};
+use dfaas_control::{
+    MarginSettings, NodeId, ServiceAddress, Settings, SettingsError, StrategyKind, Tokenless,
+};
 use libp2p::Multiaddr;
 
 use self::{
-    data_plane::DataPlaneOptions, overlay::OverlayOptions, platform::PlatformOptions,
-    strategy::StrategyOptions,
+    data_plane::DataPlaneOptions, overlay::OverlayOptions, pairing::PairingOptions,
+    platform::PlatformOptions, strategy::StrategyOptions,
 };
 pub(crate) use self::{
     data_plane::InterfaceOptions,
@@ -68,6 +71,8 @@ pub(crate) struct Options {
     #[arg(long, env = "AGENT_RECORD", value_name = "FILE")]
     record: Option<PathBuf>,
     #[command(flatten)]
+    pairing: PairingOptions,
+    #[command(flatten)]
     platform: PlatformOptions,
     #[command(flatten)]
     data_plane: DataPlaneOptions,
@@ -111,7 +116,10 @@ pub(crate) struct Config {
     pub(crate) proxy: ProxyChoice,
     /// Where HAProxy takes connections.
     pub(crate) proxy_bind: SocketAddrV4,
+    pub(crate) admitted_file: Option<PathBuf>,
     data_plane: data_plane::Rest,
+    token_rotation: Duration,
+    tokenless: Tokenless,
     shadow: Option<StrategyKind>,
     node_margin: MarginSettings,
     default_capacity_rps: f64,
@@ -120,6 +128,7 @@ pub(crate) struct Config {
 /// What the core is told, as far as it could be read.
 struct CoreOptions {
     period: Option<Duration>,
+    pairing: pairing::Section,
     default_capacity_rps: Option<f64>,
 }
 
@@ -142,11 +151,14 @@ impl Config {
         let api = options.api.take(&mut mistakes);
         let strategy = options.strategy.check(&mut mistakes);
         let sections = (debug, overlay, data_plane, platform, proxy, api);
+        let admitted_file = core.pairing.admitted_file;
+        let pairing = (core.pairing.rotation, core.pairing.tokenless);
         let core = (core.period, strategy, core.default_capacity_rps);
         let (
             (Some(debug), Some(overlay), Some(data_plane), Some(platform), Some(proxy), Some(api)),
             (Some(period), Some(strategy), Some(rate)),
-        ) = (sections, core)
+            (Some(token_rotation), Some(tokenless)),
+        ) = (sections, core, pairing)
         else {
             return Err(mistakes);
         };
@@ -168,7 +180,10 @@ impl Config {
             functions_port: data_plane.functions_port,
             proxy: proxy.choice,
             proxy_bind: proxy.bind,
+            admitted_file,
             data_plane: data_plane.rest,
+            token_rotation,
+            tokenless,
             shadow: strategy.shadow,
             node_margin: strategy.node_margin,
             default_capacity_rps: rate,
@@ -183,6 +198,8 @@ impl Config {
             service: self.service,
             period: self.period,
             strategy: self.strategy,
+            token_rotation: self.token_rotation,
+            tokenless: self.tokenless.clone(),
             shadow: self.shadow,
             default_capacity_rps: self.default_capacity_rps,
             node_margin: self.node_margin.clone(),
@@ -209,6 +226,7 @@ impl Options {
     fn check_core(&self, service: Option<ServiceAddress>, mistakes: &mut Mistakes) -> CoreOptions {
         let core = CoreOptions {
             period: mistakes.take("--recalc-period", go_duration::parse(&self.recalc_period)),
+            pairing: self.pairing.check(mistakes),
             default_capacity_rps: mistakes.take("--default-maxrate", rate(&self.default_maxrate)),
         };
         // What could not be read is told already, and must not hide what the core says about the rest.
@@ -219,12 +237,15 @@ impl Options {
             period: core.period.unwrap_or(Duration::from_secs(1)),
             strategy: StrategyKind::WaterFilling,
             shadow: None,
+            token_rotation: core.pairing.rotation.unwrap_or(Duration::from_secs(600)),
+            tokenless: Tokenless::default(),
             default_capacity_rps: core.default_capacity_rps.unwrap_or_default(),
             node_margin: MarginSettings::default(),
         };
         for error in settings.errors() {
             let flag = match error {
                 SettingsError::Period(_) => "--recalc-period",
+                SettingsError::TokenRotation(_) => "--token-rotation",
                 SettingsError::DefaultCapacity(_) => "--default-maxrate",
                 SettingsError::Limits(_) => "--nms-cpu-threshold, --nms-ram-threshold, --nms-power-threshold",
                 SettingsError::Service(_) => "--node-ip, --node-ipv6, --service-port",

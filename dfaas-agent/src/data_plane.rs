@@ -2,12 +2,14 @@
 
 mod check;
 mod counting;
+mod ending;
 mod flows;
 mod indices;
 mod listener;
 mod loan;
 mod policy;
 mod program;
+mod reset;
 #[expect(unsafe_code, reason = "no library offers these socket options")]
 mod sys;
 
@@ -34,6 +36,7 @@ pub(crate) use self::{
 };
 use self::{
     counting::CounterMaps,
+    ending::{Leaver, Reason},
     flows::FlowMaps,
     indices::Indices,
     loan::{Loan, Place},
@@ -165,7 +168,7 @@ impl DataPlane {
         info!(interface = %config.interface, address = %config.address, port = config.port, "Attached the data plane");
         Ok(Self {
             names: Names::new(),
-            policy: PolicyMaps::new(&mut ebpf, config.data_in_syn != DataInSyn::Never)?,
+            policy: PolicyMaps::new(&mut ebpf, config)?,
             counters: CounterMaps::new(&mut ebpf, now)?,
             flows: FlowMaps::new(&mut ebpf, settings, config.idle_timeout)?,
             listeners: SockMap::try_from(take(&mut ebpf, "LISTENERS")?)?,
@@ -179,8 +182,24 @@ impl DataPlane {
     }
 
     /// Writes what changed against the last policy into the maps. The swap of a function's row is atomic.
+    ///
+    /// What peers have under way that are barred since ends at once; what those have who are merely gone, after a while.
     pub(crate) fn apply(&mut self, policy: &Policy) -> Result<()> {
-        self.policy.apply(policy, &mut self.names)
+        self.policy.apply(policy, &mut self.names)?;
+        for (id, addresses) in self.policy.take_gone() {
+            if let Some(index) = self.names.peers.get(&id) {
+                let reason = if policy.barred.contains(&id) {
+                    Reason::Barred
+                } else {
+                    Reason::Gone
+                };
+                self.flows.dismiss(index, Leaver { addresses, reason });
+            }
+        }
+        for index in policy.peers.keys().filter_map(|id| self.names.peers.get(id)) {
+            self.flows.welcome(index);
+        }
+        self.flows.end_barred()
     }
 
     /// What was counted since the last call.
@@ -190,7 +209,9 @@ impl DataPlane {
 
     /// What was counted since the programs were attached.
     pub(crate) fn totals(&self) -> Result<Totals> {
-        self.counters.totals(&self.names, self.flows.live())
+        let mut totals = self.counters.totals(&self.names, self.flows.live())?;
+        totals.events.insert("ended_with_peer", self.flows.ended());
+        Ok(totals)
     }
 
     /// Ends flows that are over or idle. Call it every [`SWEEP_INTERVAL`].

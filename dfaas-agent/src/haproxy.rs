@@ -96,6 +96,8 @@ impl Display for State {
 #[derive(Clone, Debug)]
 struct Snapshot {
     state: State,
+    /// The rows that it has, if it runs.
+    applied: RowsWanted,
     counts: Arc<Counts>,
 }
 
@@ -154,6 +156,12 @@ impl Proxy {
         });
     }
 
+    /// Whether it carries out the last policy. One that does not run does not carry out any other.
+    pub(crate) fn follows(&self) -> bool {
+        let snapshot = self.snapshot.borrow();
+        matches!(snapshot.state, State::Absent { .. }) || *self.wanted.borrow() == snapshot.applied
+    }
+
     pub(crate) fn state(&self) -> State {
         self.snapshot.borrow().state.clone()
     }
@@ -201,6 +209,7 @@ impl Snapshot {
             state: State::Absent {
                 reason: reason.to_owned(),
             },
+            applied: None,
             counts: Arc::default(),
         }
     }

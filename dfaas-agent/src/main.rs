@@ -2,6 +2,7 @@
 
 #![deny(unsafe_code)]
 
+mod admitted;
 mod adviser;
 mod agent;
 mod api;

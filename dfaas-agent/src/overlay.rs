@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use dfaas_control::{MESSAGE_BYTES_MAX, NodeId};
+use dfaas_control::{MESSAGE_BYTES_MAX, NodeId, Token};
 use libp2p::Multiaddr;
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
@@ -17,11 +17,15 @@ mod dialer;
 mod peers;
 mod swarm;
 mod task;
+mod tokens;
 
 use task::Task;
+use tokens::Telling;
 
 /// Bodies waiting to be published. The mind makes one a second, so a full queue means that the task hangs.
 const PUBLISH_QUEUE: usize = 64;
+/// Tokens waiting to be told: one for each peer that can be connected. What does not fit is told again later.
+const TOKEN_QUEUE: usize = 512;
 /// Events waiting for the mind: some seconds' worth of messages from a hundred nodes.
 const EVENT_QUEUE: usize = 1024;
 /// How long a listener may take to say that it listens. It has bound its port before that.
@@ -67,6 +71,22 @@ pub(crate) enum OverlayEvent {
         /// What it published.
         body: Vec<u8>,
     },
+    /// A node told its token, to this node alone.
+    TokenTold {
+        /// The node.
+        from: NodeId,
+        /// What it wants to be sent.
+        token: Token,
+        /// Whether it has a token of this node.
+        has_ours: bool,
+    },
+    /// A node has taken a token of this node.
+    TokenTaken {
+        /// The node.
+        by: NodeId,
+        /// The token.
+        token: Token,
+    },
 }
 
 /// What the overlay did since it started.
@@ -86,10 +106,23 @@ pub(crate) struct OverlayCounts {
 #[derive(Clone)]
 pub(crate) struct OverlayHandle {
     publishes: mpsc::Sender<Vec<u8>>,
+    tellings: mpsc::Sender<Telling>,
     shared: Arc<Shared>,
 }
 
 impl OverlayHandle {
+    /// Tells a connected node its token, soon. Never blocks; what does not fit is left to the next attempt.
+    pub(crate) fn tell_token(&self, to: NodeId, token: Token, has_theirs: bool) {
+        let telling = Telling {
+            to,
+            token,
+            has_theirs,
+        };
+        if self.tellings.try_send(telling).is_err() {
+            self.shared.dropped.increment();
+        }
+    }
+
     /// Publishes `body` to all connected nodes, soon. Never blocks; what does not fit is counted and dropped.
     pub(crate) fn publish(&self, body: Vec<u8>) {
         if body.len() > MESSAGE_BYTES_MAX || self.publishes.try_send(body).is_err() {
@@ -152,12 +185,23 @@ pub(crate) async fn start(config: OverlayConfig) -> Result<(OverlayHandle, mpsc:
         check_free(address).with_context(|| format!("listen on {address}"))?;
     }
     let (publishes, publish_queue) = mpsc::channel(PUBLISH_QUEUE);
+    let (tellings, telling_queue) = mpsc::channel(TOKEN_QUEUE);
     let (event_queue, events) = mpsc::channel(EVENT_QUEUE);
     let shared = Arc::new(Shared::default());
-    let mut task = Task::new(&config, publish_queue, event_queue, Arc::clone(&shared))?;
+    let mut task = Task::new(
+        &config,
+        (publish_queue, telling_queue),
+        event_queue,
+        Arc::clone(&shared),
+    )?;
     task.listen(&config.listen).await?;
     tokio::spawn(task.run());
-    Ok((OverlayHandle { publishes, shared }, events))
+    let handle = OverlayHandle {
+        publishes,
+        tellings,
+        shared,
+    };
+    Ok((handle, events))
 }
 
 /// Fails if somebody listens on `address`. libp2p sets `SO_REUSEPORT`, so a second agent of the same user would start

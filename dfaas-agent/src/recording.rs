@@ -77,6 +77,11 @@ impl Recorder {
             return;
         };
         let at_ns = now.saturating_duration_since(self.start).as_nanos() as u64;
+        // Somebody else may read the file.
+        let event = match event {
+            Event::Input(input) => Event::Input(input.without_secrets()),
+            Event::Timeout | Event::Switch(_) => event,
+        };
         let line = serde_json::to_string(&Entry { at_ns, event })
             .expect("text keys and finite numbers are always JSON");
         if let Err(error) = writeln!(file, "{line}") {

@@ -240,6 +240,8 @@ fn agent(node: &Namespace, number: u8) -> Result<Process> {
         ["--api", API],
         ["--state-dir", "/run/agent"],
         ["--recalc-period", "1s"],
+        // The load claims to be a peer, as it does of the other contenders, which know no tokens.
+        ["--tokenless-peers", "all"],
     ];
     let arguments = [&["run"][..], arguments.as_flattened()].concat();
     Process::start(node, "agent", binary("dfaas-agent")?, &arguments)

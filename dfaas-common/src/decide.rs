@@ -30,10 +30,12 @@ pub enum Answer {
     Unavailable = 7,
     /// 501: a transfer coding or protocol that needs a proxy, and there is none.
     NotImplemented = 8,
+    /// 403: a `DFaaS-Node-Token` that is not the peer's.
+    Forged = 9,
 }
 
 /// How many answers there are.
-pub const ANSWERS: usize = 9;
+pub const ANSWERS: usize = 10;
 
 impl Answer {
     /// All answers, in the order of their numbers.
@@ -47,6 +49,7 @@ impl Answer {
         Self::HeadTooLong,
         Self::Unavailable,
         Self::NotImplemented,
+        Self::Forged,
     ];
 
     /// Its place among the responses: those that end a connection come before those that do not.
@@ -85,8 +88,14 @@ impl Answer {
                 "dfaas: only /function/<name> is open to you"
             ),
             Self::Stranger => concat!(
-                "HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain\r\nContent-Length: 46\r\nConnection: close\r\n\r\n",
+                "HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain\r\nContent-Length: 46\r\n",
+                "DFaaS-Refused: 1\r\nConnection: close\r\n\r\n",
                 "dfaas: DFaaS-Node-ID is not of this federation"
+            ),
+            Self::Forged => concat!(
+                "HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain\r\nContent-Length: 43\r\n",
+                "DFaaS-Refused: 1\r\nConnection: close\r\n\r\n",
+                "dfaas: DFaaS-Node-Token is not of this node"
             ),
             Self::NotFound => concat!(
                 "HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\nContent-Length: 44\r\nConnection: close\r\n\r\n",
@@ -125,6 +134,21 @@ pub enum Origin {
     Peer(u32),
     /// A field with an identity that is not admitted.
     Stranger,
+    /// The identity of a peer without its token, or a token without an identity.
+    Forged,
+}
+
+impl Origin {
+    /// What the sender is told, whatever it asks for.
+    #[inline(always)]
+    #[must_use]
+    pub const fn refusal(self) -> Option<Answer> {
+        match self {
+            Self::User | Self::Peer(_) => None,
+            Self::Stranger => Some(Answer::Stranger),
+            Self::Forged => Some(Answer::Forged),
+        }
+    }
 }
 
 /// What is to be done with a request for a function.
@@ -156,8 +180,8 @@ pub trait Meter {
 /// What a peer sends is served here up to its limit and never sent on.
 #[inline(always)]
 pub fn decide(function: Option<&Function>, origin: Origin, meter: &mut impl Meter) -> Decision {
-    if origin == Origin::Stranger {
-        return Decision::Refuse(Answer::Stranger);
+    if let Some(answer) = origin.refusal() {
+        return Decision::Refuse(answer);
     }
     let Some(function) = function else {
         return Decision::Refuse(Answer::NotFound);

@@ -18,6 +18,7 @@ pub mod maps;
 pub mod meter;
 pub mod numbering;
 pub mod packet;
+pub mod pairing;
 pub mod pick;
 #[cfg(feature = "user")]
 #[expect(

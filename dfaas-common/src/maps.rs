@@ -3,21 +3,24 @@
 //! Addresses and ports are in network order, addresses of both versions of IP in sixteen bytes.
 
 mod config;
+mod opening;
 
 pub use config::{
     Config, DATA_IN_SYN_FROM_ALL, DATA_IN_SYN_FROM_PEERS, DATA_IN_SYN_LOCAL, LOCAL, LOCAL_IPV6, PROXY,
     PROXY_IPV6,
 };
 
+pub use opening::{HEAD_PART, Opening, SYN_FLAGS, SYN_IS_PARTIAL, SYN_PERMITS_SACK};
+
 use crate::{
     closing::Closing,
-    decide::ANSWERS,
     extent::Extent,
     histogram::BINS,
     http::{HELD_BYTES, NAME_BYTES, NODE_ID_BYTES, Response, Stage},
     meter::Limit,
     numbering::Numbering,
     packet::{Address, Be16, Segment},
+    pairing::{TOKENS_ACCEPTED, TokenText},
     pick::SLOTS,
 };
 
@@ -35,7 +38,7 @@ pub const OPENINGS: usize = 65_536;
 pub const HELDS: usize = 4_096;
 /// How many buckets there are for limits of all kinds.
 pub const BUCKETS: usize = 65_536;
-/// The room for a stamp, in bytes: `DFaaS-Node-ID`, an identity, and what later versions add.
+/// The room for a stamp, in bytes: `DFaaS-Node-ID` with an identity, and `DFaaS-Node-Token` with a token.
 pub const STAMP_BYTES: usize = 128;
 /// The room for an answer of the data plane itself, in bytes.
 pub const REPLY_BYTES: usize = 248;
@@ -48,7 +51,8 @@ pub const FALLBACKS: usize = 4;
 /// Bit of [`Target::flags`]: the request may travel in the SYN to this peer.
 pub const TARGET_DATA_IN_SYN: u32 = 1;
 
-/// What is written into each forwarded request. Agent -> kernel.
+/// What is written into each request forwarded to a peer. Agent -> kernel; replaced as a whole, and always of the same
+/// length, because a client may send a request again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Stamp {
@@ -115,6 +119,10 @@ pub struct Peer {
     pub index: u32,
     /// Its addresses, that of IPv6 being none if it has none.
     pub addresses: [Address; 2],
+    /// `PEER_*`.
+    pub flags: u32,
+    /// The tokens that it may send; zeros for an empty place.
+    pub tokens: [TokenText; TOKENS_ACCEPTED],
 }
 
 /// A function and a peer: the key of limits and counters.
@@ -171,67 +179,6 @@ impl FlowKey {
             destination_port: Be16::from_raw(u16::from_ne_bytes(self.remote_port)),
             ..segment
         }
-    }
-}
-
-/// Bit of [`Opening::flags`]: the SYN's checksum was left to hardware.
-pub const SYN_IS_PARTIAL: u8 = 1;
-/// Bit of [`Opening::flags`]: the client takes selective acknowledgments.
-pub const SYN_PERMITS_SACK: u8 = 2;
-/// The bits of [`Opening::flags`] that the SYN has set.
-pub const SYN_FLAGS: u8 = 15;
-/// What each part of a head adds to [`Opening::flags`].
-pub const HEAD_PART: u8 = 16;
-
-/// A connection whose request is not decided yet, or that the data plane answered itself. Kernel only.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct Opening {
-    /// The client's initial sequence number.
-    pub client_isn: u32,
-    /// Ours.
-    pub our_isn: u32,
-    /// Bytes of the request that are held and acknowledged.
-    pub held: u32,
-    /// The acknowledgment number of our answer, if there was one.
-    pub answered: u32,
-    /// The client's window in its SYN.
-    pub window: u16,
-    /// The client's maximum segment size.
-    pub segment_size: u16,
-    /// The client's window scale, or `NO_WINDOW_SCALE`.
-    pub window_scale: u8,
-    /// `SYN_*`.
-    pub flags: u8,
-    /// One more than the number of our answer; 0 before it.
-    pub reply: u8,
-    /// How many servers have failed this request.
-    pub failures: u8,
-}
-
-impl Opening {
-    /// The sequence number that the client's next byte has.
-    #[inline(always)]
-    #[must_use]
-    pub const fn next(&self) -> u32 {
-        self.client_isn.wrapping_add(1).wrapping_add(self.held)
-    }
-
-    /// Whether our answer leaves the connection open. All other fields are then those of the next request, as if a
-    /// handshake had just ended where it begins.
-    #[inline(always)]
-    #[must_use]
-    pub const fn goes_on(&self) -> bool {
-        self.reply as usize > ANSWERS
-    }
-
-    /// Goes on to the next request, behind our answer of so many bytes.
-    #[inline(always)]
-    pub const fn go_on(&mut self, answer_bytes: u32) {
-        self.client_isn = self.answered.wrapping_sub(1);
-        self.our_isn = self.our_isn.wrapping_add(answer_bytes);
-        self.held = 0;
-        self.failures = 0;
     }
 }
 
@@ -469,6 +416,8 @@ events! {
     forbidden,
     /// Requests refused for an unknown `DFaaS-Node-ID` (403).
     stranger,
+    /// Requests refused for a `DFaaS-Node-Token` that is not the peer's (403).
+    forged,
     /// Requests for a function that nobody knows (404).
     unknown_function,
     /// Requests refused because their head is too long (431).
@@ -556,7 +505,7 @@ const _: () = {
     assert!(size_of::<Stamp>() == 8 + STAMP_BYTES);
     assert!(size_of::<Function>() == 8 + 24 + 2 * SLOTS + 2 * FALLBACKS);
     assert!(size_of::<Target>() == 40);
-    assert!(size_of::<Peer>() == 36);
+    assert!(size_of::<Peer>() == 104);
     assert!(size_of::<Bucket>() == 16);
     assert!(size_of::<FlowKey>() == 20);
     assert!(size_of::<Opening>() == 24);

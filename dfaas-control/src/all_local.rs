@@ -79,7 +79,7 @@ impl Strategy for AllLocal {
                 .keys()
                 .map(|name| (name.clone(), everything.clone()))
                 .collect(),
-            peers: BTreeMap::new(),
+            ..Policy::default()
         })
     }
 

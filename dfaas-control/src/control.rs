@@ -1,7 +1,7 @@
 //! The core that a shell drives: inputs and time go in, messages and policies come out.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,7 @@ use crate::lineup::{Lineup, Seat, SwitchError};
 use crate::message::{PEERS_MAX, Rejection, is_rate};
 use crate::names::{FunctionName, NodeId};
 use crate::node_usage::NodeUsage;
+use crate::pairing::{Pairing, Token};
 use crate::policy::Policy;
 use crate::settings::Settings;
 use crate::status::{FunctionStatus, PeerStatus, ShadowStatus, Status};
@@ -56,6 +57,57 @@ pub enum Input {
         /// The peer.
         id: NodeId,
     },
+    /// A token was drawn for a peer, as [`Output::DrawToken`] asked for.
+    TokenDrawn {
+        /// The peer.
+        peer: NodeId,
+        /// What only this node and the peer are to know.
+        token: Token,
+    },
+    /// A peer told what it wants to be sent with requests.
+    TokenTold {
+        /// The peer, which has proven that it is.
+        from: NodeId,
+        /// Its token for this node.
+        token: Token,
+        /// Whether it has a token of this node.
+        has_ours: bool,
+    },
+    /// A peer has taken a token of [`Output::SendToken`].
+    TokenTaken {
+        /// The peer.
+        by: NodeId,
+        /// The token.
+        token: Token,
+    },
+    /// The operator admits these peers and no others. Without such a word, all are admitted.
+    Admitted(BTreeSet<NodeId>),
+    /// The data plane, all of it, follows the last policy of [`Output::Apply`].
+    InForce,
+}
+
+impl Input {
+    /// The same with tokens that open nothing. What is decided about requests does not depend on which tokens they are.
+    #[must_use]
+    pub fn without_secrets(mut self) -> Self {
+        match &mut self {
+            Self::TokenDrawn { token, .. }
+            | Self::TokenTold { token, .. }
+            | Self::TokenTaken { token, .. } => {
+                *token = Token::new(Default::default());
+            }
+            Self::Counters(_)
+            | Self::Functions(_)
+            | Self::Message { .. }
+            | Self::Usage(_)
+            | Self::Answer { .. }
+            | Self::PeerUp { .. }
+            | Self::PeerDown { .. }
+            | Self::Admitted(_)
+            | Self::InForce => {}
+        }
+        self
+    }
 }
 
 /// Something to do.
@@ -70,8 +122,22 @@ pub enum Output {
         /// The question.
         body: Vec<u8>,
     },
-    /// Make the data plane follow this policy instead of the one before.
+    /// Make the data plane follow this policy instead of the one before, and say so with [`Input::InForce`].
     Apply(Policy),
+    /// Draw 128 bits at random and feed them as [`Input::TokenDrawn`].
+    DrawToken {
+        /// The peer that they are for.
+        peer: NodeId,
+    },
+    /// Tell a connected peer its token, so that nobody else hears it.
+    SendToken {
+        /// The peer.
+        to: NodeId,
+        /// The token.
+        token: Token,
+        /// Whether there is a token of the peer; if not, the peer tells it.
+        has_theirs: bool,
+    },
 }
 
 /// The mind of a node.
@@ -88,6 +154,9 @@ pub enum Output {
 pub struct Control {
     local: Local,
     lineup: Lineup,
+    pairing: Pairing,
+    /// What the strategies decided last.
+    decided: Policy,
     /// The policy in force.
     policy: Policy,
     accepted: u64,
@@ -111,8 +180,10 @@ impl Control {
             connected: BTreeMap::new(),
         };
         Self {
+            pairing: Pairing::new(&local.settings),
             lineup: Lineup::new(&local, now),
             local,
+            decided: Policy::default(),
             policy: Policy::default(),
             accepted: 0,
             rejected: BTreeMap::new(),
@@ -146,18 +217,32 @@ impl Control {
             Input::Message { from, body } => self.handle_message(now, &from, &body),
             Input::PeerUp { id, rtt } => self.handle_peer_up(now, id, rtt),
             Input::PeerDown { id } => self.handle_peer_down(now, &id),
+            Input::TokenDrawn { peer, token } => self.pairing.handle_drawn(now, &peer, token),
+            Input::TokenTold {
+                from,
+                token,
+                has_ours,
+            } => {
+                self.pairing.handle_told(now, &from, token, has_ours);
+            }
+            Input::TokenTaken { by, token } => self.pairing.handle_taken(now, &by, token),
+            Input::Admitted(peers) => self.pairing.handle_admitted(peers),
+            Input::InForce => self.pairing.handle_in_force(now, &self.policy),
         }
     }
 
     /// Tells that time has passed. Harmless if called early.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.lineup.handle_timeout(&mut self.local, now);
+        self.pairing.handle_timeout(now);
     }
 
     /// When to call [`Control::handle_timeout`] next. Water-filling asks for it ten times a period, to see a surge
     /// before the period ends; fed less often, it only reacts later.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        Some(self.lineup.poll_timeout())
+        let lineup = self.lineup.poll_timeout();
+        let pairing = self.pairing.poll_timeout();
+        Some(pairing.map_or(lineup, |at| at.min(lineup)))
     }
 
     /// The next thing to do, if there is any.
@@ -168,7 +253,18 @@ impl Control {
         if let Some((strategy, body)) = self.lineup.poll_question() {
             return Some(Output::Ask { strategy, body });
         }
-        let policy = self.lineup.poll_policy(&self.local)?;
+        if let Some(output) = self.pairing.poll_output() {
+            return Some(output);
+        }
+        let decided = self.lineup.poll_policy(&self.local);
+        if !self.pairing.take_change() && decided.is_none() {
+            return None;
+        }
+        if let Some(decided) = decided {
+            self.decided = decided;
+        }
+        let mut policy = self.decided.clone();
+        self.pairing.apply(&mut policy);
         if policy == self.policy {
             return None;
         }
@@ -245,6 +341,7 @@ impl Control {
             Entry::Vacant(link) => {
                 link.insert(rtt);
                 self.lineup.handle_peer_up(&self.local, now, &id);
+                self.pairing.handle_peer_up(now, &id);
             }
         }
     }
@@ -252,6 +349,7 @@ impl Control {
     fn handle_peer_down(&mut self, now: Instant, id: &NodeId) {
         self.local.connected.remove(id);
         self.lineup.handle_peer_down(now, id);
+        self.pairing.handle_peer_down(id);
     }
 
     fn shadow(&self) -> Option<ShadowStatus> {

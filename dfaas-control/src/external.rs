@@ -3,7 +3,7 @@
 //!
 //! Nodes tell each other what water-filling tells, under a type of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -14,7 +14,7 @@ use crate::meter::to_milli;
 use crate::names::{FunctionName, NodeId};
 use crate::node_usage::NodeUsage;
 use crate::period_rates::PeriodRates;
-use crate::policy::{FunctionPolicy, Peer, Policy, Route};
+use crate::policy::{FunctionPolicy, Peer, Policy, Route, Trust};
 use crate::status::PeerFunctionStatus;
 use crate::strategy::{Known, Local, Strategy, is_due};
 
@@ -167,11 +167,13 @@ impl External {
         });
         let peers = self.nodes.iter().map(|(id, (_, state))| {
             let service = state.service;
-            (id.clone(), Peer { service })
+            let trust = Trust::default();
+            (id.clone(), Peer { service, trust })
         });
         Policy {
             functions: functions.collect(),
             peers: peers.collect(),
+            barred: BTreeSet::new(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::message::{FUNCTIONS_MAX, NodeInfo, PEERS_MAX, Rejection};
 use crate::names::{FunctionName, NodeId};
-use crate::policy::{FunctionPolicy, Peer, Policy, Route};
+use crate::policy::{FunctionPolicy, Peer, Policy, Route, Trust};
 use crate::status::PeerFunctionStatus;
 use crate::strategy::{Known, Local};
 
@@ -87,7 +87,8 @@ impl Neighbours {
             .map(|name| (name.clone(), self.weighed(weights(name))));
         let peers = self.entries.iter().map(|(id, entry)| {
             let service = entry.info.service;
-            (id.clone(), Peer { service })
+            let trust = Trust::default();
+            (id.clone(), Peer { service, trust })
         });
         Policy {
             functions: elsewhere
@@ -95,6 +96,7 @@ impl Neighbours {
                 .chain(hosted)
                 .collect(),
             peers: peers.collect(),
+            barred: BTreeSet::new(),
         }
     }
 

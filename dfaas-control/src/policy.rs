@@ -1,10 +1,11 @@
 //! What the data plane must do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::names::{FunctionName, NodeId};
+use crate::pairing::Token;
 use crate::service_address::ServiceAddress;
 
 /// Everything the data plane must know: a whole snapshot that replaces the one before.
@@ -14,6 +15,8 @@ pub struct Policy {
     pub functions: BTreeMap<FunctionName, FunctionPolicy>,
     /// The nodes that may send requests here and to which requests may be sent. Any other is unknown.
     pub peers: BTreeMap<NodeId, Peer>,
+    /// The nodes that would be among them if the operator admitted them: what they have under way ends.
+    pub barred: BTreeSet<NodeId>,
 }
 
 /// Where a peer is.
@@ -22,6 +25,19 @@ pub struct Peer {
     /// The address and port at which it takes requests.
     #[serde(flatten)]
     pub service: ServiceAddress,
+    /// How requests prove between whom they go.
+    pub trust: Trust,
+}
+
+/// How requests between this node and a peer prove who sent them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trust {
+    /// What goes with requests to the peer.
+    pub sends: Option<Token>,
+    /// What requests of the peer may come with.
+    pub accepts: [Option<Token>; 2],
+    /// Whether its requests need no token, nor ours to it.
+    pub tokenless: bool,
 }
 
 /// What to do with the requests for one function.
@@ -40,6 +56,24 @@ pub struct FunctionPolicy {
     /// How many requests per second to admit from a peer (LimitIn). A peer that is absent gets none.
     /// Infinity means no limit.
     pub admit: BTreeMap<NodeId, f64>,
+}
+
+impl FunctionPolicy {
+    /// Makes the shares of the routes and `here` sum to 1 again, in the same proportions.
+    pub(crate) fn level_weights(&mut self) {
+        let sum: f64 = self.here + self.routes.values().map(|route| route.weight).sum::<f64>();
+        let count = self.routes.len() as f64;
+        if sum > 0.0 {
+            self.here /= sum;
+        }
+        for route in self.routes.values_mut() {
+            route.weight = if sum > 0.0 {
+                route.weight / sum
+            } else {
+                count.recip()
+            };
+        }
+    }
 }
 
 /// What a peer takes from this node's excess.

@@ -17,7 +17,7 @@ use crate::explanation;
 use crate::message::{FUNCTIONS_MAX, Message, PEERS_MAX, Rejection, encode_offer};
 use crate::names::{FunctionName, NodeId};
 use crate::period_rates::PeriodRates;
-use crate::policy::{FunctionPolicy, Peer, Policy, Route};
+use crate::policy::{FunctionPolicy, Peer, Policy, Route, Trust};
 use crate::settings::Settings;
 use crate::status::PeerFunctionStatus;
 use crate::strategy::{Known, Local, Strategy, is_due};
@@ -148,6 +148,7 @@ impl Recalc {
                 id.clone(),
                 Peer {
                     service: entry.service,
+                    trust: Trust::default(),
                 },
             )
         });
@@ -157,6 +158,7 @@ impl Recalc {
                 .map(|name| (name.clone(), self.decided_for(name)))
                 .collect(),
             peers: peers.collect(),
+            barred: BTreeSet::new(),
         }
     }
 

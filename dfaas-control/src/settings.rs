@@ -9,6 +9,7 @@ use crate::function_spec::{FunctionSpec, LabelError};
 use crate::message::RATE_RPS_MAX;
 use crate::names::NodeId;
 use crate::node_usage::{MarginSettings, NodeUsage};
+use crate::pairing::Tokenless;
 use crate::service_address::ServiceAddress;
 use crate::strategy::StrategyKind;
 
@@ -16,6 +17,11 @@ use crate::strategy::StrategyKind;
 const PERIOD_MIN: Duration = Duration::from_millis(100);
 /// Longest period: an hour without news is no federation. The reference runs at a minute.
 pub(crate) const PERIOD_MAX: Duration = Duration::from_secs(3600);
+
+/// Shortest life of a token: a peer has so long to use a new one everywhere before the old one is refused.
+const ROTATION_MIN: Duration = Duration::from_secs(1);
+/// Longest life of a token: one that leaked would be of use for so long.
+const ROTATION_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What the operator decides.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,6 +37,10 @@ pub struct Settings {
     pub period: Duration,
     /// How the excess is distributed.
     pub strategy: StrategyKind,
+    /// How long a peer uses a token before it gets another.
+    pub token_rotation: Duration,
+    /// Which peers need no token.
+    pub tokenless: Tokenless,
     /// A second strategy whose decisions are only shown.
     pub shadow: Option<StrategyKind>,
     /// The capacity of a function without a usable `dfaas.maxrate` label, in requests per second.
@@ -45,6 +55,9 @@ pub enum SettingsError {
     /// The period is too short or too long.
     #[error("period of {0:?} is not between {PERIOD_MIN:?} and {PERIOD_MAX:?}")]
     Period(Duration),
+    /// Tokens would change too often, or hardly ever.
+    #[error("token rotation of {0:?} is not between {ROTATION_MIN:?} and {ROTATION_MAX:?}")]
+    TokenRotation(Duration),
     /// The default capacity is not a rate.
     #[error("default capacity of {0} req/s is not between 0 and {RATE_RPS_MAX}")]
     DefaultCapacity(f64),
@@ -62,6 +75,9 @@ impl Settings {
         let mut errors = Vec::new();
         if !(PERIOD_MIN..=PERIOD_MAX).contains(&self.period) {
             errors.push(SettingsError::Period(self.period));
+        }
+        if !(ROTATION_MIN..=ROTATION_MAX).contains(&self.token_rotation) {
+            errors.push(SettingsError::TokenRotation(self.token_rotation));
         }
         if !(0.0..=RATE_RPS_MAX).contains(&self.default_capacity_rps) {
             errors.push(SettingsError::DefaultCapacity(self.default_capacity_rps));
@@ -102,14 +118,17 @@ mod tests {
             service: "0.0.0.0:80".parse().unwrap(),
             period: Duration::from_millis(99),
             strategy: StrategyKind::WaterFilling,
+            token_rotation: ROTATION_MIN - Duration::from_nanos(1),
+            tokenless: Tokenless::default(),
             shadow: None,
             default_capacity_rps: f64::NAN,
             node_margin: MarginSettings::default(),
         };
-        assert_eq!(settings.errors().len(), 3);
+        assert_eq!(settings.errors().len(), 4);
         let settings = Settings {
             service: "127.0.0.1:80".parse().unwrap(),
             period: PERIOD_MIN,
+            token_rotation: ROTATION_MIN,
             default_capacity_rps: 0.0,
             node_margin: MarginSettings::default(),
             ..settings

@@ -220,6 +220,7 @@ impl WaterFilling {
         Policy {
             functions: functions.collect(),
             peers: view.peers(),
+            barred: BTreeSet::new(),
         }
     }
 }

@@ -10,7 +10,7 @@ use dfaas_common::{
 
 use crate::{
     Fault, Next, ahead, compose, connect, count,
-    ctx::{Packet, swallow},
+    ctx::{HelperFailed, Packet, swallow},
     maps::{self, Scratch},
     release,
     translate::{self, Whose, numbers},
@@ -247,7 +247,7 @@ fn cut(
     ahead::hold_behind(packet, headers, key, client, scratch)?;
     let numbers = client.numbering.to_server(numbers(headers));
     if let Some(stamp_at) = stamp {
-        connect::stamp(packet, headers, stamp_at, scratch)?;
+        stamp_current(packet, headers, client, stamp_at, scratch)?;
     }
     send(packet, headers, client, &numbers, scratch)
 }
@@ -275,8 +275,22 @@ fn stamp_again(
     }
     let numbers = client.numbering.to_server(numbers(headers));
     scratch.held.length = length;
-    connect::stamp(packet, headers, at, scratch)?;
+    stamp_current(packet, headers, client, at, scratch)?;
     send(packet, headers, client, &numbers, scratch)
+}
+
+/// Writes the stamp for the server of the current request.
+#[inline(always)]
+fn stamp_current(
+    packet: &Packet,
+    headers: &Headers,
+    client: &Client,
+    at: u32,
+    scratch: &mut Scratch,
+) -> Result<(), Fault> {
+    let upstream = maps::upstream(&client.upstream).ok_or(HelperFailed)?;
+    connect::stamp(packet, headers, at, upstream.target, scratch)?;
+    Ok(())
 }
 
 /// The client resets its connection.

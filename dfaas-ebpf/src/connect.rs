@@ -135,7 +135,7 @@ pub(crate) fn peer(
     let length = scratch.held.length;
     // What the client sees of its segment is without the stamp.
     scratch.upstream.numbering.stamp_at = stamp_at as u16;
-    scratch.upstream.numbering.stamp_bytes = stamp(packet, headers, stamp_at, scratch)? as u16;
+    scratch.upstream.numbering.stamp_bytes = stamp(packet, headers, stamp_at, index, scratch)? as u16;
     scratch.client.first_bytes = length;
     let mut place = usize::from(scratch.client.next_known) & (KNOWN - 1);
     let mut at = 0;
@@ -331,17 +331,18 @@ fn no_room(packet: &Packet, headers: &Headers, key: &FlowKey, scratch: &mut Scra
     request::answer_it(packet, headers, key, Answer::Unavailable.number(true), scratch)
 }
 
-/// Writes the stamp into a segment of as many bytes as the held ones, in the packet and in the scratch space. Returns
+/// Writes the stamp for a target into a segment of as many bytes as the held ones, in the packet and in the scratch space. Returns
 /// its length.
 #[inline(always)]
 pub(crate) fn stamp(
     packet: &Packet,
     headers: &Headers,
     stamp_at: u32,
+    target: u32,
     scratch: &mut Scratch,
 ) -> Result<u32, Fault> {
     let before = scratch.held.length;
-    write_stamp(packet, headers, stamp_at, scratch)?;
+    write_stamp(packet, headers, stamp_at, target, scratch)?;
     Ok(scratch.held.length - before)
 }
 
@@ -350,9 +351,10 @@ fn write_stamp(
     packet: &Packet,
     headers: &Headers,
     stamp_at: u32,
+    target: u32,
     scratch: &mut Scratch,
 ) -> Result<(), HelperFailed> {
-    let stamp = maps::stamp().ok_or(HelperFailed)?;
+    let stamp = maps::stamp(target).ok_or(HelperFailed)?;
     let length = scratch.held.length;
     if stamp.length == 0 {
         return Ok(());

@@ -44,7 +44,7 @@ pub(crate) fn served(upstream: &Upstream) {
 pub(crate) fn refused(function: u32, origin: Origin, answer: Answer) {
     let sender = match origin {
         Origin::Peer(peer) => peer,
-        Origin::User | Origin::Stranger => 0,
+        Origin::User | Origin::Stranger | Origin::Forged => 0,
     };
     refusal(function, sender, answer);
 }
@@ -57,6 +57,7 @@ fn refusal(function: u32, sender: u32, answer: Answer) {
         Answer::OverLimit => request(function, sender, |counters| &mut counters.over_limit),
         Answer::Unavailable => request(function, sender, |counters| &mut counters.unavailable),
         Answer::Stranger => event(|events| &mut events.stranger),
+        Answer::Forged => event(|events| &mut events.forged),
         Answer::Malformed => event(|events| &mut events.malformed),
         Answer::Forbidden => event(|events| &mut events.forbidden),
         Answer::HeadTooLong => event(|events| &mut events.head_too_long),

@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 use dfaas_common::{
     decide::ANSWERS,
-    http::{ChunkLine, Marks, Response},
+    http::{ChunkLine, Marks, NODE_ID_BYTES, Response},
     maps::{
         self, Client, Config, Counters, Events, FlowKey, Function, FunctionKey, Held, IS_PROXIED, Latency,
         Opening, Pair, Peer, PeerKey, Reply, Stamp, Target, Upstream,
@@ -58,6 +58,7 @@ pub(crate) struct Scratch {
     pub(crate) option_marks: OptionMarks,
     pub(crate) function: FunctionKey,
     pub(crate) peer: PeerKey,
+    pub(crate) token: [u8; NODE_ID_BYTES],
     /// What is to be made of the packet.
     pub(crate) segment: Segment,
     pub(crate) made_ipv4: Ipv4Frame,
@@ -78,9 +79,9 @@ pub(crate) struct Scratch {
 /// Agent -> kernel.
 #[btf_map]
 static CONFIG: Array<Config, 1> = Array::new();
-/// Agent -> kernel.
+/// Agent -> kernel, by target index. An element is replaced as a whole, so no request gets halves of two tokens.
 #[btf_map]
-static STAMP: Array<Stamp, 1> = Array::new();
+static STAMPS: HashMap<u32, Stamp, { maps::TARGETS }, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
 /// Agent -> kernel, by name with and without namespace. An element is replaced as a whole, so a reader sees the
 /// old row or the new one; without preallocation an element lives until its last reader is done.
 #[btf_map]
@@ -149,8 +150,9 @@ pub(crate) fn config() -> Option<&'static Config> {
 }
 
 #[inline(always)]
-pub(crate) fn stamp() -> Option<&'static Stamp> {
-    STAMP.get(0)
+pub(crate) fn stamp(target: u32) -> Option<&'static Stamp> {
+    // SAFETY: as in `function`.
+    STAMPS.get_ptr(&target).map(|stamp| unsafe { &*stamp })
 }
 
 #[inline(always)]

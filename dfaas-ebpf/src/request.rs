@@ -10,6 +10,7 @@ use dfaas_common::{
     },
     numbering::Numbering,
     packet::{ACK, FIN, Headers},
+    pairing::TOKEN_BYTES,
     pick::slot,
     tcp_options::{NO_WINDOW_SCALE, OUR_WINDOW_SCALE},
 };
@@ -208,15 +209,13 @@ fn complete(
     }
     let origin = origin(packet, headers, &head, scratch)?;
     let ends = !may_go_on(headers, &head, key, scratch);
+    if let Some(answer) = origin.refusal() {
+        return refuse(packet, headers, key, answer, ends, scratch);
+    }
     let name = match head.target {
         Path::Function(name) => name,
-        Path::Root if origin != Origin::Stranger => {
-            return refuse(packet, headers, key, Answer::Root, ends, scratch);
-        }
-        Path::Root | Path::Other if origin == Origin::Stranger => {
-            return refuse(packet, headers, key, Answer::Stranger, ends, scratch);
-        }
-        Path::Root | Path::Other => return refuse(packet, headers, key, Answer::Forbidden, ends, scratch),
+        Path::Root => return refuse(packet, headers, key, Answer::Root, ends, scratch),
+        Path::Other => return refuse(packet, headers, key, Answer::Forbidden, ends, scratch),
     };
     let function = find_function(packet, headers, name, scratch)?;
     let now_ns = ctx::now_ns();
@@ -325,7 +324,9 @@ pub(crate) fn prepare(
 #[inline(always)]
 fn origin(packet: &Packet, headers: &Headers, head: &Head, scratch: &mut Scratch) -> Result<Origin, Fault> {
     if !head.from_node {
-        return Ok(Origin::User);
+        // A user's own token would follow ours in the request, and a peer reads the last.
+        let is_plain = head.token.is_none();
+        return Ok(if is_plain { Origin::User } else { Origin::Forged });
     }
     let Some(id) = head.node_id else {
         return Ok(Origin::Stranger);
@@ -336,9 +337,17 @@ fn origin(packet: &Packet, headers: &Headers, head: &Head, scratch: &mut Scratch
     scratch.peer.id = [0; NODE_ID_BYTES];
     let at = headers.payload_offset() + u32::from(id.start);
     packet.read_name(at, &mut scratch.peer.id, id.length.into())?;
-    Ok(match maps::peer(&scratch.peer) {
-        Some(peer) => Origin::Peer(peer.index),
-        None => Origin::Stranger,
+    scratch.token = [0; NODE_ID_BYTES];
+    if let Some(token) = head.token
+        && usize::from(token.length) == TOKEN_BYTES
+    {
+        let at = headers.payload_offset() + u32::from(token.start);
+        packet.read_name(at, &mut scratch.token, TOKEN_BYTES as u32)?;
+    }
+    Ok(match scan::dfaas_sender() {
+        scan::STRANGER => Origin::Stranger,
+        scan::FORGED => Origin::Forged,
+        index => Origin::Peer(index),
     })
 }
 
@@ -536,7 +545,7 @@ fn may_use_syn(
 ) -> bool {
     let mut tokens = Tokens { now_ns };
     match origin {
-        Origin::Stranger => false,
+        Origin::Stranger | Origin::Forged => false,
         Origin::User => config.flags & DATA_IN_SYN_FROM_ALL != 0 && tokens.take_local(function),
         Origin::Peer(index) => {
             let is_known = |peer: &Peer| peer.addresses[headers.family() as usize] == headers.source;

@@ -2,7 +2,11 @@
 //!
 //! Such functions take numbers only; the bytes and the marks are in the scratch space.
 
-use dfaas_common::http::{HELD_BYTES, scan_request, scan_response};
+use dfaas_common::{
+    decide::Origin,
+    http::{HELD_BYTES, scan_request, scan_response},
+    pairing::TokenText,
+};
 
 use crate::maps;
 
@@ -14,6 +18,27 @@ pub extern "C" fn dfaas_scan_request(length: u32) -> u32 {
         return 0;
     };
     scan_request(&scratch.held.bytes, length as usize, &mut scratch.marks).into()
+}
+
+/// What [`dfaas_sender`] returns instead of an index; 0 is this node.
+pub(crate) const STRANGER: u32 = 0;
+/// As [`STRANGER`]; no index is as large.
+pub(crate) const FORGED: u32 = u32::MAX;
+
+/// The index of the peer whose identity and token are in the scratch space.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn dfaas_sender() -> u32 {
+    let Some(scratch) = maps::scratch() else {
+        return STRANGER;
+    };
+    let Some(peer) = maps::peer(&scratch.peer) else {
+        return STRANGER;
+    };
+    match peer.origin(&TokenText::new(&scratch.token)) {
+        Origin::Peer(index) => index,
+        Origin::User | Origin::Stranger | Origin::Forged => FORGED,
+    }
 }
 
 /// Reads the first `length` of the copied bytes as (a part of) a response's head, from a state. Returns the

@@ -7,7 +7,7 @@ use std::{
 
 use dfaas_control::{
     Control, Counters, FunctionCounters, FunctionName, FunctionSpec, Input, MarginSettings, NodeId, Output,
-    Policy, Rejection, Settings, StrategyKind,
+    Policy, Rejection, Settings, StrategyKind, Token, Tokenless,
 };
 
 /// No JSON has this byte.
@@ -66,6 +66,8 @@ fn node(name: &str, strategy: StrategyKind, now: Instant) -> Control {
         service: "10.77.0.1:80".parse().expect("an address"),
         period: PERIOD,
         strategy,
+        token_rotation: Duration::from_secs(600),
+        tokenless: Tokenless::All,
         shadow: None,
         default_capacity_rps: CAPACITY_RPS,
         node_margin: MarginSettings::default(),
@@ -97,7 +99,15 @@ fn drain(node: &mut Control, listener: &mut Control, now: Instant) {
         match output {
             Output::Publish(body) => listener.handle_input(now, Input::Message { from: id("n1"), body }),
             Output::Ask { strategy, .. } => panic!("{strategy} asks nobody"),
-            Output::Apply(policy) => check_policy(&policy),
+            Output::Apply(policy) => {
+                check_policy(&policy);
+                node.handle_input(now, Input::InForce);
+            }
+            Output::DrawToken { peer } => {
+                let token = Token::new([7; 16]);
+                node.handle_input(now, Input::TokenDrawn { peer, token });
+            }
+            Output::SendToken { to, .. } => assert!(node.status(now).peers.contains_key(&to)),
         }
     }
 }

@@ -6,6 +6,8 @@ use proptest::{collection::vec, prelude::*, sample::Index, sample::select, strat
 pub const KNOWN: &str = "known";
 /// The identity that some of the requests claim.
 pub const PEER_ID: &str = "12D3KooWPeer";
+/// What proves it.
+pub const PEER_TOKEN: &str = "00112233445566778899aabbccddeeff";
 
 /// Bytes that mean something to some reader of HTTP.
 const TELLING_BYTES: &[u8] = b"\r\n \t:;,\0/?%#\x0b\x16\x7f\x80\xff0H";
@@ -230,6 +232,7 @@ fn value() -> BoxedStrategy<Vec<u8>> {
         "",
         " ",
         PEER_ID,
+        PEER_TOKEN,
         "12D3KooWStranger",
     ]);
     prop_oneof![
@@ -247,9 +250,11 @@ fn field(
     value: BoxedStrategy<Vec<u8>>,
     end: BoxedStrategy<&'static str>,
 ) -> impl Strategy<Value = Vec<u8>> {
-    (name(), separator, value, end).prop_map(|(name, separator, value, end)| {
+    let any = (name(), separator, value, end).prop_map(|(name, separator, value, end)| {
         [name.as_bytes(), separator.as_bytes(), &value, end.as_bytes()].concat()
-    })
+    });
+    let stamp = format!("DFaaS-Node-ID: {PEER_ID}\r\nDFaaS-Node-Token: {PEER_TOKEN}\r\n");
+    prop_oneof![12 => any, 1 => Just(stamp.into_bytes())]
 }
 
 /// What follows a head: nothing, a body, or another request.

@@ -13,6 +13,9 @@ pub(crate) const START_TIME: HeaderName = HeaderName::from_static("x-start-time"
 pub(crate) const SERVED_BY: HeaderName = HeaderName::from_static("x-served-by");
 pub(crate) const DURATION: HeaderName = HeaderName::from_static("x-duration-seconds");
 
+/// A function that has it could claim to be the node that sent the call.
+const NODE_TOKEN: HeaderName = HeaderName::from_static("dfaas-node-token");
+
 const UUID_BYTES: usize = 36;
 const NANOS_BYTES: usize = 20;
 
@@ -40,8 +43,9 @@ impl Stamp {
         }
     }
 
-    /// Tells the function what the caller will be told.
+    /// Tells the function what the caller will be told, and keeps from it what is between nodes.
     pub(crate) fn mark_request(&self, headers: &mut HeaderMap) {
+        headers.remove(NODE_TOKEN);
         headers.insert(CALL_ID, self.call_id.clone());
         headers.insert(START_TIME, self.start_time.clone());
     }
@@ -82,6 +86,15 @@ mod tests {
         let [one, two] = [(); 2].map(|()| Stamp::new(&HeaderMap::new()).call_id);
         assert_eq!(one.len(), UUID_BYTES);
         assert_ne!(one, two);
+    }
+
+    #[test]
+    fn a_function_is_not_told_the_token_of_a_node() {
+        let mut headers = HeaderMap::new();
+        headers.insert("DFaaS-Node-Token", HeaderValue::from_static("secret"));
+        headers.insert("DFaaS-Node-ID", HeaderValue::from_static("peer"));
+        Stamp::new(&headers).mark_request(&mut headers);
+        assert!(!headers.contains_key("DFaaS-Node-Token") && headers.contains_key("DFaaS-Node-ID"));
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! Nodes that share their load, and a client.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
 
@@ -101,7 +104,7 @@ impl Federation {
         Ok(start)
     }
 
-    /// Waits until each node has routes to all others that host what it hosts.
+    /// Waits until each node has routes to all others for what they host.
     ///
     /// # Errors
     ///
@@ -118,18 +121,18 @@ impl Federation {
     fn knows_all(&self, node: &Node) -> bool {
         let Ok(status) = node.status() else { return false };
         let others = || self.nodes.iter().filter(|other| other.number() != node.number());
+        let functions = others().flat_map(|other| &other.spec().functions);
+        let names: BTreeSet<&str> = functions.map(|function| function.name.as_str()).collect();
         let hosts = |other: &&Node, name: &str| {
-            other
-                .spec()
-                .functions
-                .iter()
-                .any(|function| function.name == name)
+            let mut functions = other.spec().functions.iter();
+            functions.any(|function| function.name == name)
         };
-        let has_routes = |function: &Function| {
-            let hosting = others().filter(|other| hosts(other, &function.name)).count();
-            status.weights(&function.name).len() >= hosting
+        // A peer is known before its token is, without which nothing can be sent to it.
+        let has_routes = |name: &&str| {
+            let hosting = others().filter(|other| hosts(other, name)).count();
+            status.weights(name).len() >= hosting
         };
-        status.peers_with_functions() >= others().count() && node.spec().functions.iter().all(has_routes)
+        status.peers_with_functions() >= others().count() && names.iter().all(has_routes)
     }
 
     /// The last lines that the programs wrote.

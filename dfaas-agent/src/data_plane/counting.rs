@@ -151,6 +151,7 @@ impl CounterMaps {
             ("malformed", 400),
             ("forbidden", 403),
             ("stranger", 403),
+            ("forged", 403),
             ("unknown_function", 404),
             ("head_too_long", 431),
         ];

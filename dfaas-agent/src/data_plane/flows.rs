@@ -1,6 +1,9 @@
 //! The flow table: what is over or idle is taken out. Live connections take themselves out as they end.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use aya::{
@@ -9,7 +12,12 @@ use aya::{
 };
 use dfaas_common::maps::{Client, Config, FlowKey, Phase, Upstream};
 
-use super::take;
+use tracing::info;
+
+use super::{
+    ending::{self, Leaver, Reason},
+    take,
+};
 
 /// A sweep is one tick of the kernel's clock for flows.
 pub(crate) const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -17,6 +25,8 @@ pub(crate) const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 const TICKS_A_WALK: u32 = 5;
 /// How long a connection may take to be answered by its server, or to end once an end is closed.
 const PASSING_TICKS: u32 = 60;
+/// How long a peer may be gone until its connections end: an agent that starts anew is back before.
+const GONE_TICKS: u32 = 10;
 
 /// The tables and their clock.
 pub(super) struct FlowMaps {
@@ -26,6 +36,9 @@ pub(super) struct FlowMaps {
     settings: Config,
     idle_ticks: u32,
     live: u64,
+    ended: u64,
+    /// Peers whose connections are to end, by index, and at which tick.
+    leavers: BTreeMap<u32, (Leaver, u32)>,
 }
 
 impl FlowMaps {
@@ -38,12 +51,73 @@ impl FlowMaps {
             settings,
             idle_ticks: u32::try_from(idle_ticks).unwrap_or(u32::MAX).max(1),
             live: 0,
+            ended: 0,
+            leavers: BTreeMap::new(),
         })
     }
 
     /// How many clients' connections were live at the last walk.
     pub(super) fn live(&self) -> u64 {
         self.live
+    }
+
+    /// Has a peer's connections end: those of one that is barred now, else after a while.
+    pub(super) fn dismiss(&mut self, index: u32, leaver: Leaver) {
+        let patience = match leaver.reason {
+            Reason::Barred => 0,
+            Reason::Gone => GONE_TICKS,
+        };
+        let at = self.settings.tick.wrapping_add(patience);
+        self.leavers.insert(index, (leaver, at));
+    }
+
+    /// Lets a peer keep its connections that is there again.
+    pub(super) fn welcome(&mut self, index: u32) {
+        self.leavers.remove(&index);
+    }
+
+    /// Ends the connections of those who were barred. Some may have come meanwhile, so the next sweep looks again.
+    pub(super) fn end_barred(&mut self) -> Result<()> {
+        let barred = self.leavers_if(|leaver, _| leaver.reason == Reason::Barred);
+        self.end(&barred)
+    }
+
+    fn end_due(&mut self) -> Result<()> {
+        let tick = self.settings.tick;
+        let due = self.leavers_if(|_, at| tick.wrapping_sub(at) as i32 >= 0);
+        self.end(&due)?;
+        self.leavers.retain(|index, _| !due.contains_key(index));
+        Ok(())
+    }
+
+    fn leavers_if(&self, is_wanted: impl Fn(&Leaver, u32) -> bool) -> BTreeMap<u32, Leaver> {
+        let leavers = self.leavers.iter();
+        let wanted = leavers.filter(|(_, (leaver, at))| is_wanted(leaver, *at));
+        wanted.map(|(index, (leaver, _))| (*index, *leaver)).collect()
+    }
+
+    fn end(&mut self, leavers: &BTreeMap<u32, Leaver>) -> Result<()> {
+        if leavers.is_empty() {
+            return Ok(());
+        }
+        let count = ending::end(
+            &mut self.clients,
+            &mut self.upstreams,
+            leavers,
+            self.settings.addresses,
+        )?;
+        self.ended += count as u64;
+        info!(
+            peers = leavers.len(),
+            connections = count,
+            "Ended connections of peers that left"
+        );
+        Ok(())
+    }
+
+    /// How many connections of peers were ended because they left.
+    pub(super) fn ended(&self) -> u64 {
+        self.ended
     }
 
     /// Sets a bit of the settings' flags.
@@ -73,6 +147,7 @@ impl FlowMaps {
     pub(super) fn sweep(&mut self) -> Result<()> {
         self.settings.tick = self.settings.tick.wrapping_add(1);
         self.config.set(0, self.settings, 0).context("writing CONFIG")?;
+        self.end_due()?;
         if !self.settings.tick.is_multiple_of(TICKS_A_WALK) {
             return Ok(());
         }

@@ -9,14 +9,22 @@ use aya::{
 };
 use dfaas_common::{
     http::{NAME_BYTES, NODE_ID_BYTES},
-    maps::{self, Function, FunctionKey, Pair, Peer, PeerKey, TARGET_DATA_IN_SYN, Target},
+    maps::{
+        self, Function, FunctionKey, Pair, Peer, PeerKey, STAMP_BYTES, Stamp, TARGET_DATA_IN_SYN, Target,
+    },
     meter::Limit,
+    packet::Address,
+    pairing::{PEER_TOKENLESS, TOKEN_BYTES, TokenText},
 };
-use dfaas_control::{FunctionName, FunctionPolicy, NodeId, Policy, Route};
+use dfaas_control::{FunctionName, FunctionPolicy, NodeId, Policy, Route, Token};
 use tracing::warn;
 
-use super::{Names, indices::Indices, program, take};
+use super::{DataInSyn, DataPlaneConfig, Names, indices::Indices, program, take};
 use crate::steering::{self, Choice};
+
+/// What stands in a request to a peer whose token is not known. Nobody ever draws it.
+const NO_TOKEN: &str = "00000000000000000000000000000000";
+const _: () = assert!(NO_TOKEN.len() == TOKEN_BYTES);
 
 /// Which bucket a limit meters against.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,34 +38,50 @@ enum BucketOf {
 pub(super) struct PolicyMaps {
     functions: HashMap<MapData, FunctionKey, Function>,
     targets: Array<MapData, Target>,
+    stamps: HashMap<MapData, u32, Stamp>,
     peers: HashMap<MapData, PeerKey, Peer>,
     admissions: HashMap<MapData, Pair, Limit>,
     caps: HashMap<MapData, Pair, Limit>,
     buckets: Indices<BucketOf>,
     written: Written,
+    /// Peers that were taken out, and where they were.
+    gone: Vec<(NodeId, [Address; 2])>,
     sends_data_in_syn: bool,
+    /// This node.
+    node: NodeId,
+}
+
+/// A peer as it stands in the maps.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct PeerRows {
+    target: Target,
+    stamp: Stamp,
+    peer: Peer,
 }
 
 #[derive(Default)]
 struct Written {
     functions: BTreeMap<FunctionName, Function>,
-    peers: BTreeMap<NodeId, Target>,
+    peers: BTreeMap<NodeId, PeerRows>,
     admissions: BTreeMap<(FunctionName, NodeId), Limit>,
     caps: BTreeMap<(FunctionName, NodeId), Limit>,
 }
 
 impl PolicyMaps {
-    pub(super) fn new(ebpf: &mut Ebpf, sends_data_in_syn: bool) -> Result<Self> {
+    pub(super) fn new(ebpf: &mut Ebpf, config: &DataPlaneConfig) -> Result<Self> {
         Ok(Self {
             functions: HashMap::try_from(take(ebpf, "FUNCTIONS")?)?,
             targets: Array::try_from(take(ebpf, "TARGETS")?)?,
+            stamps: HashMap::try_from(take(ebpf, "STAMPS")?)?,
             peers: HashMap::try_from(take(ebpf, "PEERS")?)?,
             admissions: HashMap::try_from(take(ebpf, "ADMISSIONS")?)?,
             caps: HashMap::try_from(take(ebpf, "CAPS")?)?,
             // Bucket 0 belongs to limits that need none.
             buckets: Indices::new(1, maps::BUCKETS as u32),
             written: Written::default(),
-            sends_data_in_syn,
+            gone: Vec::new(),
+            sends_data_in_syn: config.data_in_syn != DataInSyn::Never,
+            node: config.node.clone(),
         })
     }
 
@@ -72,6 +96,11 @@ impl PolicyMaps {
         self.drop_peers(policy, names)
     }
 
+    /// The peers that were taken out since the last call.
+    pub(super) fn take_gone(&mut self) -> Vec<(NodeId, [Address; 2])> {
+        std::mem::take(&mut self.gone)
+    }
+
     fn add_peers(&mut self, policy: &Policy, names: &mut Names) -> Result<()> {
         for (id, peer) in &policy.peers {
             let Some(key) = peer_key(id) else {
@@ -82,33 +111,40 @@ impl PolicyMaps {
                 warn!(peer = %id, "The table holds {} peers and is full; the peer is left out", maps::TARGETS - 1);
                 continue;
             };
-            let target = Target {
-                addresses: program::addresses(*peer.service.ip(), peer.service.ipv6()),
-                port: peer.service.port().to_be_bytes(),
-                reserved: 0,
-                flags: if self.sends_data_in_syn {
-                    TARGET_DATA_IN_SYN
-                } else {
-                    0
-                },
-            };
-            if self.written.peers.get(id) == Some(&target) {
+            let rows = self.peer_rows(index, peer);
+            if self.written.peers.get(id) == Some(&rows) {
                 continue;
             }
-            self.targets.set(index, target, 0).context("writing TARGETS")?;
-            self.peers
-                .insert(
-                    key,
-                    Peer {
-                        index,
-                        addresses: target.addresses,
-                    },
-                    0,
-                )
-                .context("writing PEERS")?;
-            self.written.peers.insert(id.clone(), target);
+            self.stamps
+                .insert(index, rows.stamp, 0)
+                .context("writing STAMPS")?;
+            self.targets
+                .set(index, rows.target, 0)
+                .context("writing TARGETS")?;
+            self.peers.insert(key, rows.peer, 0).context("writing PEERS")?;
+            self.written.peers.insert(id.clone(), rows);
         }
         Ok(())
+    }
+
+    fn peer_rows(&self, index: u32, peer: &dfaas_control::Peer) -> PeerRows {
+        let addresses = program::addresses(*peer.service.ip(), peer.service.ipv6());
+        let in_syn = u32::from(self.sends_data_in_syn);
+        PeerRows {
+            target: Target {
+                addresses,
+                port: peer.service.port().to_be_bytes(),
+                reserved: 0,
+                flags: in_syn * TARGET_DATA_IN_SYN,
+            },
+            stamp: stamp(&self.node, peer.trust.sends),
+            peer: Peer {
+                index,
+                addresses,
+                flags: u32::from(peer.trust.tokenless) * PEER_TOKENLESS,
+                tokens: peer.trust.accepts.map(token_text),
+            },
+        }
     }
 
     fn add_limits(&mut self, policy: &Policy, names: &mut Names) -> Result<()> {
@@ -245,6 +281,10 @@ impl PolicyMaps {
             .collect();
         for id in gone {
             if let Some(index) = names.peers.get(&id) {
+                // Not removed: a client may still send a request again that was on its way there.
+                self.stamps
+                    .insert(index, stamp(&self.node, None), 0)
+                    .context("writing STAMPS")?;
                 self.targets
                     .set(index, Target::default(), 0)
                     .context("writing TARGETS")?;
@@ -252,10 +292,33 @@ impl PolicyMaps {
             if let Some(key) = peer_key(&id) {
                 self.peers.remove(&key).context("removing from PEERS")?;
             }
-            self.written.peers.remove(&id);
+            if let Some(rows) = self.written.peers.remove(&id) {
+                self.gone.push((id, rows.peer.addresses));
+            }
         }
         Ok(())
     }
+}
+
+/// The fields of a request to a peer. They are of one length, whatever is known.
+fn stamp(node: &NodeId, token: Option<Token>) -> Stamp {
+    let token = token.map_or_else(|| NO_TOKEN.to_owned(), |token| token.text());
+    let text = format!("DFaaS-Node-ID: {node}\r\nDFaaS-Node-Token: {token}\r\n");
+    let mut stamp = Stamp {
+        length: text.len() as u32,
+        reserved: 0,
+        bytes: [0; STAMP_BYTES],
+    };
+    stamp.bytes[..text.len()].copy_from_slice(text.as_bytes());
+    stamp
+}
+
+fn token_text(token: Option<Token>) -> TokenText {
+    let mut value = [0; NODE_ID_BYTES];
+    if let Some(token) = token {
+        value[..TOKEN_BYTES].copy_from_slice(token.text().as_bytes());
+    }
+    TokenText::new(&value)
 }
 
 fn row(id: u32, bucket: u32, function: &FunctionPolicy, names: &Names) -> Function {
@@ -319,6 +382,19 @@ mod tests {
         assert_eq!(row.slots, [1; pick::SLOTS]);
         assert_eq!(row.fallbacks, [2, 1, 0, 0]);
         assert_eq!((row.local.interval_ns, row.local.bucket), (100_000_000, 4));
+    }
+
+    #[test]
+    fn a_stamp_is_of_one_length_and_fits() {
+        let node = NodeId::new("12D3KooWDZ3JhNfXuAa45LAupXfujbY23kqReX22gGiGj3RiXAMd").unwrap();
+        let stamps = [None, Some(Token::new([0xab; 16]))].map(|token| stamp(&node, token));
+        assert_eq!(stamps.map(|stamp| stamp.length), [121, 121]);
+        let text = String::from_utf8(stamps[1].bytes[..121].to_vec()).unwrap();
+        let token = "ab".repeat(16);
+        assert_eq!(
+            text,
+            format!("DFaaS-Node-ID: {node}\r\nDFaaS-Node-Token: {token}\r\n")
+        );
     }
 
     #[test]

@@ -15,7 +15,7 @@ use dfaas_common::{
     decide::Answer,
     maps::{
         Config, DATA_IN_SYN_FROM_ALL, DATA_IN_SYN_FROM_PEERS, DATA_IN_SYN_LOCAL, LOCAL, REPLY_BYTES, Reply,
-        STAMP_BYTES, Stamp,
+        STAMP_BYTES,
     },
     packet::{Address, fold},
     tcp_options::OUR_WINDOW_SCALE,
@@ -61,9 +61,6 @@ pub(super) fn configure(ebpf: &mut Ebpf, config: &DataPlaneConfig) -> Result<Con
     array::<Config>(ebpf, "CONFIG")?
         .set(0, settings, 0)
         .context("writing CONFIG")?;
-    array::<Stamp>(ebpf, "STAMP")?
-        .set(0, stamp(config), 0)
-        .context("writing STAMP")?;
     let mut replies = array::<Reply>(ebpf, "REPLIES")?;
     for answer in Answer::ALL {
         for (ends, text) in [
@@ -217,17 +214,6 @@ fn syn_flags(data_in_syn: DataInSyn) -> u32 {
         DataInSyn::Peers => DATA_IN_SYN_LOCAL | DATA_IN_SYN_FROM_PEERS,
         DataInSyn::Always => DATA_IN_SYN_LOCAL | DATA_IN_SYN_FROM_PEERS | DATA_IN_SYN_FROM_ALL,
     }
-}
-
-fn stamp(config: &DataPlaneConfig) -> Stamp {
-    let text = format!("DFaaS-Node-ID: {}\r\n", config.node);
-    let mut stamp = Stamp {
-        length: text.len() as u32,
-        reserved: 0,
-        bytes: [0; STAMP_BYTES],
-    };
-    stamp.bytes[..text.len()].copy_from_slice(text.as_bytes());
-    stamp
 }
 
 fn reply(text: &str) -> Reply {

@@ -8,10 +8,14 @@ use std::{fmt::Write, net::SocketAddrV4, path::PathBuf};
 use dfaas_common::{
     decide::{Answer, DRAWS},
     maps::FALLBACKS,
+    pairing::TOKEN_BYTES,
     pick::SLOTS,
 };
 
-use super::rows::{FALLBACK_FIELD, MISSING_LIMIT, OWN_SHARE, PLAIN};
+use super::{
+    ledger::FORGED,
+    rows::{FALLBACK_FIELD, MISSING_LIMIT, OWN_SHARE, PLAIN},
+};
 
 /// The stick table with a row for each bucket and counter.
 pub(super) const METERS: &str = "meters";
@@ -157,6 +161,29 @@ impl Rules {
         for terms in ["two_nodes", "from_node !known"] {
             self.refuse(Answer::Stranger, "str(x/403)", terms);
         }
+        self.token();
+    }
+
+    /// Whether the sender has proven it (`dfaas_common::pairing`).
+    fn token(&mut self) {
+        self.line("acl has_token req.fhdr_cnt(DFaaS-Node-Token) gt 0");
+        self.line("acl two_tokens req.fhdr_cnt(DFaaS-Node-Token) gt 1");
+        self.set("token", "req.fhdr(DFaaS-Node-Token)", "has_token");
+        self.line(&format!("acl whole_token var(txn.token) -m len {TOKEN_BYTES}"));
+        self.line("acl tokenless var(txn.sender),field(6,|) -m str 1");
+        for (field, name) in [(4, "new_token"), (5, "old_token")] {
+            let accepted = format!("var(txn.sender),field({field},|)");
+            self.line(&format!("acl {name} {accepted},strcmp(txn.token) eq 0"));
+        }
+        let forged = [
+            "two_tokens",
+            "has_token !from_node",
+            "from_node !tokenless !whole_token",
+            "from_node !tokenless !new_token !old_token",
+        ];
+        for terms in forged {
+            self.refuse(Answer::Forged, &format!("str({FORGED})"), terms);
+        }
     }
 
     /// What is asked for. Nothing is normalized: what looks odd is refused.
@@ -270,6 +297,11 @@ impl Rules {
         self.rule("set-dst-port var(txn.place),field(2,|),add(0)", forwarded);
         let own = self.look_up("str(self)");
         self.rule(&format!("set-header DFaaS-Node-ID %[{own}]"), forwarded);
+        let token = "set-header DFaaS-Node-Token %[var(txn.place),field(3,|)]";
+        self.rule(token, forwarded);
+        // No function needs it.
+        self.rule("del-header DFaaS-Node-Token", "!drawn");
+        self.rule("del-header DFaaS-Node-Token", "here");
         self.line(&format!("use_backend peers if {forwarded}"));
         self.line("default_backend platform");
     }
@@ -355,7 +387,9 @@ mod tests {
         let codes = Answer::ALL.map(status);
         assert_eq!(
             codes,
-            ["200", "400", "403", "403", "404", "429", "431", "503", "501"]
+            [
+                "200", "400", "403", "403", "404", "429", "431", "503", "501", "403"
+            ]
         );
     }
 

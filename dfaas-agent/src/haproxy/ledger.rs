@@ -7,6 +7,9 @@ use dfaas_control::{Counters, FunctionName, NodeId};
 use super::rows::OWN_SHARE;
 use crate::data_plane::Totals;
 
+/// The key of requests with a token that is not their sender's.
+pub(super) const FORGED: &str = "x/403/forged";
+
 /// Counts by the keys of the stick table. They never sink.
 pub(super) type Counts = BTreeMap<String, u64>;
 
@@ -57,6 +60,8 @@ enum Fate {
     Refused(FunctionName, u16),
     /// Refused before a function was known.
     RefusedUnknown(u16),
+    /// Refused for a token that is not the sender's.
+    Forged,
 }
 
 impl Fate {
@@ -74,6 +79,7 @@ impl Fate {
             "n" => Some(Self::Refused(function()?, 404)),
             "o" => Some(Self::Refused(function()?, 429)),
             "u" => Some(Self::Refused(function()?, 503)),
+            "x" if key == FORGED => Some(Self::Forged),
             "x" => Some(Self::RefusedUnknown(name.parse().ok()?)),
             _ => None,
         }
@@ -114,7 +120,7 @@ pub(super) fn add_since(last: &Counts, now: &Counts, counters: &mut Counters) {
             }
             Fate::Refused(name, 429) => functions.entry(name).or_default().refused += count,
             // A peer asked for what is not here; that is no demand.
-            Fate::Refused(..) | Fate::RefusedUnknown(_) => {}
+            Fate::Refused(..) | Fate::RefusedUnknown(_) | Fate::Forged => {}
         }
     }
 }
@@ -153,6 +159,10 @@ pub(super) fn add_all(counts: &Counts, totals: &mut Totals) {
                 *function.refused.entry(code).or_default() += count;
             }
             Fate::RefusedUnknown(code) => *totals.refused.entry(code).or_default() += count,
+            Fate::Forged => {
+                *totals.refused.entry(403).or_default() += count;
+                *totals.events.entry("forged").or_default() += count;
+            }
         }
     }
 }
@@ -194,6 +204,7 @@ mod tests {
             ("o/f/n2", 6),
             ("u/f", 8),
             ("x/403", 9),
+            ("x/403/forged", 10),
         ]);
         let mut counters = Counters::default();
         add_since(&last, &now, &mut counters);
@@ -206,7 +217,8 @@ mod tests {
         let function = &totals.functions[&FunctionName::new("f").unwrap()];
         assert_eq!((function.user, function.local), (14, 4));
         assert_eq!(function.refused, [(404, 7), (429, 6), (503, 8)].into());
-        assert_eq!(totals.refused, [(403, 9)].into());
+        assert_eq!(totals.refused, [(403, 19)].into());
+        assert_eq!(totals.events, [("forged", 10)].into());
     }
 
     fn reading(rows: &[(&str, u64)]) -> Vec<(String, u64)> {

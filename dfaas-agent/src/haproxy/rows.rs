@@ -3,7 +3,7 @@
 //! | key | value |
 //! |---|---|
 //! | `self` | this node's id, the stamp of forwarded requests |
-//! | `p/PEER` | `address\|port` of an admitted peer |
+//! | `p/PEER` | `address\|port\|sends\|accepts\|accepts\|tokenless` of an admitted peer: where it is, and the tokens |
 //! | `f/NAME` | `FUNCTION\|hosted\|columns\|fallback…`; `NAME` with or without the default namespace |
 //! | `r/FUNCTION/column` | `threshold\|PEER\|PEER`: the first peer below the threshold, else the second |
 //! | `l/FUNCTION` | `interval\|tolerance` of what users may be served here |
@@ -19,7 +19,7 @@ use dfaas_common::{
     meter::Limit,
     pick::{HERE, SELF, SLOTS},
 };
-use dfaas_control::{FunctionName, FunctionPolicy, NodeId, Peer, Policy, Route};
+use dfaas_control::{FunctionName, FunctionPolicy, NodeId, Peer, Policy, Route, Token};
 
 use crate::steering::{self, Choice};
 
@@ -46,14 +46,27 @@ pub(super) fn of(node: &NodeId, policy: &Policy) -> Rows {
     let mut rows = Rows::from([("self".to_owned(), node.to_string())]);
     let peers: Vec<(&NodeId, &Peer)> = policy.peers.iter().filter(|(id, _)| is_plain(id)).collect();
     for (id, peer) in &peers {
-        let place = format!("{}|{}", peer.service.ip(), peer.service.port());
-        rows.insert(format!("p/{id}"), place);
+        rows.insert(format!("p/{id}"), place(peer));
     }
     let ids: Vec<&NodeId> = peers.into_iter().map(|(id, _)| id).collect();
     for (name, function) in &policy.functions {
         add_function(&mut rows, name, function, &ids);
     }
     rows
+}
+
+fn place(peer: &Peer) -> String {
+    let trust = &peer.trust;
+    let [new, old] = trust.accepts.map(token);
+    let address = peer.service.ip();
+    let port = peer.service.port();
+    let tokenless = u8::from(trust.tokenless);
+    format!("{address}|{port}|{}|{new}|{old}|{tokenless}", token(trust.sends))
+}
+
+/// The text of a token; for none, one that is shorter than a token.
+fn token(token: Option<Token>) -> String {
+    token.map_or_else(|| "-".to_owned(), |token| token.text())
 }
 
 /// Whether an identity can stand in a row and in a request.
@@ -172,6 +185,7 @@ const _: () = assert!(FALLBACKS > 0 && HORIZON_US * 2 < 1 << 31);
 #[cfg(test)]
 mod tests {
     use dfaas_common::pick;
+    use dfaas_control::Trust;
     use proptest::prelude::*;
 
     use super::*;
@@ -189,13 +203,23 @@ mod tests {
             ]),
             admit: BTreeMap::from([(node("n2"), 2.5), (node("n4"), 1.0)]),
         };
-        let peers = ["n2", "n3"].map(|id| {
+        let old = Trust {
+            tokenless: true,
+            ..Trust::default()
+        };
+        let ours = Trust {
+            sends: Some(Token::new([3; 16])),
+            accepts: [Some(Token::new([4; 16])), None],
+            tokenless: false,
+        };
+        let peers = [("n2", old), ("n3", ours)].map(|(id, trust)| {
             let service = format!("10.0.0.{}:80", &id[1..]).parse().unwrap();
-            (node(id), Peer { service })
+            (node(id), Peer { service, trust })
         });
         let policy = Policy {
             functions: BTreeMap::from([(FunctionName::new("figlet").unwrap(), figlet)]),
             peers: BTreeMap::from(peers),
+            ..Policy::default()
         };
         let want = [
             ("a/figlet/n2", "400000|1200000"),
@@ -204,8 +228,11 @@ mod tests {
             ("f/figlet", "figlet|1|2|n3|n2||"),
             ("f/figlet.openfaas-fn", "figlet|1|2|n3|n2||"),
             ("l/figlet", "100000|400000"),
-            ("p/n2", "10.0.0.2|80"),
-            ("p/n3", "10.0.0.3|80"),
+            ("p/n2", "10.0.0.2|80|-|-|-|1"),
+            (
+                "p/n3",
+                "10.0.0.3|80|03030303030303030303030303030303|04040404040404040404040404040404|-|0",
+            ),
             ("r/figlet/0", "128|n2|n3"),
             ("r/figlet/1", "256|n3|n3"),
             ("self", "n1"),
@@ -222,7 +249,7 @@ mod tests {
     fn a_function_that_only_peers_run_has_no_local_limit() {
         let policy = Policy {
             functions: BTreeMap::from([(FunctionName::new("f").unwrap(), FunctionPolicy::default())]),
-            peers: BTreeMap::new(),
+            ..Policy::default()
         };
         let rows = of(&node("n1"), &policy);
         assert_eq!(rows.get("f/f").unwrap(), "f|0|0||||");
@@ -239,7 +266,7 @@ mod tests {
         let (hosted, away) = (FunctionName::new("h").unwrap(), FunctionName::new("a").unwrap());
         let policy = Policy {
             functions: BTreeMap::from([(hosted, function(true)), (away, function(false))]),
-            peers: BTreeMap::new(),
+            ..Policy::default()
         };
         let rows = of(&node("n1"), &policy);
         assert_eq!(rows["r/h/0"], "256|.|.");

@@ -235,7 +235,12 @@ impl Task {
             info!(version, pid, bind = %self.config.bind, "HAProxy takes what the kernel cannot frame");
         }
         let counts = Arc::new(self.ledger.totals().clone());
-        self.snapshot.send_replace(Snapshot { state, counts });
+        let applied = self.applied.clone();
+        self.snapshot.send_replace(Snapshot {
+            state,
+            applied,
+            counts,
+        });
     }
 }
 

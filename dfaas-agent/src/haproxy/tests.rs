@@ -1,5 +1,6 @@
 //! HAProxy itself, with the configuration and the policy that the agent gives it.
 
+mod adopted;
 mod stub;
 
 use std::{
@@ -10,7 +11,7 @@ use std::{
     process::Stdio,
 };
 
-use dfaas_control::{FunctionName, FunctionPolicy, Peer, Route};
+use dfaas_control::{FunctionName, FunctionPolicy, Peer, Route, Token, Trust};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use tokio::{process::Child, time::sleep};
 
@@ -27,12 +28,28 @@ struct Node {
 }
 
 /// Requests in this order, with target, fields, status, and how the body begins.
-const ANSWERS: [(&str, &str, u16, &str); 13] = [
+const ANSWERS: [(&str, &str, u16, &str); 19] = [
     ("/", "", 200, "dfaas: call a function"),
     ("/", FROM_N2, 200, "dfaas: call a function"),
     ("/", "DFaaS-Node-ID: n9\r\n", 403, STRANGER),
     ("/function/figlet", "dfaas-node-id:\r\n", 403, STRANGER),
     ("/function/figlet", "DFaaS-Node-ID: n1\r\n", 403, STRANGER),
+    ("/", OLD_OF_N2, 200, "dfaas: call a function"),
+    ("/function/figlet", "DFaaS-Node-ID: n2\r\n", 403, FORGED),
+    ("/", "DFaaS-Node-ID: n2\r\nDFaaS-Node-Token:\r\n", 403, FORGED),
+    ("/", "DFaaS-Node-ID: n2\r\nDFaaS-Node-Token: -\r\n", 403, FORGED),
+    (
+        "/function/figlet",
+        "DFaaS-Node-ID: n2\r\nDFaaS-Node-Token: 22222222222222222222222222222223\r\n",
+        403,
+        FORGED,
+    ),
+    (
+        "/function/figlet",
+        "DFaaS-Node-Token: 22222222222222222222222222222222\r\n",
+        403,
+        FORGED,
+    ),
     (
         "/function/figlet",
         "DFaaS-Node-ID: n2\r\nDFaaS-Node-ID: n2\r\n",
@@ -62,7 +79,9 @@ const ANSWERS: [(&str, &str, u16, &str); 13] = [
         "dfaas: this node and its peers are at capacity",
     ),
 ];
-const FROM_N2: &str = "DFaaS-Node-ID: n2\r\n";
+const FROM_N2: &str = "DFaaS-Node-ID: n2\r\nDFaaS-Node-Token: 22222222222222222222222222222222\r\n";
+const OLD_OF_N2: &str = "dfaas-node-id: n2\r\ndfaas-node-token: 21212121212121212121212121212121\r\n";
+const FORGED: &str = "dfaas: DFaaS-Node-Token is not of this node";
 const STRANGER: &str = "dfaas: DFaaS-Node-ID is not of this federation";
 
 #[tokio::test]
@@ -360,41 +379,6 @@ async fn a_taken_port_is_told_with_its_reason() {
     proxy.stop().await;
 }
 
-#[tokio::test]
-async fn one_that_the_operator_runs_is_adopted() {
-    let base = tempfile::tempdir().unwrap();
-    let operator = Operator::new(base.path()).await;
-    let proxy = operator.adopt();
-    let foreign = operator.folder.map().with_file_name("other.map");
-    std::fs::write(&foreign, "").unwrap();
-    let mut child = operator.run(&foreign);
-    let complains = || matches!(proxy.state(), State::Absent { reason } if reason.contains("haproxy-config"));
-    until("a complaint", complains).await;
-    child.kill().await.unwrap();
-    let mut child = operator.run(&operator.folder.map());
-    until("adoption", || proxy.port().is_some()).await;
-    assert_eq!(operator.ask().await, 200);
-    proxy.stop().await;
-    assert!(child.try_wait().unwrap().is_none(), "it is not ours to end");
-    child.kill().await.unwrap();
-}
-
-#[tokio::test]
-async fn what_an_adopted_one_counted_before_is_not_told() {
-    let base = tempfile::tempdir().unwrap();
-    let operator = Operator::new(base.path()).await;
-    let mut child = operator.run(&operator.folder.map());
-    for _ in 0..2 {
-        let proxy = operator.adopt();
-        until("adoption", || proxy.port().is_some()).await;
-        assert_eq!(operator.ask().await, 200);
-        until("a count", || !proxy.snapshot.borrow().counts.is_empty()).await;
-        assert_eq!(proxy.snapshot.borrow().counts["l/figlet"], 1);
-        proxy.stop().await;
-    }
-    child.kill().await.unwrap();
-}
-
 #[test]
 fn haproxy_finds_nothing_wrong_with_its_configuration() {
     let base = tempfile::tempdir().unwrap();
@@ -425,7 +409,19 @@ impl Node {
         let mut peers = BTreeMap::new();
         for name in ["n2", "n3"] {
             let service = stub::serve(name).await.to_string().parse().unwrap();
-            peers.insert(peer_id(name), Peer { service });
+            // The one of the first has been changed, the second is too old for any.
+            let trust = match name {
+                "n2" => Trust {
+                    sends: Some(Token::new([0x12; 16])),
+                    accepts: [0x22, 0x21].map(|byte| Some(Token::new([byte; 16]))),
+                    tokenless: false,
+                },
+                _ => Trust {
+                    tokenless: true,
+                    ..Trust::default()
+                },
+            };
+            peers.insert(peer_id(name), Peer { service, trust });
         }
         let port = free_port();
         let proxy = Proxy::start(
@@ -480,47 +476,6 @@ impl Node {
     }
 }
 
-/// Somebody who runs a HAProxy for `figlet`.
-struct Operator {
-    folder: Folder,
-    port: u16,
-    functions_port: u16,
-}
-
-impl Operator {
-    async fn new(base: &Path) -> Self {
-        Self {
-            folder: Folder::within(base).unwrap(),
-            port: free_port(),
-            functions_port: stub::serve("platform").await.port(),
-        }
-    }
-
-    fn run(&self, map: &Path) -> Child {
-        let settings = Settings {
-            bind: SocketAddrV4::new(Ipv4Addr::LOCALHOST, self.port),
-            takes_ipv6: false,
-            functions_port: self.functions_port,
-            control: self.folder.control(),
-            map: map.to_owned(),
-        };
-        self.folder.fill(&settings, &BTreeMap::new()).unwrap();
-        program().start(&self.folder).unwrap()
-    }
-
-    fn adopt(&self) -> Proxy {
-        let service = Service::Adopted(self.folder.control());
-        let proxy = Proxy::start(config(self.port, self.functions_port, service), peer_id("n1"));
-        proxy.apply(&policy(&[("figlet", figlet(f64::INFINITY))], &BTreeMap::new()));
-        proxy
-    }
-
-    async fn ask(&self) -> u16 {
-        let mut client = Stream::connect(self.port).await;
-        client.get("/function/figlet", "").await.status
-    }
-}
-
 fn config(port: u16, functions_port: u16, service: Service) -> ProxyConfig {
     ProxyConfig {
         bind: SocketAddrV4::new(Ipv4Addr::LOCALHOST, port),
@@ -542,6 +497,7 @@ fn policy(functions: &[(&str, FunctionPolicy)], peers: &BTreeMap<NodeId, Peer>) 
             .map(|(name, policy)| (function(name), policy.clone()))
             .collect(),
         peers: peers.clone(),
+        ..Policy::default()
     }
 }
 

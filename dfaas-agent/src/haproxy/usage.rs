@@ -159,7 +159,7 @@ mod tests {
         };
         Policy {
             functions: [(figlet(), function)].into(),
-            peers: BTreeMap::new(),
+            ..Policy::default()
         }
     }
 

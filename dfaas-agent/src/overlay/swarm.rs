@@ -11,6 +11,8 @@ use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::{NetworkBehaviour, Swarm};
 use libp2p::{SwarmBuilder, identify, mdns, noise, ping, tcp, yamux};
 
+use super::tokens;
+
 /// What identify calls the protocols of a node.
 const PROTOCOL: &str = "/dfaas/1";
 /// Room for the signature, key, sequence number and topic around the body of a message, and for the 8 KiB of the next
@@ -37,6 +39,7 @@ pub(super) struct Behaviour {
     pub(super) identify: identify::Behaviour,
     pub(super) ping: ping::Behaviour,
     pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
+    pub(super) tokens: tokens::Behaviour,
 }
 
 /// Makes the swarm, subscribed to `topic` but not listening yet.
@@ -51,6 +54,7 @@ pub(super) fn build(keypair: &Keypair, topic: &IdentTopic, with_mdns: bool) -> R
                 .with_timeout(PING_TIMEOUT),
         ),
         mdns: with_mdns.then(|| mdns(keypair)).transpose()?.into(),
+        tokens: tokens::behaviour(),
     };
     let swarm = SwarmBuilder::with_existing_identity(keypair.clone())
         .with_tokio()

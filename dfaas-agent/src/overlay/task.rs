@@ -19,6 +19,7 @@ use tracing::{debug, info, warn};
 use super::dialer::Dialer;
 use super::peers::Peers;
 use super::swarm::{self, Behaviour, BehaviourEvent};
+use super::tokens::{self, News, Taken, Telling, Tokens};
 use super::{LISTEN_TIMEOUT, OverlayConfig, OverlayEvent, Shared};
 use crate::{clock, identity};
 
@@ -33,8 +34,10 @@ pub(super) struct Task {
     swarm: Swarm<Behaviour>,
     topic: IdentTopic,
     publishes: mpsc::Receiver<Vec<u8>>,
+    tellings: mpsc::Receiver<Telling>,
     events: mpsc::Sender<OverlayEvent>,
     shared: Arc<Shared>,
+    tokens: Tokens,
     dialer: Dialer,
     peers: Peers,
     ticked: Instant,
@@ -43,7 +46,7 @@ pub(super) struct Task {
 impl Task {
     pub(super) fn new(
         config: &OverlayConfig,
-        publishes: mpsc::Receiver<Vec<u8>>,
+        (publishes, tellings): (mpsc::Receiver<Vec<u8>>, mpsc::Receiver<Telling>),
         events: mpsc::Sender<OverlayEvent>,
         shared: Arc<Shared>,
     ) -> Result<Self> {
@@ -53,8 +56,10 @@ impl Task {
             swarm: swarm::build(&config.keypair, &topic, config.mdns)?,
             topic,
             publishes,
+            tellings,
             events,
             shared,
+            tokens: Tokens::default(),
             dialer: Dialer::new(now, &config.bootstrap),
             peers: Peers::default(),
             ticked: now,
@@ -103,6 +108,7 @@ impl Task {
                     Some(body) => self.publish(body),
                     None => break,
                 },
+                Some(telling) = self.tellings.recv() => self.tell_token(&telling),
                 _ = ticks.tick() => self.handle_tick(clock::now()),
                 event = self.swarm.select_next_some() => self.handle_event(clock::now(), event),
             }
@@ -117,6 +123,35 @@ impl Task {
             Err(error) => {
                 warn!(%error, "Dropped a message to publish");
                 self.shared.dropped.increment();
+            }
+        }
+    }
+
+    fn tell_token(&mut self, telling: &Telling) {
+        // Its identity came from the overlay, so it is one.
+        let Ok(peer) = telling.to.as_str().parse() else {
+            return;
+        };
+        if self.peers.is_connected(&peer) {
+            let behaviour = &mut self.swarm.behaviour_mut().tokens;
+            self.tokens.tell(behaviour, &peer, telling);
+        }
+    }
+
+    fn handle_token(&mut self, event: tokens::Event) {
+        match self.tokens.handle(event) {
+            News::Nothing => {}
+            News::Told(event, channel) => {
+                let has_room = self.events.capacity() > RESERVED_FOR_PEERS;
+                if has_room && self.tell(event) {
+                    // Whoever has gone meanwhile tells it again.
+                    let _gone = self.swarm.behaviour_mut().tokens.send_response(channel, Taken {});
+                } else {
+                    self.shared.dropped.increment();
+                }
+            }
+            News::Taken(event) => {
+                self.tell(event);
             }
         }
     }
@@ -221,6 +256,7 @@ impl Task {
                     self.dialer.learn(now, peer, [address]);
                 }
             }
+            BehaviourEvent::Tokens(event) => self.handle_token(event),
             BehaviourEvent::Gossip(_) | BehaviourEvent::Identify(_) | BehaviourEvent::Mdns(_) => {}
         }
     }

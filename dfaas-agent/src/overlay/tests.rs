@@ -42,6 +42,27 @@ async fn the_largest_body_passes_and_a_larger_one_is_counted() {
 }
 
 #[tokio::test]
+async fn a_token_is_told_to_one_node_and_taken() {
+    let [mut first, mut second, mut third] = three().await;
+    first.until_met(2).await;
+    second.until_met(2).await;
+    let secret = Token::new([7; 16]);
+    let first_id = first.id.clone();
+    first.handle.tell_token(second.id.clone(), secret, true);
+    let is_told = |event: &OverlayEvent| {
+        matches!(event, OverlayEvent::TokenTold { from, token, has_ours: true }
+            if *from == first_id && *token == secret)
+    };
+    second.until(is_told).await;
+    let second_id = second.id.clone();
+    let is_taken = |event: &OverlayEvent| matches!(event, OverlayEvent::TokenTaken { by, token } if *by == second_id && *token == secret);
+    first.until(is_taken).await;
+    while let Ok(event) = third.events.try_recv() {
+        assert!(!is_told(&event), "the third node heard it");
+    }
+}
+
+#[tokio::test]
 async fn a_bad_message_is_counted_and_not_passed_on() {
     let [mut first, mut second, _third] = three().await;
     first.until_met(2).await;
@@ -207,7 +228,9 @@ impl Node {
                         | OverlayEvent::Unlistening(_)
                         | OverlayEvent::PeerUp { .. }
                         | OverlayEvent::PeerDown { .. }
-                        | OverlayEvent::Message { .. } => {}
+                        | OverlayEvent::Message { .. }
+                        | OverlayEvent::TokenTold { .. }
+                        | OverlayEvent::TokenTaken { .. } => {}
                     }
                 }
             }

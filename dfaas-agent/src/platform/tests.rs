@@ -1,6 +1,6 @@
 use std::{convert::Infallible, sync::Arc};
 
-use dfaas_control::{NodeId, StrategyKind};
+use dfaas_control::{NodeId, StrategyKind, Tokenless};
 use http_body_util::Full;
 use hyper::{
     Request, Response, body::Bytes, header::AUTHORIZATION, server::conn::http1, service::service_fn,
@@ -143,6 +143,8 @@ fn platform(port: u16, credentials: Option<Credentials>) -> Platform {
         service: "10.0.0.1:80".parse().unwrap(),
         period: Duration::from_secs(1),
         strategy: StrategyKind::WaterFilling,
+        token_rotation: Duration::from_secs(600),
+        tokenless: Tokenless::All,
         shadow: None,
         default_capacity_rps: 7.0,
         node_margin: dfaas_control::MarginSettings::default(),

@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 
-use dfaas_control::{Counters, FunctionCounters, FunctionName, FunctionSpec, MarginSettings, NodeId};
+use dfaas_control::{
+    Counters, FunctionCounters, FunctionName, FunctionSpec, MarginSettings, NodeId, Token, Tokenless,
+};
 
 use super::*;
 
@@ -31,6 +33,13 @@ fn another_strategy_decides_otherwise_from_the_same() {
     assert!(replayed[0].contains("f  local inf/s"), "{replayed:#?}");
     // Static decides once a period, although nobody told the recorded node to wake for it.
     assert!(lines(&path, Some(StrategyKind::Static))[0].contains("here 100.0%"));
+}
+
+#[test]
+fn a_recording_has_no_tokens() {
+    let (_folder, path, _) = recorded();
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains("TokenTold") && !text.contains("abab"), "{text}");
 }
 
 #[test]
@@ -74,9 +83,15 @@ fn recorded() -> (tempfile::TempDir, std::path::PathBuf, Vec<String>) {
     let id = NodeId::new("n2").unwrap();
     let functions = BTreeMap::from([(name(), FunctionSpec { capacity_rps: 10.0 })]);
     let from = id.clone();
+    let told = Input::TokenTold {
+        from: id.clone(),
+        token: Token::new([0xab; 16]),
+        has_ours: false,
+    };
     let inputs = [
         Input::Functions(functions),
         Input::PeerUp { id, rtt: None },
+        told,
         Input::Message {
             from,
             body: PEER.into(),
@@ -133,6 +148,8 @@ fn settings() -> Settings {
         service: "10.0.0.1:80".parse().unwrap(),
         period: Duration::from_secs(1),
         strategy: StrategyKind::WaterFilling,
+        token_rotation: Duration::from_secs(600),
+        tokenless: Tokenless::default(),
         shadow: None,
         default_capacity_rps: 10.0,
         node_margin: MarginSettings::default(),

@@ -51,17 +51,19 @@ fn function(hosted: bool, weights: &[(u16, f64)]) -> Function {
 }
 
 #[test]
-fn a_stranger_is_refused_whatever_it_asks_for() {
+fn strangers_and_forgers_are_refused_whatever_they_ask_for() {
     let mut tokens = Tokens {
         local: 9,
         ..Tokens::default()
     };
-    let refused = Decision::Refuse(Answer::Stranger);
-    assert_eq!(
-        decide(Some(&function(true, &[])), Origin::Stranger, &mut tokens),
-        refused
-    );
-    assert_eq!(decide(None, Origin::Stranger, &mut tokens), refused);
+    for (origin, answer) in [
+        (Origin::Stranger, Answer::Stranger),
+        (Origin::Forged, Answer::Forged),
+    ] {
+        let refused = Decision::Refuse(answer);
+        assert_eq!(decide(Some(&function(true, &[])), origin, &mut tokens), refused);
+        assert_eq!(decide(None, origin, &mut tokens), refused);
+    }
     assert_eq!(tokens.local, 9);
 }
 

@@ -10,6 +10,7 @@ use crate::function_spec::FunctionSpec;
 use crate::message::{Message, PEERS_MAX, Rejection};
 use crate::names::{FunctionName, NodeId};
 use crate::node_usage::MarginSettings;
+use crate::pairing::Tokenless;
 use crate::policy::Policy;
 use crate::settings::Settings;
 use crate::strategy::StrategyKind;
@@ -398,6 +399,8 @@ fn settings(index: usize, strategy: StrategyKind) -> Settings {
         service: ServiceAddress::new(Ipv4Addr::new(10, 0, 0, index as u8), 80),
         period: PERIOD,
         strategy,
+        token_rotation: Duration::from_secs(600),
+        tokenless: Tokenless::All,
         shadow: None,
         default_capacity_rps: 10.0,
         node_margin: MarginSettings::default(),

@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::function_spec::FunctionSpec;
 use crate::node_usage::MarginSettings;
+use crate::pairing::Tokenless;
 use crate::service_address::ServiceAddress;
 use crate::settings::Settings;
 use crate::strategy::StrategyKind;
@@ -107,6 +108,8 @@ impl Node {
             period: PERIOD,
             strategy: StrategyKind::External,
             shadow: None,
+            token_rotation: Duration::from_secs(600),
+            tokenless: Tokenless::All,
             default_capacity_rps: 10.0,
             node_margin: MarginSettings::default(),
         };

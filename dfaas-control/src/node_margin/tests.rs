@@ -4,6 +4,7 @@ use super::*;
 use crate::counters::FunctionCounters;
 use crate::function_spec::FunctionSpec;
 use crate::node_usage::{ForecasterKind, LoadGroup, MarginSettings};
+use crate::pairing::Tokenless;
 use crate::service_address::ServiceAddress;
 use crate::strategy::StrategyKind;
 
@@ -127,6 +128,8 @@ impl Node {
             period: PERIOD,
             strategy: StrategyKind::NodeMargin,
             shadow: None,
+            token_rotation: Duration::from_secs(600),
+            tokenless: Tokenless::All,
             default_capacity_rps: 10.0,
             node_margin: MarginSettings {
                 forecaster: ForecasterKind::Service,

@@ -4,6 +4,7 @@ use super::*;
 use crate::counters::FunctionCounters;
 use crate::function_spec::FunctionSpec;
 use crate::node_usage::MarginSettings;
+use crate::pairing::Tokenless;
 use crate::service_address::ServiceAddress;
 use crate::strategy::StrategyKind;
 
@@ -167,6 +168,8 @@ impl Node {
             service: ServiceAddress::new([10, 0, 0, 1].into(), 80),
             period: PERIOD,
             strategy: StrategyKind::Recalc,
+            token_rotation: Duration::from_secs(600),
+            tokenless: Tokenless::All,
             shadow: None,
             default_capacity_rps: 10.0,
             node_margin: MarginSettings::default(),

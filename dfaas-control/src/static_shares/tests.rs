@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::function_spec::FunctionSpec;
 use crate::node_usage::MarginSettings;
+use crate::pairing::Tokenless;
 use crate::service_address::ServiceAddress;
 use crate::settings::Settings;
 use crate::strategy::{Strategy, StrategyKind};
@@ -138,6 +139,8 @@ impl Node {
             period: PERIOD,
             strategy: StrategyKind::Static,
             shadow: None,
+            token_rotation: Duration::from_secs(600),
+            tokenless: Tokenless::All,
             default_capacity_rps: 10.0,
             node_margin: MarginSettings::default(),
         };

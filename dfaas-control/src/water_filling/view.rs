@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::message::NodeState;
 use crate::names::{FunctionName, NodeId};
-use crate::policy::{FunctionPolicy, Peer, Route};
+use crate::policy::{FunctionPolicy, Peer, Route, Trust};
 use crate::rtt_band::RttBand;
 use crate::water_filling::allocation::{Allocation, Load, RATE_RPS_MIN};
 
@@ -47,6 +47,7 @@ impl<'a> View<'a> {
                     id.clone(),
                     Peer {
                         service: state.service,
+                        trust: Trust::default(),
                     },
                 )
             })

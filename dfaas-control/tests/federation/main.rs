@@ -8,6 +8,7 @@ use dfaas_control::StrategyKind;
 use self::world::{Tally, World};
 
 mod faults;
+mod hostile;
 mod recalc;
 mod shares;
 mod switch;

@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use dfaas_control::{
     Control, Counters, FunctionCounters, FunctionName, FunctionSpec, Input, MarginSettings, NodeId, Output,
-    Policy, ServiceAddress, Settings, Status, StrategyKind, SwitchError,
+    Policy, ServiceAddress, Settings, Status, StrategyKind, SwitchError, Token, Tokenless,
 };
 
 const STEP: Duration = Duration::from_millis(1);
+/// Short, so that tokens change in every test.
+const TOKEN_ROTATION: Duration = Duration::from_secs(1);
 /// How long a bucket that was not used fills up.
 const BURST: Duration = Duration::from_millis(100);
 
@@ -61,7 +63,7 @@ pub(crate) struct World {
     pub(crate) shadow: Option<StrategyKind>,
     period: Duration,
     hosts: BTreeMap<String, Host>,
-    in_flight: BTreeMap<(Duration, u64), (String, String, Vec<u8>)>,
+    in_flight: BTreeMap<(Duration, u64), (String, Input)>,
     random: u64,
     messages: u64,
 }
@@ -120,6 +122,8 @@ impl World {
             service: ServiceAddress::new(Ipv4Addr::new(10, 77, 0, index), 80),
             period: self.period,
             strategy: self.kind,
+            token_rotation: TOKEN_ROTATION,
+            tokenless: Tokenless::default(),
             shadow: self.shadow,
             default_capacity_rps: 10.0,
             node_margin: MarginSettings::default(),
@@ -193,11 +197,15 @@ impl World {
     }
 
     pub(crate) fn input(&mut self, name: &str, input: Input) {
+        self.feed(name, input);
+        self.drain(name);
+    }
+
+    fn feed(&mut self, name: &str, input: Input) {
         let now = self.start + self.now;
         if let Some(control) = &mut self.host_mut(name).control {
             control.handle_input(now, input);
         }
-        self.drain(name);
     }
 
     /// Lets time pass and tells what became of the requests meanwhile.
@@ -236,14 +244,8 @@ impl World {
         while let Some(entry) = self.in_flight.first_entry()
             && entry.key().0 <= self.now
         {
-            let (to, from, body) = entry.remove();
-            self.input(
-                &to,
-                Input::Message {
-                    from: node(&from),
-                    body,
-                },
-            );
+            let (to, input) = entry.remove();
+            self.deliver(&to, input);
         }
         let names: Vec<String> = self.hosts.keys().cloned().collect();
         for name in &names {
@@ -273,21 +275,63 @@ impl World {
         self.drain(name);
     }
 
+    /// Gives a node what was sent to it. A token is acknowledged by who gets it.
+    fn deliver(&mut self, to: &str, input: Input) {
+        if let Input::TokenTold { from, token, .. } = &input
+            && self.host(to).control.is_some()
+        {
+            let (from, by, token) = (from.to_string(), node(to), *token);
+            self.post(&from, Input::TokenTaken { by, token });
+        }
+        self.input(to, input);
+    }
+
+    /// Sends over a connection, where nothing is lost.
+    fn post(&mut self, to: &str, input: Input) {
+        self.messages += 1;
+        let at = self.now + self.network.delay;
+        self.in_flight.insert((at, self.messages), (to.to_owned(), input));
+    }
+
     fn drain(&mut self, name: &str) {
-        let mut bodies = Vec::new();
-        let host = self.host_mut(name);
-        while let Some(output) = host.control.as_mut().and_then(Control::poll_output) {
+        while let Some(output) = self
+            .host_mut(name)
+            .control
+            .as_mut()
+            .and_then(Control::poll_output)
+        {
             match output {
-                Output::Publish(body) => bodies.push(body),
+                Output::Publish(body) => self.send(name, &body),
                 Output::Ask { .. } => {}
                 Output::Apply(policy) => {
+                    let host = self.host_mut(name);
+                    // Tokens change all the time.
+                    host.policies_applied += u64::from(policy.functions != host.policy.functions);
                     host.policy = policy;
-                    host.policies_applied += 1;
+                    self.feed(name, Input::InForce);
+                }
+                Output::DrawToken { peer } => {
+                    let random = (u128::from(self.draw(1 << 31)) << 64) | u128::from(self.draw(1 << 31));
+                    let token = Token::new(random.to_be_bytes());
+                    self.feed(name, Input::TokenDrawn { peer, token });
+                }
+                Output::SendToken {
+                    to,
+                    token,
+                    has_theirs,
+                } => {
+                    let from = node(name);
+                    let has_ours = has_theirs;
+                    self.post(
+                        to.as_str(),
+                        Input::TokenTold {
+                            from,
+                            token,
+                            has_ours,
+                        },
+                    );
                 }
             }
-        }
-        for body in bodies {
-            self.send(name, &body);
         }
     }
 
@@ -300,8 +344,11 @@ impl World {
             let jitter_ms = self.network.jitter.as_millis() as u64 + 1;
             let at = self.now + self.network.delay + Duration::from_millis(self.draw(jitter_ms));
             self.messages += 1;
-            self.in_flight
-                .insert((at, self.messages), (to, from.to_owned(), body.to_vec()));
+            let input = Input::Message {
+                from: node(from),
+                body: body.to_vec(),
+            };
+            self.in_flight.insert((at, self.messages), (to, input));
         }
     }
 
@@ -354,8 +401,11 @@ impl World {
 
     fn forward(&mut self, from: &str, to: &str, function: &FunctionName) {
         let now = self.now;
+        let sent = self.host(from).policy.peers[&node(to)].trust.sends;
         let receiver = self.host_mut(to);
-        let known = receiver.control.is_some() && receiver.policy.peers.contains_key(&node(from));
+        let peer = receiver.policy.peers.get(&node(from));
+        let known = receiver.control.is_some()
+            && peer.is_some_and(|peer| sent.is_some() && peer.trust.accepts.contains(&sent));
         let limit = receiver
             .policy
             .functions

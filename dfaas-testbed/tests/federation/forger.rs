@@ -15,6 +15,8 @@ use rustix::net::{
 
 /// How long nothing comes before all is thought to have come.
 const QUIET: Duration = Duration::from_millis(100);
+/// How many packets, or quiet times, are waited for.
+const TRIES: usize = 10_000;
 const PACKET_BYTES: usize = 65_536;
 const TIME_TO_LIVE: u8 = 64;
 
@@ -76,6 +78,24 @@ impl Sniffer {
         let socket = at.on_thread(raw).unwrap().unwrap();
         set_socket_timeout(&socket, Timeout::Recv, Some(QUIET)).unwrap();
         Self(socket)
+    }
+
+    /// The next token that comes, of whomever.
+    pub(crate) fn token(&self) -> String {
+        const FIELD: &[u8] = b"DFaaS-Node-Token: ";
+        let mut bytes = vec![0; PACKET_BYTES];
+        for _ in 0..TRIES {
+            let Ok((length, _)) = recv(&self.0, &mut bytes[..], RecvFlags::empty()) else {
+                continue;
+            };
+            let packet = &bytes[..length];
+            let at = packet.windows(FIELD.len()).position(|part| part == FIELD);
+            let token = at.and_then(|at| packet.get(at + FIELD.len()..)?.get(..32));
+            if let Some(token) = token {
+                return String::from_utf8(token.to_vec()).unwrap();
+            }
+        }
+        panic!("no token came");
     }
 
     /// The last segment that came from a host, from or to a port.

@@ -28,4 +28,5 @@ mod spread;
 mod strategies;
 mod tcp;
 mod transfers;
+mod trust;
 mod wrong;

@@ -1,9 +1,9 @@
 //! Requests that the programs answer themselves.
 
-use dfaas_common::{decide::Answer, maps::DATA_IN_SYN_FROM_ALL, meter::Limit};
+use dfaas_common::{decide::Answer, maps::DATA_IN_SYN_FROM_ALL, meter::Limit, pairing::PEER_TOKENLESS};
 
 use crate::{
-    bench::{Bench, PEER_ID, Verdict, dump},
+    bench::{Bench, PEER_ID, PEER_TOKENS, Seen, Verdict, dump},
     frame::{CLIENT_ISN, Segment, Sent},
     handshake::open,
 };
@@ -42,6 +42,10 @@ fn requests_get_the_answer_they_deserve() {
             "GET / HTTP/1.1\r\ndfaas-node-id: malicious-id\r\n\r\n",
             Answer::Stranger,
         ),
+        (
+            "GET /system/functions HTTP/1.1\r\nDFaaS-Node-ID: malicious-id\r\n\r\n",
+            Answer::Stranger,
+        ),
     ];
     for (port, (request, want)) in (40_200..).zip(cases) {
         check(&mut bench, port, request.as_bytes(), *want);
@@ -54,8 +58,58 @@ fn a_peer_over_its_limit_is_told() {
     let mut bench = Bench::new();
     bench.offer("known", Limit::UNLIMITED, Limit::NONE);
     bench.admit(Limit::NONE);
-    let request = format!("GET /function/known HTTP/1.1\r\nDFaaS-Node-ID: {PEER_ID}\r\n\r\n");
+    let request = from_peer(PEER_TOKENS[0]);
     check(&mut bench, 40_301, request.as_bytes(), Answer::OverLimit);
+}
+
+#[test]
+fn a_peer_s_identity_without_its_token_is_forged() {
+    let mut bench = Bench::new();
+    bench.offer("known", Limit::UNLIMITED, Limit::NONE);
+    bench.admit(Limit::UNLIMITED);
+    let [token, _] = PEER_TOKENS;
+    let zeros = "0".repeat(token.len());
+    let shouted = token.to_uppercase();
+    let longer = format!("{token}0");
+    let wrong = ["", "x", &token[..31], &zeros, &shouted, &longer];
+    for (port, token) in (40_310..).zip(wrong) {
+        check(&mut bench, port, from_peer(token).as_bytes(), Answer::Forged);
+    }
+    let without = [
+        format!("GET /function/known HTTP/1.1\r\nDFaaS-Node-ID: {PEER_ID}\r\n\r\n"),
+        format!("GET / HTTP/1.1\r\nDFaaS-Node-ID: {PEER_ID}\r\n\r\n"),
+        // A user's own token would reach a peer behind ours.
+        format!("GET /function/known HTTP/1.1\r\nDFaaS-Node-Token: {token}\r\n\r\n"),
+    ];
+    for (port, request) in (40_320..).zip(without) {
+        check(&mut bench, port, request.as_bytes(), Answer::Forged);
+    }
+    let events = bench.events();
+    assert_eq!((events["forged"], events.get("stranger")), (9, None));
+}
+
+#[test]
+fn a_token_is_accepted_until_it_was_changed_twice() {
+    let mut bench = Bench::new();
+    bench.offer("known", Limit::UNLIMITED, Limit::NONE);
+    bench.admit(Limit::UNLIMITED);
+    let [new, old] = PEER_TOKENS;
+    for (port, token) in (40_330..).zip([new, old]) {
+        assert_eq!(ask(&mut bench, port, &from_peer(token)).verdict, Verdict::Pass);
+    }
+    bench.pair(["0123456789abcdef0123456789abcdef", new], 0);
+    assert_eq!(ask(&mut bench, 40_332, &from_peer(new)).verdict, Verdict::Pass);
+    check(&mut bench, 40_333, from_peer(old).as_bytes(), Answer::Forged);
+}
+
+#[test]
+fn a_peer_without_the_ability_needs_no_token() {
+    let mut bench = Bench::new();
+    bench.offer("known", Limit::UNLIMITED, Limit::NONE);
+    bench.admit(Limit::UNLIMITED);
+    bench.pair(["", ""], PEER_TOKENLESS);
+    let request = format!("GET /function/known HTTP/1.1\r\nDFaaS-Node-ID: {PEER_ID}\r\n\r\n");
+    assert_eq!(ask(&mut bench, 40_340, &request).verdict, Verdict::Pass);
 }
 
 #[test]
@@ -229,4 +283,16 @@ fn check(bench: &mut Bench, port: u16, request: &[u8], want: Answer) {
     assert_eq!(answer.tcp.sequence_number, our_isn.wrapping_add(1), "{said}");
     let behind = CLIENT_ISN + 1 + u32::try_from(request.len()).unwrap();
     assert_eq!(answer.tcp.acknowledgment_number, behind, "{said}");
+}
+
+/// A request of the peer with a token.
+fn from_peer(token: &str) -> String {
+    format!("GET /function/known HTTP/1.1\r\nDFaaS-Node-ID: {PEER_ID}\r\nDFaaS-Node-Token: {token}\r\n\r\n")
+}
+
+/// Sends a request on a connection of its own.
+fn ask(bench: &mut Bench, port: u16, request: &str) -> Seen {
+    let our_isn = open(bench, port);
+    let sent = Sent::data(port, our_isn.wrapping_add(1), request.as_bytes());
+    bench.ingress(&sent.bytes())
 }

@@ -16,6 +16,7 @@ use dfaas_common::{
     },
     meter::Limit,
     packet::{Address, fold},
+    pairing::TokenText,
     pick::{SELF, SLOTS},
 };
 
@@ -25,7 +26,13 @@ pub(crate) const NODE_IPV6: [u8; 16] = [0xfd, 0, 0, 0x77, 0, 0, 0, 0, 0, 0, 0, 0
 pub(crate) const PEER_IPV6: [u8; 16] = [0xfd, 0, 0, 0x77, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
 pub(crate) const PEER_INDEX: u32 = 1;
 pub(crate) const PEER_ID: &str = "12D3KooWPeer";
-pub(crate) const STAMP: &str = "DFaaS-Node-ID: 12D3KooWSelf\r\n";
+pub(crate) const STAMP: &str =
+    "DFaaS-Node-ID: 12D3KooWSelf\r\nDFaaS-Node-Token: 5555555555555555aaaaaaaaaaaaaaaa\r\n";
+/// The tokens of the peer: its present one and the one before.
+pub(crate) const PEER_TOKENS: [&str; 2] = [
+    "00112233445566778899aabbccddeeff",
+    "ffeeddccbbaa99887766554433221100",
+];
 pub(crate) const PORT: u16 = 80;
 pub(crate) const SEGMENT_SIZE: u16 = 1280;
 pub(crate) const NAT_FIRST: u16 = 40_960;
@@ -85,13 +92,6 @@ impl Bench {
             secret: 1,
         };
         self.array("CONFIG").set(0, config, 0).unwrap();
-        let mut stamp = Stamp {
-            length: u32::try_from(STAMP.len()).unwrap(),
-            reserved: 0,
-            bytes: [0; STAMP_BYTES],
-        };
-        stamp.bytes[..STAMP.len()].copy_from_slice(STAMP.as_bytes());
-        self.array("STAMP").set(0, stamp, 0).unwrap();
         for answer in Answer::ALL {
             for (ends, text) in [
                 (true, answer.response()),
@@ -113,14 +113,13 @@ impl Bench {
             flags: 0,
         };
         self.array("TARGETS").set(PEER_INDEX, target, 0).unwrap();
-        let peer = Peer {
-            index: PEER_INDEX,
-            addresses: [Address::from_ipv4(PEER), Address::from_ipv6(PEER_IPV6)],
+        let stamp = Stamp {
+            length: u32::try_from(STAMP.len()).unwrap(),
+            reserved: 0,
+            bytes: filled::<STAMP_BYTES>(STAMP),
         };
-        let key = PeerKey {
-            id: filled::<NODE_ID_BYTES>(PEER_ID),
-        };
-        self.hash("PEERS").insert(key, peer, 0).unwrap();
+        self.hash("STAMPS").insert(PEER_INDEX, stamp, 0).unwrap();
+        self.pair(PEER_TOKENS, 0);
         let pair = Pair {
             function: 0,
             peer: PEER_INDEX,
@@ -137,6 +136,20 @@ impl Bench {
             name: filled::<NAME_BYTES>(name),
         };
         self.hash("FUNCTIONS").insert(key, function, 0).unwrap();
+    }
+
+    /// Makes the peer known with these tokens.
+    pub(crate) fn pair(&mut self, tokens: [&str; 2], flags: u32) {
+        let key = PeerKey {
+            id: filled::<NODE_ID_BYTES>(PEER_ID),
+        };
+        let peer = Peer {
+            index: PEER_INDEX,
+            addresses: [Address::from_ipv4(PEER), Address::from_ipv6(PEER_IPV6)],
+            flags,
+            tokens: tokens.map(|token| TokenText::new(&filled(token))),
+        };
+        self.hash("PEERS").insert(key, peer, 0).unwrap();
     }
 
     /// Lets the peer send requests of function 0 at a limit.

@@ -22,7 +22,7 @@ use proptest::{
 };
 
 use crate::{
-    bench::{Bench, PEER_ID, PEER_INDEX, SEGMENT_SIZE, Verdict},
+    bench::{Bench, PEER_ID, PEER_INDEX, PEER_TOKENS, SEGMENT_SIZE, Verdict},
     frame::{CLIENT_ISN, Segment, Sent},
     handshake::open,
 };
@@ -216,17 +216,21 @@ fn on_host(bytes: &[u8], waits: u32, has_proxy: bool) -> Outcome {
 /// What is decided about a request that is framed.
 fn decided(bytes: &[u8], head: &Head) -> Outcome {
     let text = |span: Span| &bytes[usize::from(span.start)..][..usize::from(span.length)];
+    let token = head.token.map(text);
+    let is_token = |token: &[u8]| PEER_TOKENS.map(str::as_bytes).contains(&token);
     let origin = match head.node_id.map(text) {
-        Some(id) if id == PEER_ID.as_bytes() => Origin::Peer(PEER_INDEX),
+        Some(id) if id == PEER_ID.as_bytes() && token.is_some_and(is_token) => Origin::Peer(PEER_INDEX),
+        Some(id) if id == PEER_ID.as_bytes() => Origin::Forged,
         Some(_) => Origin::Stranger,
         None if head.from_node => Origin::Stranger,
+        None if token.is_some() => Origin::Forged,
         None => Origin::User,
     };
+    if let Some(answer) = origin.refusal() {
+        return Outcome::Answered(answer);
+    }
     let name = match head.target {
         Target::Function(name) => text(name),
-        Target::Root | Target::Other if origin == Origin::Stranger => {
-            return Outcome::Answered(Answer::Stranger);
-        }
         Target::Root => return Outcome::Answered(Answer::Root),
         Target::Other => return Outcome::Answered(Answer::Forbidden),
     };

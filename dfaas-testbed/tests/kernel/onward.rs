@@ -6,7 +6,7 @@ use dfaas_common::{
 };
 
 use crate::{
-    bench::{Bench, NAT_FIRST, NAT_MASK, NODE, PEER, PEER_ID, STAMP, Seen, Verdict},
+    bench::{Bench, NAT_FIRST, NAT_MASK, NODE, PEER, PEER_ID, PEER_TOKENS, STAMP, Seen, Verdict},
     frame::{CLIENT, CLIENT_ISN, Segment, Sent},
     handshake::open,
 };
@@ -93,7 +93,7 @@ fn a_peer_that_nobody_has_room_for_is_not_sent_on() {
     let mut bench = Bench::new();
     bench.offer("known", Limit::NONE, Limit::UNLIMITED);
     let our_isn = open(&mut bench, 42_005);
-    let request = format!("GET /function/known HTTP/1.1\r\nDFaaS-Node-ID: {PEER_ID}\r\n\r\n");
+    let request = from_peer();
     let sent = Sent::data(42_005, our_isn.wrapping_add(1), request.as_bytes());
     let answer = Segment::read(&bench.ingress(&sent.bytes()).frame);
     assert!(answer.text().starts_with("HTTP/1.1 429 "), "{}", answer.text());
@@ -104,7 +104,7 @@ fn a_peer_s_request_in_a_syn_goes_up_as_it_is() {
     let mut bench = Bench::with_flags(DATA_IN_SYN_LOCAL | DATA_IN_SYN_FROM_PEERS);
     bench.offer("known", Limit::NONE, Limit::NONE);
     bench.admit(Limit::UNLIMITED);
-    let request = format!("GET /function/known HTTP/1.1\r\nDFaaS-Node-ID: {PEER_ID}\r\n\r\n");
+    let request = from_peer();
     let sent = Sent {
         source: PEER,
         payload: request.into_bytes(),
@@ -166,6 +166,11 @@ fn the_stack_gets_the_request_and_the_client_its_answer() {
         "in the numbers of our SYN-ACK"
     );
     assert!(bench.upstream(&sent.key()).unwrap().first_byte_ns > 0);
+}
+
+fn from_peer() -> String {
+    let [token, _] = PEER_TOKENS;
+    format!("GET /function/known HTTP/1.1\r\nDFaaS-Node-ID: {PEER_ID}\r\nDFaaS-Node-Token: {token}\r\n\r\n")
 }
 
 /// A segment that the local stack sends to a client.

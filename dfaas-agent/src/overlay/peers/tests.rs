@@ -93,9 +93,11 @@ fn told(peers: &mut Peers) -> Vec<String> {
         told.push(match event {
             OverlayEvent::PeerUp { rtt, .. } => format!("up {rtt:?}"),
             OverlayEvent::PeerDown { .. } => "down".to_owned(),
-            OverlayEvent::Listening(_) | OverlayEvent::Unlistening(_) | OverlayEvent::Message { .. } => {
-                panic!("not about a peer")
-            }
+            OverlayEvent::Listening(_)
+            | OverlayEvent::Unlistening(_)
+            | OverlayEvent::Message { .. }
+            | OverlayEvent::TokenTold { .. }
+            | OverlayEvent::TokenTaken { .. } => panic!("not about a peer"),
         });
         true
     });

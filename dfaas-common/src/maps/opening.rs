@@ -1,0 +1,64 @@
+//! Connections whose request is not decided yet.
+
+use crate::decide::ANSWERS;
+
+/// Bit of [`Opening::flags`]: the SYN's checksum was left to hardware.
+pub const SYN_IS_PARTIAL: u8 = 1;
+/// Bit of [`Opening::flags`]: the client takes selective acknowledgments.
+pub const SYN_PERMITS_SACK: u8 = 2;
+/// The bits of [`Opening::flags`] that the SYN has set.
+pub const SYN_FLAGS: u8 = 15;
+/// What each part of a head adds to [`Opening::flags`].
+pub const HEAD_PART: u8 = 16;
+
+/// A connection whose request is not decided yet, or that the data plane answered itself. Kernel only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Opening {
+    /// The client's initial sequence number.
+    pub client_isn: u32,
+    /// Ours.
+    pub our_isn: u32,
+    /// Bytes of the request that are held and acknowledged.
+    pub held: u32,
+    /// The acknowledgment number of our answer, if there was one.
+    pub answered: u32,
+    /// The client's window in its SYN.
+    pub window: u16,
+    /// The client's maximum segment size.
+    pub segment_size: u16,
+    /// The client's window scale, or `NO_WINDOW_SCALE`.
+    pub window_scale: u8,
+    /// `SYN_*`.
+    pub flags: u8,
+    /// One more than the number of our answer; 0 before it.
+    pub reply: u8,
+    /// How many servers have failed this request.
+    pub failures: u8,
+}
+
+impl Opening {
+    /// The sequence number that the client's next byte has.
+    #[inline(always)]
+    #[must_use]
+    pub const fn next(&self) -> u32 {
+        self.client_isn.wrapping_add(1).wrapping_add(self.held)
+    }
+
+    /// Whether our answer leaves the connection open. All other fields are then those of the next request, as if a
+    /// handshake had just ended where it begins.
+    #[inline(always)]
+    #[must_use]
+    pub const fn goes_on(&self) -> bool {
+        self.reply as usize > ANSWERS
+    }
+
+    /// Goes on to the next request, behind our answer of so many bytes.
+    #[inline(always)]
+    pub const fn go_on(&mut self, answer_bytes: u32) {
+        self.client_isn = self.answered.wrapping_sub(1);
+        self.our_isn = self.our_isn.wrapping_add(answer_bytes);
+        self.held = 0;
+        self.failures = 0;
+    }
+}
