@@ -101,7 +101,7 @@ pub(crate) struct Config {
     /// Where HAProxy takes connections.
     pub(crate) proxy_bind: SocketAddrV4,
     data_plane: data_plane::Rest,
-    period: Duration,
+    pub(crate) period: Duration,
     default_capacity_rps: f64,
 }
 
