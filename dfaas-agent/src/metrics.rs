@@ -279,6 +279,17 @@ fn overlay(text: &mut Exposition, report: &Report) {
     for (verdict, count) in [("accepted", report.control.accepted), ("rejected", rejected)] {
         text.sample("dfaas_messages_total", &[("verdict", verdict)], count as f64);
     }
+    const REJECTED: &str = "dfaas_rejected_messages_total";
+    text.family(
+        REJECTED,
+        Kind::Counter,
+        "Messages of peers that made no sense, by the reason.",
+    );
+    for (rejection, &count) in &report.control.rejected {
+        let name = serde_json::to_value(rejection).expect("a name is always JSON");
+        let reason = name.as_str().unwrap_or_default();
+        text.sample(REJECTED, &[("reason", reason)], count as f64);
+    }
 }
 
 #[cfg(test)]

@@ -98,7 +98,7 @@ pub(crate) mod fixtures {
 
     use std::collections::BTreeMap;
 
-    use dfaas_control::{FunctionStatus, Route};
+    use dfaas_control::{FunctionStatus, Rejection, Route};
 
     use super::*;
     use crate::data_plane::{FunctionTotals, Histogram};
@@ -164,7 +164,7 @@ pub(crate) mod fixtures {
                 functions: BTreeMap::from([(figlet(), function)]),
                 peers: BTreeMap::new(),
                 accepted: 6,
-                rejected: BTreeMap::new(),
+                rejected: BTreeMap::from([(Rejection::Malformed, 2), (Rejection::AbsurdValue, 3)]),
             },
             totals: Totals {
                 functions: BTreeMap::from([(figlet(), totals)]),

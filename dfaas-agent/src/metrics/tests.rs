@@ -27,6 +27,9 @@ fn every_number_has_a_sample() {
         "dfaas_admit_rps{function=\"figlet\",peer=\"n2\"} 2.5",
         "dfaas_overlay_messages_total{fate=\"published\"} 0",
         "dfaas_messages_total{verdict=\"accepted\"} 6",
+        "dfaas_messages_total{verdict=\"rejected\"} 5",
+        "dfaas_rejected_messages_total{reason=\"malformed\"} 2",
+        "dfaas_rejected_messages_total{reason=\"absurd_value\"} 3",
     ] {
         assert!(
             text.lines().any(|found| found == line),

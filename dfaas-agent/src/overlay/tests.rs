@@ -254,6 +254,7 @@ fn config(listen: Multiaddr, bootstrap: Vec<Multiaddr>) -> OverlayConfig {
         bootstrap,
         mdns: false,
         topic: TOPIC.to_owned(),
+        period: Duration::from_secs(1),
     }
 }
 
