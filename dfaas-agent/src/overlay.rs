@@ -39,6 +39,8 @@ pub(crate) struct OverlayConfig {
     pub(crate) mdns: bool,
     /// The gossip topic; nodes hear each other only on the same one.
     pub(crate) topic: String,
+    /// How often nodes tell each other how they are.
+    pub(crate) period: Duration,
 }
 
 /// What the overlay tells.

@@ -38,6 +38,7 @@ pub(crate) async fn run(config: Config, host: &Host) -> Result<()> {
         bootstrap: config.bootstrap.clone(),
         mdns: config.mdns,
         topic: config.topic.clone(),
+        period: config.period,
     })
     .await
     .context("meeting peers (--listen)")?;

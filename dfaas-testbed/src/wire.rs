@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-use crate::{Namespace, Response};
+use crate::{Namespace, Response, patience};
 
 /// How long an answer, or the next part of one, may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -33,7 +33,7 @@ impl Wire {
     ///
     /// When the server refuses or keeps silent.
     pub fn connect(from: &Namespace, server: SocketAddr) -> Result<Self> {
-        let connected = from.on_thread(|| TcpStream::connect_timeout(&server, TIMEOUT))?;
+        let connected = from.on_thread(|| TcpStream::connect_timeout(&server, patience(TIMEOUT)))?;
         let stream = connected.with_context(|| format!("connecting to {server} in {}", from.name()))?;
         Self::new(stream)
     }
@@ -45,8 +45,8 @@ impl Wire {
     /// When it is closed already.
     pub fn new(stream: TcpStream) -> Result<Self> {
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(TIMEOUT))?;
-        stream.set_write_timeout(Some(TIMEOUT))?;
+        stream.set_read_timeout(Some(patience(TIMEOUT)))?;
+        stream.set_write_timeout(Some(patience(TIMEOUT)))?;
         Ok(Self {
             stream,
             received: Vec::new(),
@@ -132,7 +132,8 @@ impl Wire {
             .truncate(before + read.as_ref().copied().unwrap_or(0));
         match read {
             Err(error) if error.kind() == ErrorKind::WouldBlock => bail!(
-                "nothing within {TIMEOUT:?}, after {}",
+                "nothing within {:?}, after {}",
+                patience(TIMEOUT),
                 self.received[..before.min(500)].escape_ascii()
             ),
             read => read.context("receiving"),

@@ -9,13 +9,21 @@ use libp2p::swarm::ConnectionId;
 use super::OverlayEvent;
 use crate::identity;
 
-/// A connection without an answer for so long is given up. With a ping every 0.5 s that waits 1 s for its answer, one
-/// lost ping is answered anew after 2 s; the limit is reached only if that one is lost too.
-const SILENCE_MAX: Duration = Duration::from_secs(3);
+/// The least silence for which a connection is given up. With a ping every 0.5 s that waits 1 s for its answer, one lost
+/// ping is answered anew after 2 s; the limit is reached only if that one is lost too.
+const SILENCE_MIN: Duration = Duration::from_secs(3);
+/// The longest that anybody has to wait for it.
+const SILENCE_MAX: Duration = Duration::from_secs(15);
 /// Answers that make a round-trip time: three seconds' worth.
 const RTT_WINDOW: usize = 6;
 /// Round-trip times that differ by less are the same to whoever places load by them.
 const RTT_STEP_MIN: Duration = Duration::from_micros(200);
+
+/// For how long a connection may be without an answer. Who has time for longer periods, on a slow machine, has time for
+/// longer silence: a federation falls apart if it takes longer to come back than to be given up.
+pub(super) fn silence(period: Duration) -> Duration {
+    period.saturating_mul(3).clamp(SILENCE_MIN, SILENCE_MAX)
+}
 
 /// The connected peers, and those whose loss is yet to be told.
 #[derive(Default)]
@@ -106,12 +114,12 @@ impl Peers {
         }
     }
 
-    /// The connections that have been silent for too long.
-    pub(super) fn silent(&self, now: Instant) -> Vec<(PeerId, ConnectionId)> {
+    /// The connections that have been silent for so long.
+    pub(super) fn silent(&self, now: Instant, at_most: Duration) -> Vec<(PeerId, ConnectionId)> {
         let mut silent = Vec::new();
         for (id, peer) in &self.peers {
             for (connection, heard) in &peer.connections {
-                if heard.is_some_and(|heard| now.saturating_duration_since(heard) >= SILENCE_MAX) {
+                if heard.is_some_and(|heard| now.saturating_duration_since(heard) >= at_most) {
                     silent.push((*id, *connection));
                 }
             }

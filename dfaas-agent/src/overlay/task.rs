@@ -17,7 +17,7 @@ use tokio::time::MissedTickBehavior;
 use tracing::{debug, info, warn};
 
 use super::dialer::Dialer;
-use super::peers::Peers;
+use super::peers::{self, Peers};
 use super::swarm::{self, Behaviour, BehaviourEvent};
 use super::{LISTEN_TIMEOUT, OverlayConfig, OverlayEvent, Shared};
 use crate::{clock, identity};
@@ -37,6 +37,8 @@ pub(super) struct Task {
     shared: Arc<Shared>,
     dialer: Dialer,
     peers: Peers,
+    /// For how long a connection may be without an answer.
+    silence: Duration,
     ticked: Instant,
 }
 
@@ -57,6 +59,7 @@ impl Task {
             shared,
             dialer: Dialer::new(now, &config.bootstrap),
             peers: Peers::default(),
+            silence: peers::silence(config.period),
             ticked: now,
         })
     }
@@ -126,7 +129,7 @@ impl Task {
             self.peers.forgive(now);
         }
         self.ticked = now;
-        for (peer, connection) in self.peers.silent(now) {
+        for (peer, connection) in self.peers.silent(now, self.silence) {
             info!(%peer, "Gave up a silent connection");
             self.swarm.close_connection(connection);
             // Closing waits for the kernel to take the last bytes, which it may not do on a cut link.

@@ -231,6 +231,7 @@ fn config(listen: Multiaddr, bootstrap: Vec<Multiaddr>) -> OverlayConfig {
         bootstrap,
         mdns: false,
         topic: TOPIC.to_owned(),
+        period: Duration::from_secs(1),
     }
 }
 

@@ -64,12 +64,12 @@ fn silence_is_counted_from_the_last_answer() {
     let mut peers = Peers::default();
     peers.opened(start, id, connection);
     peers.answered(start + 500 * MS, &id, connection, MS);
-    assert_eq!(peers.silent(start + 3499 * MS), []);
-    assert_eq!(peers.silent(start + 3500 * MS), [(id, connection)]);
+    assert_eq!(peers.silent(start + 3499 * MS, SILENCE_MIN), []);
+    assert_eq!(peers.silent(start + 3500 * MS, SILENCE_MIN), [(id, connection)]);
     peers.forgive(start + 3500 * MS);
-    assert_eq!(peers.silent(start + 6499 * MS), []);
+    assert_eq!(peers.silent(start + 6499 * MS, SILENCE_MIN), []);
     peers.mute(&id, connection);
-    assert_eq!(peers.silent(start + 99_999 * MS), []);
+    assert_eq!(peers.silent(start + 99_999 * MS, SILENCE_MIN), []);
 }
 
 #[test]
@@ -85,6 +85,16 @@ fn what_a_full_queue_refused_is_told_later() {
         room >= 0
     });
     assert_eq!(told(&mut peers), ["up None"]);
+}
+
+#[test]
+fn who_has_longer_periods_bears_longer_silence() {
+    for (period_s, want_s) in [(0, 3), (1, 3), (4, 12), (5, 15), (60, 15)] {
+        assert_eq!(
+            silence(Duration::from_secs(period_s)),
+            Duration::from_secs(want_s)
+        );
+    }
 }
 
 fn told(peers: &mut Peers) -> Vec<String> {
