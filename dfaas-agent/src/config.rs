@@ -1,10 +1,12 @@
 //! What the operator decides: taken as text from flags and environment, then checked as a whole.
 
 mod data_plane;
+mod discovery;
 mod host;
 mod layers;
 mod mistakes;
 mod overlay;
+mod overlay_tuning;
 mod platform;
 mod proxy;
 mod strategy;
@@ -31,7 +33,12 @@ pub(crate) use self::{
     proxy::{ProxyChoice, ProxyOptions},
     strategy::Services,
 };
-use crate::{data_plane::DataPlaneConfig, go_duration, platform::PlatformConfig};
+use crate::{
+    data_plane::DataPlaneConfig,
+    go_duration,
+    overlay::{Discovery, Tuning},
+    platform::PlatformConfig,
+};
 
 /// Everything that `dfaas-agent run` is told, as text.
 #[derive(Clone, Debug, clap::Args)]
@@ -98,6 +105,8 @@ pub(crate) struct Config {
     pub(crate) key_file: PathBuf,
     pub(crate) bootstrap: Vec<Multiaddr>,
     pub(crate) mdns: bool,
+    pub(crate) discovery: Option<Discovery>,
+    pub(crate) tuning: Tuning,
     pub(crate) topic: String,
     pub(crate) platform: PlatformConfig,
     pub(crate) api: SocketAddr,
@@ -131,9 +140,11 @@ impl Config {
     pub(crate) fn check(options: &Options, host: &Host) -> Result<Self, Mistakes> {
         let mut mistakes = Mistakes::default();
         let debug = mistakes.take("--debug", boolean(&options.debug));
-        let overlay = options.overlay.check(&mut mistakes);
         let data_plane = options.data_plane.check(host, &mut mistakes);
         let core = options.check_core(data_plane.as_ref().map(|section| section.service), &mut mistakes);
+        let overlay = options
+            .overlay
+            .check(core.period.unwrap_or_default(), &mut mistakes);
         let platform = options
             .platform
             .check(core.period.unwrap_or_default(), &mut mistakes);
@@ -156,6 +167,8 @@ impl Config {
             key_file: overlay.key_file,
             bootstrap: overlay.bootstrap,
             mdns: overlay.mdns,
+            discovery: overlay.discovery,
+            tuning: overlay.tuning,
             topic: overlay.topic,
             platform,
             api,
@@ -263,6 +276,11 @@ fn rate(text: &str) -> Result<f64, String> {
     text.trim()
         .parse()
         .map_err(|_| format!("{text:?} is not a number of requests per second"))
+}
+
+fn number(text: &str) -> Result<u32, String> {
+    let wrong = |_| format!("{text:?} is not a whole number");
+    text.trim().parse().map_err(wrong)
 }
 
 fn port(text: &str) -> Result<u16, String> {

@@ -1,6 +1,7 @@
 //! The overlay between nodes: a gossip topic over libp2p, and who is connected to us.
 
 use std::net::{IpAddr, TcpListener};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -14,11 +15,16 @@ use serde::Serialize;
 use tokio::sync::{Notify, mpsc};
 
 mod dialer;
+mod finder;
 mod peers;
+mod rendezvous;
 mod swarm;
 mod task;
+mod transport;
+mod tuning;
 
 use task::Task;
+pub(crate) use tuning::{Tuning, silence};
 
 /// Bodies waiting to be published. The mind makes one a second, so a full queue means that the task hangs.
 const PUBLISH_QUEUE: usize = 64;
@@ -37,10 +43,29 @@ pub(crate) struct OverlayConfig {
     pub(crate) bootstrap: Vec<Multiaddr>,
     /// Whether nodes on the same network segment are found by multicast DNS.
     pub(crate) mdns: bool,
+    /// How nodes elsewhere are found, if they are.
+    pub(crate) discovery: Option<Discovery>,
     /// The gossip topic; nodes hear each other only on the same one.
     pub(crate) topic: String,
-    /// How often nodes tell each other how they are.
-    pub(crate) period: Duration,
+    /// Intervals and limits.
+    pub(crate) tuning: Tuning,
+}
+
+/// How nodes of a federation find each other in a DHT.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Discovery {
+    /// The name under which members leave word.
+    pub(crate) rendezvous: String,
+    /// The protocol of the DHT; nodes are in the same one only by the same.
+    pub(crate) protocol: String,
+    /// The longest time between two looks for members.
+    pub(crate) idle: Duration,
+    /// The longest time between two advertisements of this node.
+    pub(crate) advertise_every: Duration,
+    /// How often the routing table is refreshed.
+    pub(crate) refresh: Duration,
+    /// How many nodes are told of each member, and how many members each of them tells of.
+    pub(crate) replication: NonZeroUsize,
 }
 
 /// What the overlay tells.
@@ -82,6 +107,12 @@ pub(crate) struct OverlayCounts {
     pub(crate) rejected: u64,
     /// Bodies and messages lost because they were too large or a queue was full.
     pub(crate) dropped: u64,
+    /// Times that members were looked for in the DHT.
+    pub(crate) looks: u64,
+    /// Members that were found there and not connected.
+    pub(crate) found: u64,
+    /// Nodes sent away because they did not join the topic.
+    pub(crate) strangers: u64,
 }
 
 /// The side of the overlay that the rest of the agent holds. The overlay ends with its last handle.
@@ -106,6 +137,9 @@ impl OverlayHandle {
             received: self.shared.received.load(),
             rejected: self.shared.rejected.load(),
             dropped: self.shared.dropped.load(),
+            looks: self.shared.looks.load(),
+            found: self.shared.found.load(),
+            strangers: self.shared.strangers.load(),
         }
     }
 
@@ -127,6 +161,9 @@ struct Shared {
     received: Counter,
     rejected: Counter,
     dropped: Counter,
+    looks: Counter,
+    found: Counter,
+    strangers: Counter,
     connected: AtomicUsize,
     stop: Notify,
 }
@@ -137,6 +174,10 @@ struct Counter(AtomicU64);
 impl Counter {
     fn increment(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
     }
 
     fn load(&self) -> u64 {

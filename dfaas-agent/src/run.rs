@@ -38,7 +38,8 @@ pub(crate) async fn run(config: Config, host: &Host) -> Result<()> {
         bootstrap: config.bootstrap.clone(),
         mdns: config.mdns,
         topic: config.topic.clone(),
-        period: config.period,
+        discovery: config.discovery.clone(),
+        tuning: config.tuning.clone(),
     })
     .await
     .context("meeting peers (--listen)")?;

@@ -1,13 +1,16 @@
 //! How the agent meets its peers.
 
-use std::{fmt::Display, fs, path::PathBuf};
+use std::{fmt::Display, fs, path::PathBuf, time::Duration};
 
 use libp2p::{Multiaddr, multiaddr::Protocol};
 
 use super::{
     boolean,
+    discovery::DiscoveryOptions,
     mistakes::{Kind, Mistakes},
+    overlay_tuning::TuningOptions,
 };
+use crate::overlay::{Discovery, Tuning};
 
 /// Where the identity of the node is kept.
 #[derive(Clone, Debug, clap::Args)]
@@ -51,6 +54,8 @@ pub(super) struct OverlayOptions {
     /// Whether to find peers of this network by mDNS
     #[arg(long, env = "AGENT_MDNS_ENABLED", value_name = "BOOL", default_value = "true")]
     mdns_enabled: String,
+    #[command(flatten)]
+    discovery: DiscoveryOptions,
     /// The topic on which agents of a federation meet
     #[arg(
         long,
@@ -59,6 +64,8 @@ pub(super) struct OverlayOptions {
         default_value = "/dfaasagent/1.0.0"
     )]
     pubsub_topic: String,
+    #[command(flatten)]
+    tuning: TuningOptions,
 }
 
 pub(super) struct Section {
@@ -66,6 +73,8 @@ pub(super) struct Section {
     pub(super) key_file: PathBuf,
     pub(super) bootstrap: Vec<Multiaddr>,
     pub(super) mdns: bool,
+    pub(super) discovery: Option<Discovery>,
+    pub(super) tuning: Tuning,
     pub(super) topic: String,
 }
 
@@ -81,22 +90,29 @@ impl KeyOptions {
 }
 
 impl OverlayOptions {
-    pub(super) fn check(&self, mistakes: &mut Mistakes) -> Option<Section> {
-        let listen = mistakes.take("--listen", multiaddrs(self.listen.split(',')).and_then(some));
+    pub(super) fn check(&self, period: Duration, mistakes: &mut Mistakes) -> Option<Section> {
+        let listen = multiaddrs(self.listen.split(','), listening).and_then(some);
+        let listen = mistakes.take("--listen", listen);
         let list = mistakes.take(
             "--bootstrap-nodes-list",
-            multiaddrs(self.bootstrap_nodes_list.split(',')),
+            multiaddrs(self.bootstrap_nodes_list.split(','), dialling),
         );
         let file = self.bootstrap_file(mistakes);
         let mdns = mistakes.take("--mdns-enabled", boolean(&self.mdns_enabled));
+        let discovery = self.discovery.check(mistakes);
         let topic = mistakes.take("--pubsub-topic", topic(&self.pubsub_topic));
+        let tuning = self.tuning.check(period, mistakes);
+        let (discovery, tuning) = (discovery?, tuning?);
         let mut bootstrap = list?;
         bootstrap.extend(file?);
+        bootstrap.extend(discovery.public);
         Some(Section {
             listen: listen?,
             key_file: self.key.file(),
             bootstrap,
-            mdns: mdns?,
+            mdns: mdns? && !tuning.mdns_interval.is_zero(),
+            discovery: discovery.discovery,
+            tuning,
             topic: topic?,
         })
     }
@@ -113,7 +129,10 @@ impl OverlayOptions {
         match fs::read_to_string(path) {
             Ok(text) => mistakes.take(
                 FLAG,
-                multiaddrs(text.lines().filter(|line| !line.trim().starts_with('#'))),
+                multiaddrs(
+                    text.lines().filter(|line| !line.trim().starts_with('#')),
+                    dialling,
+                ),
             ),
             Err(error) => {
                 mistakes.note(Kind::Host, FLAG, format_args!("{}: {error}", path.display()));
@@ -123,35 +142,50 @@ impl OverlayOptions {
     }
 }
 
-fn multiaddrs<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Vec<Multiaddr>, String> {
+/// What is wrong with the protocols of an address for a use of it, if anything.
+type Objection = fn(&[Protocol<'_>]) -> Option<&'static str>;
+
+fn multiaddrs<'a>(
+    texts: impl Iterator<Item = &'a str>,
+    objection: Objection,
+) -> Result<Vec<Multiaddr>, String> {
     let texts = texts.map(str::trim).filter(|text| !text.is_empty());
-    texts.map(multiaddr).collect()
+    texts.map(|text| multiaddr(text, objection)).collect()
 }
 
-fn multiaddr(text: &str) -> Result<Multiaddr, String> {
+fn multiaddr(text: &str, objection: Objection) -> Result<Multiaddr, String> {
     let wrong = |reason: &dyn Display| {
         format!("{text:?} is not a multiaddress such as /ip4/192.0.2.1/tcp/31600: {reason}")
     };
     let address: Multiaddr = text.parse().map_err(|error| wrong(&error))?;
-    if is_tcp_over_ip(&address) {
-        Ok(address)
-    } else {
-        Err(wrong(&"agents meet over TCP, at IP addresses"))
+    let protocols: Vec<Protocol<'_>> = address.iter().collect();
+    match objection(&protocols) {
+        None => Ok(address),
+        Some(reason) => Err(wrong(&reason)),
     }
 }
 
-/// Whether it is of the only kind that this overlay can dial and listen on.
-fn is_tcp_over_ip(address: &Multiaddr) -> bool {
-    let protocols: Vec<Protocol<'_>> = address.iter().collect();
-    matches!(
-        protocols.as_slice(),
-        [Protocol::Ip4(_) | Protocol::Ip6(_), Protocol::Tcp(_)]
-            | [
-                Protocol::Ip4(_) | Protocol::Ip6(_),
-                Protocol::Tcp(_),
-                Protocol::P2p(_)
-            ]
-    )
+fn listening(protocols: &[Protocol<'_>]) -> Option<&'static str> {
+    match protocols {
+        [Protocol::Ip4(_) | Protocol::Ip6(_), Protocol::Tcp(_)] => None,
+        _ => Some("agents listen over TCP, at IP addresses"),
+    }
+}
+
+fn dialling(protocols: &[Protocol<'_>]) -> Option<&'static str> {
+    let way = match protocols {
+        [way @ .., Protocol::P2p(_)] => way,
+        way => way,
+    };
+    match way {
+        [
+            Protocol::Ip4(_) | Protocol::Ip6(_) | Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_),
+            Protocol::Tcp(_),
+        ] => None,
+        // What such a name stands for is an address of its own, and must be whose the identity is.
+        [Protocol::Dnsaddr(_)] if way.len() < protocols.len() => None,
+        _ => Some("agents meet over TCP, at IP addresses or names"),
+    }
 }
 
 fn some(addresses: Vec<Multiaddr>) -> Result<Vec<Multiaddr>, String> {

@@ -19,6 +19,11 @@ fn nothing_has_to_be_told() {
     assert_eq!(config.key_file, PathBuf::from("/var/lib/dfaas/identity.pem"));
     assert_eq!(config.topic, "/dfaasagent/1.0.0");
     assert!(config.mdns && !config.debug && config.bootstrap.is_empty());
+    assert_eq!(config.tuning, Tuning::default());
+    let discovery = config.discovery.clone().unwrap();
+    assert_eq!(discovery.rendezvous, "dfaasagent-mYRGdJPC3chmJ");
+    assert_eq!(discovery.protocol, "/ipfs/kad/1.0.0");
+    assert_eq!(discovery.idle, Duration::from_secs(60));
     assert_eq!(config.interface, "eth0");
     assert_eq!(config.service, "10.0.0.7:80".parse().unwrap());
     assert_eq!(config.functions_port, 8090);
@@ -86,6 +91,25 @@ fn all_mistakes_are_told_at_once() {
         "--bootstrap-nodes-list=10.0.0.8:31600",
         "--bootstrap-nodes-file=/nowhere/nodes",
         "--mdns-enabled=2",
+        "--public-bootstrap-nodes=maybe",
+        "--kad-enabled=maybe",
+        "--rendezvous=",
+        "--kad-protocol=ipfs",
+        "--kad-idle-time=-1s",
+        "--kad-advertise-interval=0",
+        "--kad-refresh-interval=1ms",
+        "--kad-replication=0",
+        "--mdns-interval=often",
+        "--overlay-connections-max=0",
+        "--overlay-connections-per-peer-max=x",
+        "--overlay-pending-max=-1",
+        "--overlay-dial-timeout=0",
+        "--overlay-dial-delay-max=0",
+        "--overlay-ping-interval=0",
+        "--overlay-ping-timeout=0",
+        "--overlay-silence=0",
+        "--overlay-stranger-time=0",
+        "--overlay-heartbeat=0",
         "--pubsub-topic=",
         "--recalc-period=99ms",
         "--strategy=luck",
@@ -143,12 +167,14 @@ fn what_the_host_lacks_is_no_wrong_usage() {
 }
 
 #[test]
-fn peers_are_met_over_tcp_at_ip_addresses() {
+fn peers_are_met_over_tcp() {
     const ID: &str = "12D3KooWDZ3JhNfXuAa45LAupXfujbY23kqReX22gGiGj3RiXAMd";
     for good in [
         "/ip4/10.0.0.8/tcp/1",
         "/ip6/::1/tcp/1",
+        "/dns4/node2.example/tcp/31600",
         &format!("/ip4/10.0.0.8/tcp/1/p2p/{ID}"),
+        &format!("/dnsaddr/node2.example/p2p/{ID}"),
     ] {
         assert!(
             check(&[&format!("--bootstrap-nodes-list={good}")]).is_ok(),
@@ -156,7 +182,7 @@ fn peers_are_met_over_tcp_at_ip_addresses() {
         );
     }
     for bad in [
-        "/dns4/node2/tcp/31600",
+        "/dnsaddr/node2.example",
         "/ip4/10.0.0.8/udp/31600/quic-v1",
         "/ip4/10.0.0.8/tcp/80/ws",
         "/ip4/10.0.0.8",
@@ -165,11 +191,36 @@ fn peers_are_met_over_tcp_at_ip_addresses() {
         for flag in ["--listen", "--bootstrap-nodes-list"] {
             let mistakes = check(&[&format!("{flag}={bad}")]).unwrap_err();
             assert!(
-                mistakes.lines()[0].ends_with("agents meet over TCP, at IP addresses"),
+                mistakes.lines()[0].contains("over TCP, at IP addresses"),
                 "{mistakes}"
             );
         }
     }
+}
+
+#[test]
+fn listeners_have_addresses_of_their_own() {
+    for bad in ["/dns4/node2.example/tcp/31600", "/ip4/10.0.0.8/tcp/1/ws"] {
+        let mistakes = check(&[&format!("--listen={bad}")]).unwrap_err();
+        assert!(
+            mistakes.lines()[0].contains("agents listen over TCP"),
+            "{mistakes}"
+        );
+    }
+}
+
+#[test]
+fn discovery_goes_by_the_go_agents_rules() {
+    assert_eq!(check(&["--kad-enabled=false"]).unwrap().discovery, None);
+    let idle = |text: &str| check(&[text]).unwrap().discovery.unwrap().idle;
+    assert_eq!(idle("--kad-idle-time=5s"), Duration::from_secs(5));
+    assert_eq!(idle("--kad-idle-time=0"), Duration::from_secs(60));
+    assert!(!check(&["--mdns-interval=0"]).unwrap().mdns);
+    let public = check(&["--public-bootstrap-nodes=true"]).unwrap().bootstrap;
+    assert_eq!(public.len(), 5);
+    let silence = |argument: &str| check(&[argument]).unwrap().tuning.silence;
+    assert_eq!(silence("--recalc-period=4s"), Duration::from_secs(12));
+    assert_eq!(silence("--overlay-silence=20s"), Duration::from_secs(20));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Which peers are connected, whether they still answer, and what the mind was told about them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use libp2p::PeerId;
@@ -9,21 +9,10 @@ use libp2p::swarm::ConnectionId;
 use super::OverlayEvent;
 use crate::identity;
 
-/// The least silence for which a connection is given up. With a ping every 0.5 s that waits 1 s for its answer, one lost
-/// ping is answered anew after 2 s; the limit is reached only if that one is lost too.
-const SILENCE_MIN: Duration = Duration::from_secs(3);
-/// The longest that anybody has to wait for it.
-const SILENCE_MAX: Duration = Duration::from_secs(15);
 /// Answers that make a round-trip time: three seconds' worth.
 const RTT_WINDOW: usize = 6;
 /// Round-trip times that differ by less are the same to whoever places load by them.
 const RTT_STEP_MIN: Duration = Duration::from_micros(200);
-
-/// For how long a connection may be without an answer. Who has time for longer periods, on a slow machine, has time for
-/// longer silence: a federation falls apart if it takes longer to come back than to be given up.
-pub(super) fn silence(period: Duration) -> Duration {
-    period.saturating_mul(3).clamp(SILENCE_MIN, SILENCE_MAX)
-}
 
 /// The connected peers, and those whose loss is yet to be told.
 #[derive(Default)]
@@ -31,8 +20,11 @@ pub(super) struct Peers {
     peers: BTreeMap<PeerId, Peer>,
 }
 
-#[derive(Default)]
 struct Peer {
+    /// When it was connected.
+    since: Instant,
+    /// Whether it has joined the topic. Others are of the DHT alone, and of no interest to the mind.
+    is_member: bool,
     /// When each connection last answered; `None` for one that cannot answer.
     connections: BTreeMap<ConnectionId, Option<Instant>>,
     rtts: VecDeque<Duration>,
@@ -40,20 +32,16 @@ struct Peer {
 }
 
 /// What the mind believes about a peer.
-#[derive(Default, Clone, Copy)]
+#[derive(Clone, Copy)]
 enum Told {
-    #[default]
     Down,
     Up(Option<Duration>),
 }
 
 impl Peers {
-    /// How many peers are connected.
+    /// How many members are connected.
     pub(super) fn connected(&self) -> usize {
-        self.peers
-            .values()
-            .filter(|peer| !peer.connections.is_empty())
-            .count()
+        self.peers.values().filter(|peer| peer.is_up()).count()
     }
 
     /// Whether `id` is connected.
@@ -65,8 +53,28 @@ impl Peers {
 
     /// Notes a new connection.
     pub(super) fn opened(&mut self, now: Instant, id: PeerId, connection: ConnectionId) {
-        let peer = self.peers.entry(id).or_default();
+        let peer = self.peers.entry(id).or_insert_with(|| Peer::new(now));
+        if peer.connections.is_empty() {
+            peer.since = now;
+        }
         peer.connections.insert(connection, Some(now));
+    }
+
+    /// Notes who has joined the topic, of all that are connected.
+    pub(super) fn joined(&mut self, members: &BTreeSet<PeerId>) {
+        for (id, peer) in &mut self.peers {
+            peer.is_member = members.contains(id);
+        }
+    }
+
+    /// Who has been connected for so long and has not joined.
+    pub(super) fn strangers(&self, now: Instant, at_most: Duration) -> Vec<PeerId> {
+        let overdue = |peer: &Peer| {
+            let connected_for = now.saturating_duration_since(peer.since);
+            !peer.is_member && !peer.connections.is_empty() && connected_for >= at_most
+        };
+        let strangers = self.peers.iter().filter(|(_, peer)| overdue(peer));
+        strangers.map(|(id, _)| *id).collect()
     }
 
     /// Notes the end of a connection and says whether it was the last one to that peer.
@@ -149,17 +157,31 @@ impl Peers {
 }
 
 impl Peer {
+    fn new(now: Instant) -> Self {
+        Self {
+            since: now,
+            is_member: false,
+            connections: BTreeMap::new(),
+            rtts: VecDeque::new(),
+            told: Told::Down,
+        }
+    }
+
+    fn is_up(&self) -> bool {
+        self.is_member && !self.connections.is_empty()
+    }
+
     /// The shortest of the last round trips: what the longer ones add is waiting for a busy processor.
     fn rtt(&self) -> Option<Duration> {
         self.rtts.iter().min().copied()
     }
 
     fn change(&self) -> Option<Told> {
-        match (self.connections.is_empty(), self.told) {
-            (true, Told::Down) => None,
-            (true, Told::Up(_)) => Some(Told::Down),
-            (false, Told::Down) => Some(Told::Up(self.rtt())),
-            (false, Told::Up(told)) => differs(told, self.rtt()).then_some(Told::Up(self.rtt())),
+        match (self.is_up(), self.told) {
+            (false, Told::Down) => None,
+            (false, Told::Up(_)) => Some(Told::Down),
+            (true, Told::Down) => Some(Told::Up(self.rtt())),
+            (true, Told::Up(told)) => differs(told, self.rtt()).then_some(Told::Up(self.rtt())),
         }
     }
 }

@@ -17,9 +17,10 @@ use tokio::time::MissedTickBehavior;
 use tracing::{debug, info, warn};
 
 use super::dialer::Dialer;
-use super::peers::{self, Peers};
+use super::finder::Finder;
+use super::peers::Peers;
 use super::swarm::{self, Behaviour, BehaviourEvent};
-use super::{LISTEN_TIMEOUT, OverlayConfig, OverlayEvent, Shared};
+use super::{LISTEN_TIMEOUT, OverlayConfig, OverlayEvent, Shared, Tuning};
 use crate::{clock, identity};
 
 /// How often silence and due dials are looked for.
@@ -37,8 +38,10 @@ pub(super) struct Task {
     shared: Arc<Shared>,
     dialer: Dialer,
     peers: Peers,
-    /// For how long a connection may be without an answer.
-    silence: Duration,
+    finder: Option<Finder>,
+    tuning: Tuning,
+    /// Connections that do not leave this host.
+    loopback: HashSet<ConnectionId>,
     ticked: Instant,
 }
 
@@ -52,14 +55,19 @@ impl Task {
         let now = clock::now();
         let topic = IdentTopic::new(config.topic.as_str());
         Ok(Self {
-            swarm: swarm::build(&config.keypair, &topic, config.mdns)?,
+            swarm: swarm::build(config)?,
             topic,
             publishes,
             events,
             shared,
-            dialer: Dialer::new(now, &config.bootstrap),
+            dialer: Dialer::new(now, &config.bootstrap, config.tuning.dial_delay_max),
             peers: Peers::default(),
-            silence: peers::silence(config.period),
+            finder: config
+                .discovery
+                .as_ref()
+                .map(|discovery| Finder::new(now, discovery)),
+            tuning: config.tuning.clone(),
+            loopback: HashSet::new(),
             ticked: now,
         })
     }
@@ -129,11 +137,23 @@ impl Task {
             self.peers.forgive(now);
         }
         self.ticked = now;
-        for (peer, connection) in self.peers.silent(now, self.silence) {
+        for (peer, connection) in self.peers.silent(now, self.tuning.silence) {
             info!(%peer, "Gave up a silent connection");
             self.swarm.close_connection(connection);
             // Closing waits for the kernel to take the last bytes, which it may not do on a cut link.
             self.handle_closed(now, peer, connection);
+        }
+        self.note_members();
+        for peer in self.peers.strangers(now, self.tuning.stranger_time) {
+            if self.dialer.forget_stranger(&peer) && self.swarm.disconnect_peer_id(peer).is_ok() {
+                debug!(%peer, "Sent a stranger away");
+                self.shared.strangers.increment();
+            }
+        }
+        if let Some(finder) = &mut self.finder
+            && finder.handle_tick(now, &mut self.swarm)
+        {
+            self.shared.looks.increment();
         }
         for dial in self.dialer.due(now, |peer| self.peers.is_connected(peer)) {
             let connection = dial.connection_id();
@@ -153,14 +173,19 @@ impl Task {
             SwarmEvent::Behaviour(event) => self.handle_behaviour(now, event),
             SwarmEvent::NewListenAddr { address, .. } => {
                 info!(%address, "Overlay listens");
+                self.handle_listening(&address);
                 self.tell(OverlayEvent::Listening(address));
             }
             SwarmEvent::ExpiredListenAddr { address, .. } => self.handle_unlistening(address),
             SwarmEvent::ConnectionEstablished {
                 peer_id,
                 connection_id,
+                endpoint,
                 ..
             } => {
+                if is_loopback(endpoint.get_remote_address()) {
+                    self.loopback.insert(connection_id);
+                }
                 self.peers.opened(now, peer_id, connection_id);
                 self.dialer.opened(now, peer_id, connection_id);
                 self.report();
@@ -169,7 +194,10 @@ impl Task {
                 peer_id,
                 connection_id,
                 ..
-            } => self.handle_closed(now, peer_id, connection_id),
+            } => {
+                self.loopback.remove(&connection_id);
+                self.handle_closed(now, peer_id, connection_id);
+            }
             SwarmEvent::OutgoingConnectionError {
                 connection_id, error, ..
             } => self.handle_dial_error(now, connection_id, &error),
@@ -187,8 +215,16 @@ impl Task {
         }
     }
 
-    fn handle_unlistening(&self, address: Multiaddr) {
+    /// Who leaves word in the DHT leaves the addresses that it takes for its external ones.
+    fn handle_listening(&mut self, address: &Multiaddr) {
+        if !is_loopback(address) {
+            self.swarm.add_external_address(address.clone());
+        }
+    }
+
+    fn handle_unlistening(&mut self, address: Multiaddr) {
         info!(%address, "Overlay listens there no more");
+        self.swarm.remove_external_address(&address);
         self.tell(OverlayEvent::Unlistening(address));
     }
 
@@ -211,12 +247,23 @@ impl Task {
                 connection,
                 result,
             }) => self.handle_ping(now, &peer, connection, result),
-            BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
-                self.dialer.learn(
-                    now,
-                    peer_id,
-                    info.listen_addrs.into_iter().filter(|a| !is_loopback(a)),
-                );
+            BehaviourEvent::Identify(identify::Event::Received {
+                connection_id,
+                peer_id,
+                info,
+            }) => self.handle_identity(now, connection_id, peer_id, info),
+            BehaviourEvent::Gossip(
+                gossipsub::Event::Subscribed { .. } | gossipsub::Event::Unsubscribed { .. },
+            ) => {
+                self.note_members();
+                self.report();
+            }
+            BehaviourEvent::Dht(event) => {
+                if let Some(finder) = &mut self.finder {
+                    let peers = &self.peers;
+                    let found = finder.handle_event(event, &mut self.swarm, |peer| peers.is_connected(peer));
+                    self.shared.found.add(found);
+                }
             }
             BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => {
                 for (peer, address) in found {
@@ -226,6 +273,30 @@ impl Task {
             }
             BehaviourEvent::Gossip(_) | BehaviourEvent::Identify(_) | BehaviourEvent::Mdns(_) => {}
         }
+    }
+
+    fn handle_identity(
+        &mut self,
+        now: Instant,
+        connection: ConnectionId,
+        peer: PeerId,
+        info: identify::Info,
+    ) {
+        let is_here = self.loopback.contains(&connection);
+        let addresses = info.listen_addrs.into_iter();
+        let addresses: Vec<Multiaddr> = addresses.filter(|a| is_here || !is_loopback(a)).collect();
+        if let Some(finder) = &mut self.finder {
+            finder.meet(now, peer, &info.protocols, &addresses, &mut self.swarm);
+        }
+        self.dialer.learn(now, peer, addresses);
+    }
+
+    /// Asks gossip who has joined the topic.
+    fn note_members(&mut self) {
+        let topic = self.topic.hash();
+        let all = self.swarm.behaviour().gossip.all_peers();
+        let members = all.filter(|(_, topics)| topics.contains(&&topic));
+        self.peers.joined(&members.map(|(peer, _)| *peer).collect());
     }
 
     /// Hands a message to the mind, and says whether it may be passed on.

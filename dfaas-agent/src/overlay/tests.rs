@@ -78,6 +78,55 @@ async fn a_stopped_node_is_missed() {
 }
 
 #[tokio::test]
+async fn who_knows_one_node_finds_the_others_in_the_dht() {
+    let looking = |bootstrap| OverlayConfig {
+        discovery: Some(discovery()),
+        ..config(any(), bootstrap)
+    };
+    let first = Node::start_with(looking(vec![])).await;
+    let mut others = Vec::new();
+    for _ in 0..3 {
+        others.push(Node::start_with(looking(vec![first.address.clone()])).await);
+    }
+    // Who does not look is found by nobody, and finds nobody: the DHT is what they have from each other.
+    let alone = Node::start(any(), vec![first.address.clone()]).await;
+    for node in &mut others {
+        node.until_met(3).await;
+    }
+    assert_eq!(alone.handle.connected(), 1);
+    assert!(first.handle.connected() == 4 && first.handle.counts().looks > 0);
+}
+
+#[tokio::test]
+async fn federations_of_other_names_share_a_dht_and_nothing_else() {
+    let named = |topic: &str, bootstrap| OverlayConfig {
+        discovery: Some(Discovery {
+            rendezvous: topic.to_owned(),
+            ..discovery()
+        }),
+        topic: topic.to_owned(),
+        tuning: Tuning {
+            stranger_time: Duration::from_millis(500),
+            ..Tuning::default()
+        },
+        ..config(any(), bootstrap)
+    };
+    let first = Node::start_with(named("a", vec![])).await;
+    let mut second = Node::start_with(named("b", vec![first.address.clone()])).await;
+    let mut third = Node::start_with(named("b", vec![first.address.clone()])).await;
+    second.until_met(1).await;
+    third.until_met(1).await;
+    assert_eq!((&second.met[0], &third.met[0]), (&third.id, &second.id));
+    let sent_away = async {
+        while first.handle.counts().strangers == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, sent_away).await.expect("strangers do not stay");
+    assert_eq!(first.handle.connected(), 0);
+}
+
+#[tokio::test]
 async fn a_bootstrap_node_that_comes_back_is_met_again() {
     let first = Node::start(any(), vec![]).await;
     let mut second = Node::start(any(), vec![first.address.clone()]).await;
@@ -123,7 +172,11 @@ async fn an_address_in_use_is_an_error() {
 /// Publishes a body that is too large and then one that is not, again and again, to whoever listens on `address`.
 async fn shout(keypair: Keypair, address: Multiaddr) {
     let topic = IdentTopic::new(TOPIC);
-    let mut swarm = swarm::build(&keypair, &topic, false).unwrap();
+    let mut swarm = swarm::build(&OverlayConfig {
+        keypair,
+        ..config(any(), vec![])
+    })
+    .unwrap();
     swarm.dial(address).unwrap();
     let mut repeat = interval(Duration::from_millis(100));
     loop {
@@ -147,7 +200,10 @@ struct Node {
 
 impl Node {
     async fn start(listen: Multiaddr, bootstrap: Vec<Multiaddr>) -> Self {
-        let config = config(listen, bootstrap);
+        Self::start_with(config(listen, bootstrap)).await
+    }
+
+    async fn start_with(config: OverlayConfig) -> Self {
         let id = crate::identity::node_id(&config.keypair);
         let (handle, mut events) = start(config).await.unwrap();
         let Some(OverlayEvent::Listening(address)) = events.recv().await else {
@@ -230,8 +286,20 @@ fn config(listen: Multiaddr, bootstrap: Vec<Multiaddr>) -> OverlayConfig {
         keypair: Keypair::generate_ed25519(),
         bootstrap,
         mdns: false,
+        discovery: None,
         topic: TOPIC.to_owned(),
-        period: Duration::from_secs(1),
+        tuning: Tuning::default(),
+    }
+}
+
+fn discovery() -> Discovery {
+    Discovery {
+        rendezvous: "dfaas-test".to_owned(),
+        protocol: "/ipfs/kad/1.0.0".to_owned(),
+        idle: Duration::from_secs(60),
+        advertise_every: Duration::from_secs(600),
+        refresh: Duration::from_secs(300),
+        replication: NonZeroUsize::new(20).unwrap(),
     }
 }
 

@@ -2,12 +2,14 @@ use super::*;
 use crate::clock::now;
 
 const MS: Duration = Duration::from_millis(1);
+const SILENCE: Duration = Duration::from_secs(3);
 
 #[test]
 fn the_first_round_trip_and_changes_over_a_fifth_are_told() {
     let (start, id, connection) = (now(), PeerId::random(), ConnectionId::new_unchecked(1));
     let mut peers = Peers::default();
     peers.opened(start, id, connection);
+    peers.joined(&BTreeSet::from([id]));
     assert_eq!(told(&mut peers), ["up None"]);
     assert_eq!(told(&mut peers), [""; 0]);
     peers.answered(start, &id, connection, 10 * MS);
@@ -47,6 +49,7 @@ fn only_the_last_connection_takes_a_peer_down() {
     let mut peers = Peers::default();
     peers.opened(start, id, first);
     peers.opened(start, id, second);
+    peers.joined(&BTreeSet::from([id]));
     assert_eq!((told(&mut peers).len(), peers.connected()), (1, 1));
     assert!(!peers.closed(&id, first));
     assert!(!peers.closed(&id, first));
@@ -64,21 +67,23 @@ fn silence_is_counted_from_the_last_answer() {
     let mut peers = Peers::default();
     peers.opened(start, id, connection);
     peers.answered(start + 500 * MS, &id, connection, MS);
-    assert_eq!(peers.silent(start + 3499 * MS, SILENCE_MIN), []);
-    assert_eq!(peers.silent(start + 3500 * MS, SILENCE_MIN), [(id, connection)]);
+    assert_eq!(peers.silent(start + 3499 * MS, SILENCE), []);
+    assert_eq!(peers.silent(start + 3500 * MS, SILENCE), [(id, connection)]);
     peers.forgive(start + 3500 * MS);
-    assert_eq!(peers.silent(start + 6499 * MS, SILENCE_MIN), []);
+    assert_eq!(peers.silent(start + 6499 * MS, SILENCE), []);
     peers.mute(&id, connection);
-    assert_eq!(peers.silent(start + 99_999 * MS, SILENCE_MIN), []);
+    assert_eq!(peers.silent(start + 99_999 * MS, SILENCE), []);
 }
 
 #[test]
 fn what_a_full_queue_refused_is_told_later() {
     let (start, connection) = (now(), ConnectionId::new_unchecked(1));
     let mut peers = Peers::default();
-    for _ in 0..3 {
-        peers.opened(start, PeerId::random(), connection);
+    let ids = BTreeSet::from([(); 3].map(|()| PeerId::random()));
+    for id in &ids {
+        peers.opened(start, *id, connection);
     }
+    peers.joined(&ids);
     let mut room = 2;
     peers.report(|_| {
         room -= 1;
@@ -88,13 +93,21 @@ fn what_a_full_queue_refused_is_told_later() {
 }
 
 #[test]
-fn who_has_longer_periods_bears_longer_silence() {
-    for (period_s, want_s) in [(0, 3), (1, 3), (4, 12), (5, 15), (60, 15)] {
-        assert_eq!(
-            silence(Duration::from_secs(period_s)),
-            Duration::from_secs(want_s)
-        );
-    }
+fn who_has_not_joined_is_a_stranger_and_not_told() {
+    let (start, id, connection) = (now(), PeerId::random(), ConnectionId::new_unchecked(1));
+    let mut peers = Peers::default();
+    peers.opened(start, id, connection);
+    assert_eq!(told(&mut peers), [""; 0]);
+    assert_eq!((peers.connected(), peers.is_connected(&id)), (0, true));
+    assert_eq!(peers.strangers(start + 9 * MS, 10 * MS), []);
+    assert_eq!(peers.strangers(start + 10 * MS, 10 * MS), [id]);
+    peers.joined(&BTreeSet::from([id]));
+    assert_eq!(told(&mut peers), ["up None"]);
+    assert_eq!(peers.strangers(start + 10 * MS, 10 * MS), []);
+    peers.joined(&BTreeSet::new());
+    assert_eq!(told(&mut peers), ["down"]);
+    peers.closed(&id, connection);
+    assert_eq!(peers.strangers(start + 10 * MS, 10 * MS), []);
 }
 
 fn told(peers: &mut Peers) -> Vec<String> {
