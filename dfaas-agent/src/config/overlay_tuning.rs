@@ -52,7 +52,7 @@ pub(super) struct TuningOptions {
         long,
         env = "AGENT_OVERLAY_DIAL_DELAY_MAX",
         value_name = "DURATION",
-        default_value = "30s"
+        default_value = "10s"
     )]
     overlay_dial_delay_max: String,
     /// How often each connection of the overlay is tried

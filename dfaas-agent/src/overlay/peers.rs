@@ -11,6 +11,8 @@ use crate::identity;
 
 /// Answers that make a round-trip time: three seconds' worth.
 const RTT_WINDOW: usize = 6;
+/// For how long several connections to one peer are kept: until both ends know of all.
+const SETTLED_AFTER: Duration = Duration::from_secs(1);
 /// Round-trip times that differ by less are the same to whoever places load by them.
 const RTT_STEP_MIN: Duration = Duration::from_micros(200);
 
@@ -25,10 +27,23 @@ struct Peer {
     since: Instant,
     /// Whether it has joined the topic. Others are of the DHT alone, and of no interest to the mind.
     is_member: bool,
-    /// When each connection last answered; `None` for one that cannot answer.
-    connections: BTreeMap<ConnectionId, Option<Instant>>,
+    connections: BTreeMap<ConnectionId, Connection>,
     rtts: VecDeque<Duration>,
     told: Told,
+}
+
+struct Connection {
+    opened: Instant,
+    dialled_by: Side,
+    /// When it last answered; `None` if it cannot.
+    heard: Option<Instant>,
+}
+
+/// One of the ends of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Us,
+    Peer,
 }
 
 /// What the mind believes about a peer.
@@ -52,12 +67,17 @@ impl Peers {
     }
 
     /// Notes a new connection.
-    pub(super) fn opened(&mut self, now: Instant, id: PeerId, connection: ConnectionId) {
+    pub(super) fn opened(&mut self, now: Instant, id: PeerId, connection: ConnectionId, dialled_by: Side) {
         let peer = self.peers.entry(id).or_insert_with(|| Peer::new(now));
         if peer.connections.is_empty() {
             peer.since = now;
         }
-        peer.connections.insert(connection, Some(now));
+        let state = Connection {
+            opened: now,
+            dialled_by,
+            heard: Some(now),
+        };
+        peer.connections.insert(connection, state);
     }
 
     /// Notes who has joined the topic, of all that are connected.
@@ -95,8 +115,8 @@ impl Peers {
         let Some(peer) = self.peers.get_mut(id) else {
             return;
         };
-        if let Some(heard) = peer.connections.get_mut(&connection) {
-            *heard = Some(now);
+        if let Some(state) = peer.connections.get_mut(&connection) {
+            state.heard = Some(now);
             peer.rtts.truncate(RTT_WINDOW - 1);
             peer.rtts.push_front(rtt);
         }
@@ -104,20 +124,22 @@ impl Peers {
 
     /// Notes that a connection cannot be pinged, and so must not be missed.
     pub(super) fn mute(&mut self, id: &PeerId, connection: ConnectionId) {
-        let heard = self
+        let state = self
             .peers
             .get_mut(id)
             .and_then(|peer| peer.connections.get_mut(&connection));
-        if let Some(heard) = heard {
-            *heard = None;
+        if let Some(state) = state {
+            state.heard = None;
         }
     }
 
     /// Counts the silence of all connections from `now`, because we ourselves did not listen.
     pub(super) fn forgive(&mut self, now: Instant) {
         for peer in self.peers.values_mut() {
-            for heard in peer.connections.values_mut().flatten() {
-                *heard = now;
+            for state in peer.connections.values_mut() {
+                if let Some(heard) = &mut state.heard {
+                    *heard = now;
+                }
             }
         }
     }
@@ -126,13 +148,40 @@ impl Peers {
     pub(super) fn silent(&self, now: Instant, at_most: Duration) -> Vec<(PeerId, ConnectionId)> {
         let mut silent = Vec::new();
         for (id, peer) in &self.peers {
-            for (connection, heard) in &peer.connections {
-                if heard.is_some_and(|heard| now.saturating_duration_since(heard) >= at_most) {
+            for (connection, state) in &peer.connections {
+                if state
+                    .heard
+                    .is_some_and(|heard| now.saturating_duration_since(heard) >= at_most)
+                {
                     silent.push((*id, *connection));
                 }
             }
         }
         silent
+    }
+
+    /// The connections beside a better one that are ours to close, so that of any number one is left: the oldest of those
+    /// that the end with the lesser identity dialled, or else the oldest. Each end closes only what it dialled, so that
+    /// two who do not see the same never close all.
+    pub(super) fn surplus(&self, now: Instant, own: &PeerId) -> Vec<ConnectionId> {
+        let mut surplus = Vec::new();
+        for (id, peer) in self.peers.iter().filter(|(_, peer)| peer.connections.len() > 1) {
+            let settled = |state: &Connection| now.saturating_duration_since(state.opened) >= SETTLED_AFTER;
+            let dialled = |side: Side| {
+                let all = peer
+                    .connections
+                    .iter()
+                    .filter(move |(_, state)| state.dialled_by == side);
+                all.filter(|(_, state)| settled(state))
+                    .map(|(id, state)| (state.opened, *id))
+            };
+            let yields = id < own && dialled(Side::Peer).next().is_some();
+            let mut ours: Vec<(Instant, ConnectionId)> = dialled(Side::Us).collect();
+            ours.sort();
+            let kept = if yields { 0 } else { 1 };
+            surplus.extend(ours.into_iter().skip(kept).map(|(_, connection)| connection));
+        }
+        surplus
     }
 
     /// Tells all that changed since the last time, as long as `tell` takes it; the rest is told another time.

@@ -18,7 +18,7 @@ use tracing::{debug, info, warn};
 
 use super::dialer::Dialer;
 use super::finder::Finder;
-use super::peers::Peers;
+use super::peers::{Peers, Side};
 use super::swarm::{self, Behaviour, BehaviourEvent};
 use super::{LISTEN_TIMEOUT, OverlayConfig, OverlayEvent, Shared, Tuning};
 use crate::{clock, identity};
@@ -143,6 +143,11 @@ impl Task {
             // Closing waits for the kernel to take the last bytes, which it may not do on a cut link.
             self.handle_closed(now, peer, connection);
         }
+        let own = *self.swarm.local_peer_id();
+        for connection in self.peers.surplus(now, &own) {
+            debug!(%connection, "Closed a connection beside another");
+            self.swarm.close_connection(connection);
+        }
         self.note_members();
         for peer in self.peers.strangers(now, self.tuning.stranger_time) {
             if self.dialer.forget_stranger(&peer) && self.swarm.disconnect_peer_id(peer).is_ok() {
@@ -186,7 +191,12 @@ impl Task {
                 if is_loopback(endpoint.get_remote_address()) {
                     self.loopback.insert(connection_id);
                 }
-                self.peers.opened(now, peer_id, connection_id);
+                let dialled_by = if endpoint.is_dialer() {
+                    Side::Us
+                } else {
+                    Side::Peer
+                };
+                self.peers.opened(now, peer_id, connection_id, dialled_by);
                 self.dialer.opened(now, peer_id, connection_id);
                 self.report();
             }

@@ -42,7 +42,7 @@ impl Default for Tuning {
             connections_per_peer_max: 8,
             pending_max: 64,
             dial_timeout: Duration::from_secs(5),
-            dial_delay_max: Duration::from_secs(30),
+            dial_delay_max: Duration::from_secs(10),
             ping_interval: Duration::from_millis(500),
             ping_timeout: Duration::from_secs(1),
             silence: SILENCE_MIN,

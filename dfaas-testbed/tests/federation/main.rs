@@ -26,4 +26,5 @@ mod spread;
 mod strategies;
 mod tcp;
 mod transfers;
+mod wide;
 mod wrong;

@@ -8,7 +8,7 @@ const SILENCE: Duration = Duration::from_secs(3);
 fn the_first_round_trip_and_changes_over_a_fifth_are_told() {
     let (start, id, connection) = (now(), PeerId::random(), ConnectionId::new_unchecked(1));
     let mut peers = Peers::default();
-    peers.opened(start, id, connection);
+    peers.opened(start, id, connection, Side::Us);
     peers.joined(&BTreeSet::from([id]));
     assert_eq!(told(&mut peers), ["up None"]);
     assert_eq!(told(&mut peers), [""; 0]);
@@ -47,8 +47,8 @@ fn only_the_last_connection_takes_a_peer_down() {
     let (start, id) = (now(), PeerId::random());
     let [first, second] = [1, 2].map(ConnectionId::new_unchecked);
     let mut peers = Peers::default();
-    peers.opened(start, id, first);
-    peers.opened(start, id, second);
+    peers.opened(start, id, first, Side::Us);
+    peers.opened(start, id, second, Side::Us);
     peers.joined(&BTreeSet::from([id]));
     assert_eq!((told(&mut peers).len(), peers.connected()), (1, 1));
     assert!(!peers.closed(&id, first));
@@ -65,7 +65,7 @@ fn only_the_last_connection_takes_a_peer_down() {
 fn silence_is_counted_from_the_last_answer() {
     let (start, id, connection) = (now(), PeerId::random(), ConnectionId::new_unchecked(1));
     let mut peers = Peers::default();
-    peers.opened(start, id, connection);
+    peers.opened(start, id, connection, Side::Us);
     peers.answered(start + 500 * MS, &id, connection, MS);
     assert_eq!(peers.silent(start + 3499 * MS, SILENCE), []);
     assert_eq!(peers.silent(start + 3500 * MS, SILENCE), [(id, connection)]);
@@ -81,7 +81,7 @@ fn what_a_full_queue_refused_is_told_later() {
     let mut peers = Peers::default();
     let ids = BTreeSet::from([(); 3].map(|()| PeerId::random()));
     for id in &ids {
-        peers.opened(start, *id, connection);
+        peers.opened(start, *id, connection, Side::Us);
     }
     peers.joined(&ids);
     let mut room = 2;
@@ -96,7 +96,7 @@ fn what_a_full_queue_refused_is_told_later() {
 fn who_has_not_joined_is_a_stranger_and_not_told() {
     let (start, id, connection) = (now(), PeerId::random(), ConnectionId::new_unchecked(1));
     let mut peers = Peers::default();
-    peers.opened(start, id, connection);
+    peers.opened(start, id, connection, Side::Us);
     assert_eq!(told(&mut peers), [""; 0]);
     assert_eq!((peers.connected(), peers.is_connected(&id)), (0, true));
     assert_eq!(peers.strangers(start + 9 * MS, 10 * MS), []);
@@ -108,6 +108,33 @@ fn who_has_not_joined_is_a_stranger_and_not_told() {
     assert_eq!(told(&mut peers), ["down"]);
     peers.closed(&id, connection);
     assert_eq!(peers.strangers(start + 10 * MS, 10 * MS), []);
+}
+
+#[test]
+fn of_several_connections_both_ends_keep_the_same() {
+    let mut ids = [PeerId::random(), PeerId::random()];
+    ids.sort();
+    let [lesser, greater] = ids;
+    // By number: who dialled, in the order of opening, and what is left.
+    check_surplus(lesser, greater, &[Side::Us, Side::Peer, Side::Us], &[2]);
+    check_surplus(greater, lesser, &[Side::Peer, Side::Us, Side::Peer], &[1]);
+    check_surplus(lesser, greater, &[Side::Peer, Side::Peer], &[]);
+    check_surplus(greater, lesser, &[Side::Us, Side::Us], &[1]);
+    check_surplus(greater, lesser, &[Side::Us], &[]);
+}
+
+#[track_caller]
+fn check_surplus(own: PeerId, other: PeerId, dialled: &[Side], want: &[usize]) {
+    let (start, mut peers) = (now(), Peers::default());
+    for (number, side) in dialled.iter().enumerate() {
+        peers.opened(start, other, ConnectionId::new_unchecked(number), *side);
+    }
+    assert_eq!(peers.surplus(start, &own), [], "both ends must have seen all");
+    let want: Vec<_> = want
+        .iter()
+        .map(|number| ConnectionId::new_unchecked(*number))
+        .collect();
+    assert_eq!(peers.surplus(start + SETTLED_AFTER, &own), want);
 }
 
 fn told(peers: &mut Peers) -> Vec<String> {
