@@ -18,7 +18,7 @@ use std::{
 };
 
 use dfaas_control::{MarginSettings, NodeId, Settings, SettingsError, StrategyKind};
-use libp2p::Multiaddr;
+use libp2p::{Multiaddr, pnet::PreSharedKey};
 
 use self::{
     data_plane::DataPlaneOptions, overlay::OverlayOptions, platform::PlatformOptions,
@@ -103,6 +103,7 @@ pub(crate) struct Config {
     pub(crate) debug: bool,
     pub(crate) listen: Vec<Multiaddr>,
     pub(crate) key_file: PathBuf,
+    pub(crate) swarm_key: Option<PreSharedKey>,
     pub(crate) bootstrap: Vec<Multiaddr>,
     pub(crate) mdns: bool,
     pub(crate) discovery: Option<Discovery>,
@@ -165,6 +166,7 @@ impl Config {
             debug,
             listen: overlay.listen,
             key_file: overlay.key_file,
+            swarm_key: overlay.swarm_key,
             bootstrap: overlay.bootstrap,
             mdns: overlay.mdns,
             discovery: overlay.discovery,

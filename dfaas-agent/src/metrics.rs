@@ -286,6 +286,16 @@ fn overlay(text: &mut Exposition, report: &Report) {
             "Nodes sent away because they did not join the topic.",
             counts.strangers,
         ),
+        (
+            "dfaas_overlay_banned_total",
+            "Nodes banned for a while because of what they sent.",
+            counts.banned,
+        ),
+        (
+            "dfaas_overlay_unproven_total",
+            "Incoming connections that failed before it was proven who is at their other end.",
+            counts.unproven,
+        ),
     ];
     for (name, help, count) in totals {
         text.family(name, Kind::Counter, help);

@@ -1,6 +1,6 @@
 //! The overlay between nodes: a gossip topic over libp2p, and who is connected to us.
 
-use std::net::{IpAddr, TcpListener};
+use std::net::{IpAddr, TcpListener, UdpSocket};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -11,9 +11,11 @@ use dfaas_control::{MESSAGE_BYTES_MAX, NodeId};
 use libp2p::Multiaddr;
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
+use libp2p::pnet::PreSharedKey;
 use serde::Serialize;
 use tokio::sync::{Notify, mpsc};
 
+mod conduct;
 mod dialer;
 mod finder;
 mod peers;
@@ -47,6 +49,8 @@ pub(crate) struct OverlayConfig {
     pub(crate) discovery: Option<Discovery>,
     /// The gossip topic; nodes hear each other only on the same one.
     pub(crate) topic: String,
+    /// What all nodes of a private federation know, and nobody else. There is no QUIC then.
+    pub(crate) swarm_key: Option<PreSharedKey>,
     /// Intervals and limits.
     pub(crate) tuning: Tuning,
 }
@@ -103,7 +107,7 @@ pub(crate) struct OverlayCounts {
     pub(crate) published: u64,
     /// Messages passed to the mind.
     pub(crate) received: u64,
-    /// Messages refused because of their size or topic.
+    /// Messages refused because of their size or topic, because they cannot be read, or are too many of one author.
     pub(crate) rejected: u64,
     /// Bodies and messages lost because they were too large or a queue was full.
     pub(crate) dropped: u64,
@@ -113,6 +117,10 @@ pub(crate) struct OverlayCounts {
     pub(crate) found: u64,
     /// Nodes sent away because they did not join the topic.
     pub(crate) strangers: u64,
+    /// Nodes banned for a while because of what they sent.
+    pub(crate) banned: u64,
+    /// Incoming connections that ended before their other end had proven who it is, or had another pre-shared key.
+    pub(crate) unproven: u64,
 }
 
 /// The side of the overlay that the rest of the agent holds. The overlay ends with its last handle.
@@ -140,6 +148,8 @@ impl OverlayHandle {
             looks: self.shared.looks.load(),
             found: self.shared.found.load(),
             strangers: self.shared.strangers.load(),
+            banned: self.shared.banned.load(),
+            unproven: self.shared.unproven.load(),
         }
     }
 
@@ -164,6 +174,8 @@ struct Shared {
     looks: Counter,
     found: Counter,
     strangers: Counter,
+    banned: Counter,
+    unproven: Counter,
     connected: AtomicUsize,
     stop: Notify,
 }
@@ -212,11 +224,16 @@ fn check_free(address: &Multiaddr) -> Result<()> {
             ip = Some(IpAddr::from(v4));
         } else if let Protocol::Ip6(v6) = protocol {
             ip = Some(IpAddr::from(v6));
-        } else if let (Some(ip), Protocol::Tcp(port)) = (ip, protocol) {
+        } else if let (Some(ip), Protocol::Tcp(port) | Protocol::Udp(port)) = (ip, &protocol) {
             // The standard library binds `::` for both families, libp2p for one; they would be in each other's way.
             let both_families = ip.is_ipv6() && ip.is_unspecified();
-            if port != 0 && !both_families {
-                TcpListener::bind((ip, port))?;
+            if *port == 0 || both_families {
+                continue;
+            }
+            if matches!(protocol, Protocol::Udp(_)) {
+                UdpSocket::bind((ip, *port))?;
+            } else {
+                TcpListener::bind((ip, *port))?;
             }
         }
     }

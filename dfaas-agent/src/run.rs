@@ -39,6 +39,7 @@ pub(crate) async fn run(config: Config, host: &Host) -> Result<()> {
         mdns: config.mdns,
         topic: config.topic.clone(),
         discovery: config.discovery.clone(),
+        swarm_key: config.swarm_key,
         tuning: config.tuning.clone(),
     })
     .await

@@ -2,7 +2,7 @@
 
 use std::{fmt::Display, fs, path::PathBuf, time::Duration};
 
-use libp2p::{Multiaddr, multiaddr::Protocol};
+use libp2p::{Multiaddr, multiaddr::Protocol, pnet::PreSharedKey};
 
 use super::{
     boolean,
@@ -10,7 +10,10 @@ use super::{
     mistakes::{Kind, Mistakes},
     overlay_tuning::TuningOptions,
 };
-use crate::overlay::{Discovery, Tuning};
+use crate::{
+    identity,
+    overlay::{Discovery, Tuning},
+};
 
 /// Where the identity of the node is kept.
 #[derive(Clone, Debug, clap::Args)]
@@ -38,8 +41,15 @@ pub(super) struct OverlayOptions {
         default_value = "/ip4/0.0.0.0/tcp/31600"
     )]
     listen: String,
+    /// Whether to listen and dial over QUIC too, at the UDP ports of the same numbers: true, false, or auto for wherever
+    /// there is no pre-shared key
+    #[arg(long, env = "AGENT_QUIC_ENABLED", value_name = "BOOL", default_value = "auto")]
+    quic_enabled: String,
     #[command(flatten)]
     key: KeyOptions,
+    /// The pre-shared key of a private federation, in a file such as go-ipfs' swarm.key; TCP only
+    #[arg(long, env = "AGENT_SWARM_KEY_FILE", value_name = "FILE")]
+    swarm_key_file: Option<PathBuf>,
     /// Peers to dial: multiaddresses, separated by commas
     #[arg(
         long,
@@ -71,6 +81,7 @@ pub(super) struct OverlayOptions {
 pub(super) struct Section {
     pub(super) listen: Vec<Multiaddr>,
     pub(super) key_file: PathBuf,
+    pub(super) swarm_key: Option<PreSharedKey>,
     pub(super) bootstrap: Vec<Multiaddr>,
     pub(super) mdns: bool,
     pub(super) discovery: Option<Discovery>,
@@ -93,6 +104,8 @@ impl OverlayOptions {
     pub(super) fn check(&self, period: Duration, mistakes: &mut Mistakes) -> Option<Section> {
         let listen = multiaddrs(self.listen.split(','), listening).and_then(some);
         let listen = mistakes.take("--listen", listen);
+        let swarm_key = self.swarm_key(mistakes);
+        let listen = self.with_quic(listen, self.has_swarm_key(), mistakes);
         let list = mistakes.take(
             "--bootstrap-nodes-list",
             multiaddrs(self.bootstrap_nodes_list.split(','), dialling),
@@ -109,12 +122,68 @@ impl OverlayOptions {
         Some(Section {
             listen: listen?,
             key_file: self.key.file(),
+            swarm_key: swarm_key?,
             bootstrap,
             mdns: mdns? && !tuning.mdns_interval.is_zero(),
             discovery: discovery.discovery,
             tuning,
             topic: topic?,
         })
+    }
+
+    fn has_swarm_key(&self) -> bool {
+        let file = self.swarm_key_file.as_ref();
+        file.is_some_and(|file| !file.as_os_str().is_empty())
+    }
+
+    /// The addresses to listen on, and those of QUIC beside those of TCP.
+    fn with_quic(
+        &self,
+        listen: Option<Vec<Multiaddr>>,
+        is_private: bool,
+        mistakes: &mut Mistakes,
+    ) -> Option<Vec<Multiaddr>> {
+        const FLAG: &str = "--quic-enabled";
+        const CONFLICT: &str = "QUIC cannot carry a pre-shared key (--swarm-key-file)";
+        let is_asked_for = match self.quic_enabled.trim() {
+            "auto" => Some(None),
+            text => mistakes.take(FLAG, boolean(text).map(Some)),
+        }?;
+        let mut listen = listen?;
+        if is_private && is_asked_for == Some(true) {
+            mistakes.note(Kind::Usage, FLAG, CONFLICT);
+            return None;
+        }
+        if is_private && listen.iter().any(is_quic) {
+            mistakes.note(Kind::Usage, "--listen", CONFLICT);
+            return None;
+        }
+        if is_asked_for.unwrap_or(!is_private) {
+            for beside in listen.iter().filter_map(quic_beside).collect::<Vec<_>>() {
+                if !listen.contains(&beside) {
+                    listen.push(beside);
+                }
+            }
+        }
+        Some(listen)
+    }
+
+    fn swarm_key(&self, mistakes: &mut Mistakes) -> Option<Option<PreSharedKey>> {
+        const FLAG: &str = "--swarm-key-file";
+        let Some(path) = self.swarm_key_file.as_ref().filter(|_| self.has_swarm_key()) else {
+            return Some(None);
+        };
+        match identity::read_private(path) {
+            Ok(text) => {
+                let wrong = |error| format!("{} is no swarm.key: {error}", path.display());
+                let key = text.parse::<PreSharedKey>().map_err(wrong);
+                mistakes.take(FLAG, key).map(Some)
+            }
+            Err(error) => {
+                mistakes.note(Kind::Host, FLAG, format_args!("{error:#}"));
+                None
+            }
+        }
     }
 
     fn bootstrap_file(&self, mistakes: &mut Mistakes) -> Option<Vec<Multiaddr>> {
@@ -167,8 +236,29 @@ fn multiaddr(text: &str, objection: Objection) -> Result<Multiaddr, String> {
 
 fn listening(protocols: &[Protocol<'_>]) -> Option<&'static str> {
     match protocols {
-        [Protocol::Ip4(_) | Protocol::Ip6(_), Protocol::Tcp(_)] => None,
-        _ => Some("agents listen over TCP, at IP addresses"),
+        [Protocol::Ip4(_) | Protocol::Ip6(_), Protocol::Tcp(_)]
+        | [
+            Protocol::Ip4(_) | Protocol::Ip6(_),
+            Protocol::Udp(_),
+            Protocol::QuicV1,
+        ] => None,
+        _ => Some("agents listen over TCP or QUIC, at IP addresses"),
+    }
+}
+
+fn is_quic(address: &Multiaddr) -> bool {
+    address.iter().any(|protocol| protocol == Protocol::QuicV1)
+}
+
+/// The address of QUIC that has the same number as one of TCP.
+fn quic_beside(address: &Multiaddr) -> Option<Multiaddr> {
+    let mut protocols = address.iter();
+    match (protocols.next(), protocols.next()) {
+        (Some(ip), Some(Protocol::Tcp(port))) => {
+            let quic = [ip, Protocol::Udp(port), Protocol::QuicV1];
+            Some(quic.into_iter().collect())
+        }
+        _ => None,
     }
 }
 
@@ -180,11 +270,14 @@ fn dialling(protocols: &[Protocol<'_>]) -> Option<&'static str> {
     match way {
         [
             Protocol::Ip4(_) | Protocol::Ip6(_) | Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_),
-            Protocol::Tcp(_),
-        ] => None,
+            way @ ..,
+        ] => match way {
+            [Protocol::Tcp(_)] | [Protocol::Udp(_), Protocol::QuicV1] => None,
+            _ => Some("agents meet over TCP or QUIC"),
+        },
         // What such a name stands for is an address of its own, and must be whose the identity is.
         [Protocol::Dnsaddr(_)] if way.len() < protocols.len() => None,
-        _ => Some("agents meet over TCP, at IP addresses or names"),
+        _ => Some("agents meet over TCP or QUIC, at IP addresses or names"),
     }
 }
 

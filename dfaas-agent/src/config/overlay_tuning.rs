@@ -87,6 +87,30 @@ pub(super) struct TuningOptions {
         default_value = "30s"
     )]
     overlay_stranger_time: String,
+    /// How many messages a second each peer may write
+    #[arg(
+        long,
+        env = "AGENT_OVERLAY_MESSAGE_RATE_MAX",
+        value_name = "COUNT",
+        default_value = "50"
+    )]
+    overlay_message_rate_max: String,
+    /// How many messages that nobody can read a peer may send or pass on within a minute or so before it is banned
+    #[arg(
+        long,
+        env = "AGENT_OVERLAY_MALFORMED_MAX",
+        value_name = "COUNT",
+        default_value = "10"
+    )]
+    overlay_malformed_max: String,
+    /// For how long it is banned
+    #[arg(
+        long,
+        env = "AGENT_OVERLAY_BAN_TIME",
+        value_name = "DURATION",
+        default_value = "5m"
+    )]
+    overlay_ban_time: String,
     /// How often gossip repairs its paths
     #[arg(
         long,
@@ -107,6 +131,8 @@ impl TuningOptions {
             &self.overlay_connections_per_peer_max,
         );
         let pending_max = count("--overlay-pending-max", &self.overlay_pending_max);
+        let message_rate_max = count("--overlay-message-rate-max", &self.overlay_message_rate_max);
+        let malformed_max = count("--overlay-malformed-max", &self.overlay_malformed_max);
         let mut take = |flag: &str, text: &str| mistakes.take(flag, interval(text));
         let dial_timeout = take("--overlay-dial-timeout", &self.overlay_dial_timeout);
         let dial_delay_max = take("--overlay-dial-delay-max", &self.overlay_dial_delay_max);
@@ -117,6 +143,7 @@ impl TuningOptions {
             text => take("--overlay-silence", text),
         };
         let stranger_time = take("--overlay-stranger-time", &self.overlay_stranger_time);
+        let ban_time = take("--overlay-ban-time", &self.overlay_ban_time);
         let heartbeat = take("--overlay-heartbeat", &self.overlay_heartbeat);
         Some(Tuning {
             connections_max: connections_max?,
@@ -128,6 +155,9 @@ impl TuningOptions {
             ping_timeout: ping_timeout?,
             silence: silence?,
             stranger_time: stranger_time?,
+            message_rate_max: message_rate_max?,
+            malformed_max: malformed_max?,
+            ban_time: ban_time?,
             heartbeat: heartbeat?,
             mdns_interval: mdns_interval?,
         })

@@ -15,7 +15,9 @@ struct Command {
 #[test]
 fn nothing_has_to_be_told() {
     let config = check(&[]).unwrap();
-    assert_eq!(config.listen, ["/ip4/0.0.0.0/tcp/31600".parse().unwrap()]);
+    let listen = ["/ip4/0.0.0.0/tcp/31600", "/ip4/0.0.0.0/udp/31600/quic-v1"];
+    assert_eq!(config.listen, listen.map(|address| address.parse().unwrap()));
+    assert_eq!(config.swarm_key, None);
     assert_eq!(config.key_file, PathBuf::from("/var/lib/dfaas/identity.pem"));
     assert_eq!(config.topic, "/dfaasagent/1.0.0");
     assert!(config.mdns && !config.debug && config.bootstrap.is_empty());
@@ -67,7 +69,7 @@ fn everything_can_be_told() {
     ])
     .unwrap();
     assert!(config.debug && !config.mdns);
-    assert_eq!((config.listen.len(), config.bootstrap.len()), (2, 1));
+    assert_eq!((config.listen.len(), config.bootstrap.len()), (4, 1));
     assert_eq!(config.key_file, PathBuf::from("key.pem"));
     assert_eq!(config.service, "192.0.2.1:8000".parse().unwrap());
     assert_eq!(config.platform.host, "[::1]");
@@ -110,6 +112,11 @@ fn all_mistakes_are_told_at_once() {
         "--overlay-silence=0",
         "--overlay-stranger-time=0",
         "--overlay-heartbeat=0",
+        "--overlay-message-rate-max=0",
+        "--overlay-malformed-max=0",
+        "--overlay-ban-time=0",
+        "--quic-enabled=perhaps",
+        "--swarm-key-file=/nowhere/swarm.key",
         "--pubsub-topic=",
         "--recalc-period=99ms",
         "--strategy=luck",
@@ -167,12 +174,13 @@ fn what_the_host_lacks_is_no_wrong_usage() {
 }
 
 #[test]
-fn peers_are_met_over_tcp() {
+fn peers_are_met_over_tcp_and_quic() {
     const ID: &str = "12D3KooWDZ3JhNfXuAa45LAupXfujbY23kqReX22gGiGj3RiXAMd";
     for good in [
         "/ip4/10.0.0.8/tcp/1",
         "/ip6/::1/tcp/1",
         "/dns4/node2.example/tcp/31600",
+        "/ip4/10.0.0.8/udp/31600/quic-v1",
         &format!("/ip4/10.0.0.8/tcp/1/p2p/{ID}"),
         &format!("/dnsaddr/node2.example/p2p/{ID}"),
     ] {
@@ -183,17 +191,14 @@ fn peers_are_met_over_tcp() {
     }
     for bad in [
         "/dnsaddr/node2.example",
-        "/ip4/10.0.0.8/udp/31600/quic-v1",
+        "/ip4/10.0.0.8/udp/31600",
         "/ip4/10.0.0.8/tcp/80/ws",
         "/ip4/10.0.0.8",
         &format!("/p2p/{ID}"),
     ] {
         for flag in ["--listen", "--bootstrap-nodes-list"] {
             let mistakes = check(&[&format!("{flag}={bad}")]).unwrap_err();
-            assert!(
-                mistakes.lines()[0].contains("over TCP, at IP addresses"),
-                "{mistakes}"
-            );
+            assert!(mistakes.lines()[0].contains("over TCP or QUIC"), "{mistakes}");
         }
     }
 }
@@ -203,10 +208,37 @@ fn listeners_have_addresses_of_their_own() {
     for bad in ["/dns4/node2.example/tcp/31600", "/ip4/10.0.0.8/tcp/1/ws"] {
         let mistakes = check(&[&format!("--listen={bad}")]).unwrap_err();
         assert!(
-            mistakes.lines()[0].contains("agents listen over TCP"),
+            mistakes.lines()[0].contains("agents listen over TCP or QUIC"),
             "{mistakes}"
         );
     }
+}
+
+#[test]
+fn private_federations_have_no_quic() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("swarm.key");
+    let text = format!("/key/swarm/psk/1.0.0/\n/base16/\n{}\n", "0f".repeat(32));
+    std::fs::write(&path, &text).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+    let file = format!("--swarm-key-file={}", path.display());
+    let config = check(&[&file]).unwrap();
+    assert_eq!(config.listen, ["/ip4/0.0.0.0/tcp/31600".parse().unwrap()]);
+    assert_eq!(config.swarm_key.unwrap().to_key_file(), text);
+    for (argument, flag) in [
+        ("--quic-enabled=true", "--quic-enabled"),
+        ("--listen=/ip4/10.0.0.7/udp/1/quic-v1", "--listen"),
+    ] {
+        let mistakes = check(&[&file, argument]).unwrap_err();
+        let want = format!("{flag}: QUIC cannot carry a pre-shared key (--swarm-key-file)");
+        assert_eq!(mistakes.lines(), [want]);
+    }
+    assert_eq!(check(&["--quic-enabled=false"]).unwrap().listen.len(), 1);
+    std::fs::write(&path, "0f0f").unwrap();
+    assert!(check(&[&file]).unwrap_err().lines()[0].contains("is no swarm.key"));
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
+    assert!(check(&[&file]).unwrap_err().lines()[0].contains("chmod 600"));
 }
 
 #[test]

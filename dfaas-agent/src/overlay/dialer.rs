@@ -15,8 +15,8 @@ const STABLE_AFTER: Duration = Duration::from_secs(5);
 const FORGET_AFTER: Duration = Duration::from_secs(600);
 /// Peers remembered beside the bootstrap list; many times a federation, and some 100 KiB.
 const MET_MAX: usize = 512;
-/// Addresses remembered per peer; a host has a few interfaces.
-const ADDRESSES_MAX: usize = 8;
+/// Addresses remembered per peer; a host has a few interfaces, each with TCP and QUIC.
+const ADDRESSES_MAX: usize = 16;
 
 /// The addresses of all known peers, each with its back-off.
 pub(super) struct Dialer {

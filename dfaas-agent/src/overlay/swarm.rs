@@ -1,11 +1,16 @@
 //! The protocols the overlay speaks and their settings.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use dfaas_control::MESSAGE_BYTES_MAX;
+use libp2p::allow_block_list::{self, BlockedPeers};
 use libp2p::connection_limits::{self, ConnectionLimits};
-use libp2p::gossipsub::{self, IdentTopic, MessageAuthenticity, ValidationMode};
+use libp2p::gossipsub::{
+    self, IdentTopic, MessageAuthenticity, PeerScoreParams, PeerScoreThresholds, TopicScoreParams,
+    ValidationMode, score_parameter_decay,
+};
 use libp2p::identity::PublicKey;
 use libp2p::kad::store::{MemoryStore, MemoryStoreConfig};
 use libp2p::kad::{self, StoreInserts};
@@ -27,12 +32,15 @@ const PEER_QUEUE: usize = 128;
 const DHT_PACKET_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Members remembered under one name: many times a federation.
 const PROVIDERS_MAX: usize = 1024;
+/// Messages that cannot be read are forgotten as slowly.
+const MALFORMED_FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
 /// Connections are kept for ever; silence ends them, not idleness.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
     pub(super) limits: connection_limits::Behaviour,
+    pub(super) banned: allow_block_list::Behaviour<BlockedPeers>,
     pub(super) gossip: gossipsub::Behaviour,
     pub(super) identify: identify::Behaviour,
     pub(super) ping: ping::Behaviour,
@@ -47,6 +55,7 @@ pub(super) fn build(config: &OverlayConfig) -> Result<Swarm<Behaviour>> {
     let dht = config.discovery.as_ref().map(|discovery| dht(node, discovery));
     let behaviour = Behaviour {
         limits: connection_limits::Behaviour::new(limits(tuning)),
+        banned: allow_block_list::Behaviour::default(),
         gossip: gossip(config)?,
         identify: identify::Behaviour::new(identify_config(keypair.public())),
         ping: ping::Behaviour::new(
@@ -82,9 +91,52 @@ fn gossip(settings: &OverlayConfig) -> Result<gossipsub::Behaviour> {
     let mut gossip = gossipsub::Behaviour::new(MessageAuthenticity::Signed(settings.keypair.clone()), config)
         .map_err(|error| anyhow!("configure the gossip of the overlay: {error}"))?;
     gossip
+        .with_peer_score(score(settings), thresholds(&settings.tuning))
+        .map_err(|error| anyhow!("configure the scores of peers: {error}"))?;
+    gossip
         .subscribe(&IdentTopic::new(&settings.topic))
         .with_context(|| format!("subscribe to the topic {}", settings.topic))?;
     Ok(gossip)
+}
+
+/// Peers lose by what cannot be read, and by breaking the rules of gossip; being slow, far away or many behind one address
+/// is no offence. Nobody can save up for it by good conduct.
+fn score(settings: &OverlayConfig) -> PeerScoreParams {
+    let topic = TopicScoreParams {
+        topic_weight: 1.0,
+        time_in_mesh_weight: 0.0,
+        first_message_deliveries_weight: 0.0,
+        mesh_message_deliveries_weight: 0.0,
+        mesh_failure_penalty_weight: 0.0,
+        invalid_message_deliveries_weight: -1.0,
+        invalid_message_deliveries_decay: score_parameter_decay(MALFORMED_FORGOTTEN_AFTER),
+        ..TopicScoreParams::default()
+    };
+    PeerScoreParams {
+        topics: HashMap::from([(IdentTopic::new(&settings.topic).hash(), topic)]),
+        ip_colocation_factor_weight: 0.0,
+        slow_peer_weight: 0.0,
+        behaviour_penalty_weight: -1.0,
+        behaviour_penalty_threshold: 6.0,
+        retain_score: settings.tuning.ban_time,
+        ..PeerScoreParams::default()
+    }
+}
+
+/// The score of who passed on `malformed_max` messages is the square of that, below nought.
+fn thresholds(tuning: &Tuning) -> PeerScoreThresholds {
+    let worst = banned_below(tuning);
+    PeerScoreThresholds {
+        gossip_threshold: worst / 4.0,
+        publish_threshold: worst / 2.0,
+        graylist_threshold: worst,
+        ..PeerScoreThresholds::default()
+    }
+}
+
+/// The score below which nothing is taken from a peer.
+pub(super) fn banned_below(tuning: &Tuning) -> f64 {
+    -f64::from(tuning.malformed_max).powi(2)
 }
 
 fn identify_config(key: PublicKey) -> identify::Config {

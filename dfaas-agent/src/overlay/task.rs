@@ -1,6 +1,7 @@
 //! The task that owns the swarm: wait for one thing, hand it to the part that knows, act on what it says.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -10,12 +11,13 @@ use futures_util::StreamExt;
 use libp2p::core::transport::ListenerId;
 use libp2p::gossipsub::{self, IdentTopic, MessageAcceptance, PublishError};
 use libp2p::multiaddr::Protocol;
-use libp2p::swarm::{ConnectionId, DialError, Swarm, SwarmEvent};
+use libp2p::swarm::{ConnectionId, DialError, ListenError, Swarm, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, identify, mdns, ping};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tracing::{debug, info, warn};
 
+use super::conduct::{Conduct, Verdict};
 use super::dialer::Dialer;
 use super::finder::Finder;
 use super::peers::{Peers, Side};
@@ -27,6 +29,8 @@ use crate::{clock, identity};
 const TICK: Duration = Duration::from_millis(100);
 /// A tick that comes this late means that the machine slept or starved us, so silence proves nothing.
 const TICK_LATE: Duration = Duration::from_secs(1);
+/// Hosts remembered for which a warning was given; more would be no news.
+const UNPROVEN_MAX: usize = 256;
 /// Places in the event queue that messages leave to news of peers.
 const RESERVED_FOR_PEERS: usize = 128;
 
@@ -39,6 +43,12 @@ pub(super) struct Task {
     dialer: Dialer,
     peers: Peers,
     finder: Option<Finder>,
+    conduct: Conduct,
+    /// Until when.
+    banned: BTreeMap<PeerId, Instant>,
+    /// Hosts that were warned of.
+    unproven: BTreeSet<IpAddr>,
+    is_private: bool,
     tuning: Tuning,
     /// Connections that do not leave this host.
     loopback: HashSet<ConnectionId>,
@@ -66,6 +76,10 @@ impl Task {
                 .discovery
                 .as_ref()
                 .map(|discovery| Finder::new(now, discovery)),
+            conduct: Conduct::new(config.tuning.message_rate_max),
+            banned: BTreeMap::new(),
+            unproven: BTreeSet::new(),
+            is_private: config.swarm_key.is_some(),
             tuning: config.tuning.clone(),
             loopback: HashSet::new(),
             ticked: now,
@@ -149,6 +163,7 @@ impl Task {
             self.swarm.close_connection(connection);
         }
         self.note_members();
+        self.ban_offenders(now);
         for peer in self.peers.strangers(now, self.tuning.stranger_time) {
             if self.dialer.forget_stranger(&peer) && self.swarm.disconnect_peer_id(peer).is_ok() {
                 debug!(%peer, "Sent a stranger away");
@@ -220,7 +235,11 @@ impl Task {
                 }
             }
             SwarmEvent::ListenerError { error, .. } => debug!(%error, "Could not accept a connection"),
-            SwarmEvent::IncomingConnectionError { error, .. } => debug!(%error, "Incoming connection failed"),
+            SwarmEvent::IncomingConnectionError {
+                error,
+                send_back_addr,
+                ..
+            } => self.handle_unproven(&send_back_addr, &error),
             _ => {}
         }
     }
@@ -245,7 +264,7 @@ impl Task {
                 message_id,
                 message,
             }) => {
-                let acceptance = self.handle_message(message);
+                let acceptance = self.handle_message(now, propagation_source, message);
                 // A message that left the cache meanwhile is not passed on, which others make good.
                 self.swarm
                     .behaviour_mut()
@@ -309,8 +328,50 @@ impl Task {
         self.peers.joined(&members.map(|(peer, _)| *peer).collect());
     }
 
+    /// Bans whom gossip takes nothing from any more, and lets those back in who were banned long enough.
+    fn ban_offenders(&mut self, now: Instant) {
+        let worst = swarm::banned_below(&self.tuning);
+        let behaviour = self.swarm.behaviour_mut();
+        self.banned.retain(|peer, until| {
+            let stays = now < *until;
+            if !stays {
+                behaviour.banned.unblock_peer(*peer);
+            }
+            stays
+        });
+        let gossip = &behaviour.gossip;
+        let is_bad = |peer: &&PeerId| gossip.peer_score(peer).is_some_and(|score| score <= worst);
+        let bad = gossip.all_peers().map(|(peer, _)| peer).filter(is_bad);
+        for peer in bad.copied().collect::<Vec<PeerId>>() {
+            if self.banned.insert(peer, now + self.tuning.ban_time).is_none() {
+                warn!(%peer, ban_time = ?self.tuning.ban_time, "Banned a peer that sends what nobody can read, or too much");
+                behaviour.banned.block_peer(peer);
+                self.shared.banned.increment();
+            }
+        }
+    }
+
+    fn handle_unproven(&mut self, from: &Multiaddr, error: &ListenError) {
+        if !matches!(error, ListenError::Transport(_)) {
+            debug!(%from, %error, "Incoming connection failed");
+            return;
+        }
+        self.shared.unproven.increment();
+        let host = address_of(from).filter(|_| self.is_private && self.unproven.len() < UNPROVEN_MAX);
+        if host.is_some_and(|host| self.unproven.insert(host)) {
+            warn!(%from, %error, "A connection failed; the pre-shared key of its other end (--swarm-key-file) seems to be another");
+        } else {
+            debug!(%from, %error, "A connection failed");
+        }
+    }
+
     /// Hands a message to the mind, and says whether it may be passed on.
-    fn handle_message(&self, message: gossipsub::Message) -> MessageAcceptance {
+    fn handle_message(
+        &mut self,
+        now: Instant,
+        passed_on_by: PeerId,
+        message: gossipsub::Message,
+    ) -> MessageAcceptance {
         let body = message.data;
         // Strict validation lets no unsigned message through; the signer is its source.
         let Some(source) = message
@@ -320,6 +381,12 @@ impl Task {
             self.shared.rejected.increment();
             return MessageAcceptance::Reject;
         };
+        let verdict = self.conduct.judge(now, source, &body);
+        if verdict != Verdict::Good {
+            debug!(%source, %passed_on_by, ?verdict, "Refused a message");
+            self.shared.rejected.increment();
+            return verdict.acceptance(source == passed_on_by);
+        }
         let from = identity::peer_name(source);
         let has_room = self.events.capacity() > RESERVED_FOR_PEERS;
         if has_room && self.tell(OverlayEvent::Message { from, body }) {
@@ -364,6 +431,9 @@ impl Task {
             return;
         }
         match self.dialer.failed(now, connection) {
+            Some(addresses) if self.is_private => {
+                warn!(?addresses, %error, "Could not reach a bootstrap node, or its pre-shared key is another; trying on");
+            }
             Some(addresses) => warn!(?addresses, %error, "Could not reach a bootstrap node, trying on"),
             None => debug!(%error, "Could not reach a node"),
         }
@@ -380,6 +450,18 @@ impl Task {
     fn tell(&self, event: OverlayEvent) -> bool {
         self.events.try_send(event).is_ok()
     }
+}
+
+fn address_of(address: &Multiaddr) -> Option<IpAddr> {
+    address.iter().find_map(|protocol| {
+        if let Protocol::Ip4(ip) = protocol {
+            Some(ip.into())
+        } else if let Protocol::Ip6(ip) = protocol {
+            Some(ip.into())
+        } else {
+            None
+        }
+    })
 }
 
 /// Whether an address means another host to everybody who reads it, so that it is of no use to those who learn it.

@@ -1,10 +1,13 @@
-//! What carries connections: TCP, encrypted and proven with noise, shared with yamux; names are looked up in the DNS.
+//! What carries connections: QUIC, and TCP that is encrypted and proven with noise and shared with yamux. In a private
+//! federation TCP is encrypted with the key of the federation before all that. Names are looked up in the DNS.
 
 use anyhow::{Context, Result};
+use futures_util::future::Either;
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::{Boxed, Transport};
 use libp2p::core::upgrade::Version;
-use libp2p::{PeerId, dns, noise, tcp, yamux};
+use libp2p::pnet::{PnetConfig, PnetError};
+use libp2p::{PeerId, dns, noise, quic, tcp, yamux};
 use tracing::warn;
 
 use super::OverlayConfig;
@@ -25,8 +28,29 @@ pub(super) fn build(config: &OverlayConfig) -> Result<Boxed<Connection>> {
 }
 
 fn by_address(config: &OverlayConfig) -> Result<Boxed<Connection>> {
+    let tcp = over_tcp(config)?;
+    // QUIC proves both ends before a key of a federation could be asked for.
+    if config.swarm_key.is_some() {
+        return Ok(tcp);
+    }
+    let mut settings = quic::Config::new(&config.keypair);
+    settings.handshake_timeout = config.tuning.dial_timeout;
+    let quic = quic::tokio::Transport::new(settings)
+        .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
+    let either = tcp.or_transport(quic);
+    Ok(either.map(|connection, _| connection.into_inner()).boxed())
+}
+
+fn over_tcp(config: &OverlayConfig) -> Result<Boxed<Connection>> {
     let noise = noise::Config::new(&config.keypair).context("make the noise keys of the overlay")?;
+    let key = config.swarm_key;
     let tcp = tcp::tokio::Transport::new(tcp::Config::new().nodelay(true))
+        .and_then(move |socket, _| async move {
+            Ok::<_, PnetError>(match key {
+                Some(key) => Either::Left(PnetConfig::new(key).handshake(socket).await?),
+                None => Either::Right(socket),
+            })
+        })
         .upgrade(Version::V1Lazy)
         .authenticate(noise)
         .multiplex(yamux::Config::default())

@@ -27,6 +27,12 @@ pub(crate) struct Tuning {
     pub(crate) silence: Duration,
     /// For how long a node may be connected that has not joined the topic.
     pub(crate) stranger_time: Duration,
+    /// How many messages a second each author may write.
+    pub(crate) message_rate_max: u32,
+    /// How many messages that nobody can read a peer may pass on within a minute or so.
+    pub(crate) malformed_max: u32,
+    /// For how long a peer is banned that passes on more.
+    pub(crate) ban_time: Duration,
     /// How often gossip keeps its house.
     pub(crate) heartbeat: Duration,
     /// How often multicast DNS asks.
@@ -47,6 +53,10 @@ impl Default for Tuning {
             ping_timeout: Duration::from_secs(1),
             silence: SILENCE_MIN,
             stranger_time: Duration::from_secs(30),
+            // A node writes one or two a period, and a period is at least 100 ms.
+            message_rate_max: 50,
+            malformed_max: 10,
+            ban_time: Duration::from_secs(300),
             heartbeat: Duration::from_millis(300),
             mdns_interval: Duration::from_secs(10),
         }
