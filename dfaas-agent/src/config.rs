@@ -9,6 +9,7 @@ mod overlay;
 mod overlay_tuning;
 mod platform;
 mod proxy;
+mod relay;
 mod strategy;
 
 use std::{
@@ -36,7 +37,7 @@ pub(crate) use self::{
 use crate::{
     data_plane::DataPlaneConfig,
     go_duration,
-    overlay::{Discovery, Tuning},
+    overlay::{BehindNat, Discovery, RelayLimits, Tuning},
     platform::PlatformConfig,
 };
 
@@ -107,6 +108,8 @@ pub(crate) struct Config {
     pub(crate) bootstrap: Vec<Multiaddr>,
     pub(crate) mdns: bool,
     pub(crate) discovery: Option<Discovery>,
+    pub(crate) behind_nat: BehindNat,
+    pub(crate) relay: Option<RelayLimits>,
     pub(crate) tuning: Tuning,
     pub(crate) topic: String,
     pub(crate) platform: PlatformConfig,
@@ -170,6 +173,8 @@ impl Config {
             bootstrap: overlay.bootstrap,
             mdns: overlay.mdns,
             discovery: overlay.discovery,
+            behind_nat: overlay.behind_nat,
+            relay: overlay.relay,
             tuning: overlay.tuning,
             topic: overlay.topic,
             platform,

@@ -19,6 +19,7 @@ mod conduct;
 mod dialer;
 mod finder;
 mod peers;
+mod reach;
 mod rendezvous;
 mod swarm;
 mod task;
@@ -49,10 +50,38 @@ pub(crate) struct OverlayConfig {
     pub(crate) discovery: Option<Discovery>,
     /// The gossip topic; nodes hear each other only on the same one.
     pub(crate) topic: String,
+    /// Whether others can dial this node.
+    pub(crate) behind_nat: BehindNat,
+    /// How much this node carries for others, if it does.
+    pub(crate) relay: Option<RelayLimits>,
     /// What all nodes of a private federation know, and nobody else. There is no QUIC then.
     pub(crate) swarm_key: Option<PreSharedKey>,
     /// Intervals and limits.
     pub(crate) tuning: Tuning,
+}
+
+/// Whether others cannot dial a node, so that it has to be reached through relays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BehindNat {
+    Yes,
+    No,
+    /// Others are asked to dial back, which is tried between public addresses only.
+    Unknown,
+}
+
+/// How much a node carries for those who cannot be dialled.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct RelayLimits {
+    /// Nodes that are reached through this one.
+    pub(crate) reservations_max: usize,
+    /// Connections carried at a time.
+    pub(crate) circuits_max: usize,
+    /// Connections carried at a time that one node opened.
+    pub(crate) circuits_per_peer_max: usize,
+    /// How long one may last. Its ends open another one then.
+    pub(crate) circuit_time_max: Duration,
+    /// How much one may carry in each direction.
+    pub(crate) circuit_bytes_max: u64,
 }
 
 /// How nodes of a federation find each other in a DHT.

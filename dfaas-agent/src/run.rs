@@ -39,6 +39,8 @@ pub(crate) async fn run(config: Config, host: &Host) -> Result<()> {
         mdns: config.mdns,
         topic: config.topic.clone(),
         discovery: config.discovery.clone(),
+        behind_nat: config.behind_nat,
+        relay: config.relay.clone(),
         swarm_key: config.swarm_key,
         tuning: config.tuning.clone(),
     })

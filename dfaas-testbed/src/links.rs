@@ -1,8 +1,8 @@
 //! Links in a row, each a bridge, with a router between neighbours.
 
-use std::net::Ipv4Addr;
+use std::{fs, net::Ipv4Addr};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::Namespace;
 
@@ -82,6 +82,30 @@ impl Links {
     /// When there is no link behind it.
     pub fn mend(&self, link: u8) -> Result<()> {
         self.fabric.ip(&format!("link set port{link}x{TO_NEXT} up\n"))
+    }
+
+    /// Hides the first or the last link behind its router: hosts there can dial others, under the router's address, and
+    /// nobody can dial them.
+    ///
+    /// # Errors
+    ///
+    /// When there is but one link, or this kernel translates no addresses.
+    pub fn hide(&self, link: u8) -> Result<()> {
+        let (router, outside) = match link {
+            1 => (self.routers.first(), "eth1"),
+            _ => (self.routers.last(), "eth0"),
+        };
+        let router = router.context("there is no router")?;
+        let rules = format!(
+            "table ip nat {{\n\
+             chain outward {{ type nat hook postrouting priority 100; oifname {outside} masquerade; }}\n\
+             chain inward {{ type filter hook forward priority 0; iifname {outside} ct state new drop; }}\n}}\n"
+        );
+        fs::write(router.path("/run/rules"), rules).context("writing rules")?;
+        let output = router.output("nft", &["-f", "/run/rules"])?;
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "nft: {}", complaint.trim());
+        Ok(())
     }
 
     fn connect(&self, host: &Namespace, interface: &str, link: u8, number: u8) -> Result<()> {

@@ -9,10 +9,11 @@ use super::{
     discovery::DiscoveryOptions,
     mistakes::{Kind, Mistakes},
     overlay_tuning::TuningOptions,
+    relay::RelayOptions,
 };
 use crate::{
     identity,
-    overlay::{Discovery, Tuning},
+    overlay::{BehindNat, Discovery, RelayLimits, Tuning},
 };
 
 /// Where the identity of the node is kept.
@@ -75,6 +76,8 @@ pub(super) struct OverlayOptions {
     )]
     pubsub_topic: String,
     #[command(flatten)]
+    relay: RelayOptions,
+    #[command(flatten)]
     tuning: TuningOptions,
 }
 
@@ -85,6 +88,8 @@ pub(super) struct Section {
     pub(super) bootstrap: Vec<Multiaddr>,
     pub(super) mdns: bool,
     pub(super) discovery: Option<Discovery>,
+    pub(super) behind_nat: BehindNat,
+    pub(super) relay: Option<RelayLimits>,
     pub(super) tuning: Tuning,
     pub(super) topic: String,
 }
@@ -115,7 +120,8 @@ impl OverlayOptions {
         let discovery = self.discovery.check(mistakes);
         let topic = mistakes.take("--pubsub-topic", topic(&self.pubsub_topic));
         let tuning = self.tuning.check(period, mistakes);
-        let (discovery, tuning) = (discovery?, tuning?);
+        let relay = self.relay.check(mistakes);
+        let (discovery, relay, tuning) = (discovery?, relay?, tuning?);
         let mut bootstrap = list?;
         bootstrap.extend(file?);
         bootstrap.extend(discovery.public);
@@ -126,6 +132,8 @@ impl OverlayOptions {
             bootstrap,
             mdns: mdns? && !tuning.mdns_interval.is_zero(),
             discovery: discovery.discovery,
+            behind_nat: relay.behind_nat,
+            relay: relay.relay,
             tuning,
             topic: topic?,
         })

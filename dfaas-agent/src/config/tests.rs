@@ -6,6 +6,71 @@ use crate::data_plane::DataInSyn;
 const DEVICES: &str = "Inter-|   Receive\n face |bytes\n    lo: 1 2\n  eth0: 3 4\n  eth1: 5 6\n";
 const ROUTES: &str = "Iface\tDestination\neth0\t00000000\t0100000A\t0003\t0\t0\t100\t00000000\t0\t0\t0\n";
 
+/// A mistake for each option that can be wrong.
+const WRONG: [&str; 61] = [
+    "--debug=perhaps",
+    "--listen=",
+    "--bootstrap-nodes-list=10.0.0.8:31600",
+    "--bootstrap-nodes-file=/nowhere/nodes",
+    "--mdns-enabled=2",
+    "--public-bootstrap-nodes=maybe",
+    "--kad-enabled=maybe",
+    "--rendezvous=",
+    "--kad-protocol=ipfs",
+    "--kad-idle-time=-1s",
+    "--kad-advertise-interval=0",
+    "--kad-refresh-interval=1ms",
+    "--kad-replication=0",
+    "--mdns-interval=often",
+    "--overlay-connections-max=0",
+    "--overlay-connections-per-peer-max=x",
+    "--overlay-pending-max=-1",
+    "--overlay-dial-timeout=0",
+    "--overlay-dial-delay-max=0",
+    "--overlay-ping-interval=0",
+    "--overlay-ping-timeout=0",
+    "--overlay-silence=0",
+    "--overlay-stranger-time=0",
+    "--overlay-heartbeat=0",
+    "--behind-nat=perhaps",
+    "--relay-enabled=perhaps",
+    "--relay-reservations-max=0",
+    "--relay-circuits-max=0",
+    "--relay-circuits-per-peer-max=0",
+    "--relay-circuit-time-max=9999999h",
+    "--relay-circuit-bytes-max=x",
+    "--overlay-message-rate-max=0",
+    "--overlay-malformed-max=0",
+    "--overlay-ban-time=0",
+    "--quic-enabled=perhaps",
+    "--swarm-key-file=/nowhere/swarm.key",
+    "--pubsub-topic=",
+    "--recalc-period=99ms",
+    "--strategy=luck",
+    "--shadow=chance",
+    "--external-url=service:80",
+    "--forecaster=tree",
+    "--group-list-file=/nowhere/groups",
+    "--node-type=heavy",
+    "--nms-cpu-threshold=0",
+    "--nms-ram-threshold=inf",
+    "--nms-power-threshold=x",
+    "--default-maxrate=-1",
+    "--openfaas-host=http://gateway",
+    "--openfaas-port=0",
+    "--openfaas-user=admin",
+    "--interface=eth9",
+    "--node-ip=::1",
+    "--service-port=65536",
+    "--functions-port=x",
+    "--data-in-syn=sometimes",
+    "--nat-ports=40960-57344",
+    "--idle-timeout=0",
+    "--haproxy=perhaps",
+    "--proxy-port=0",
+    "--api=8070",
+];
+
 #[derive(Debug, Parser)]
 struct Command {
     #[command(flatten)]
@@ -18,6 +83,7 @@ fn nothing_has_to_be_told() {
     let listen = ["/ip4/0.0.0.0/tcp/31600", "/ip4/0.0.0.0/udp/31600/quic-v1"];
     assert_eq!(config.listen, listen.map(|address| address.parse().unwrap()));
     assert_eq!(config.swarm_key, None);
+    assert!(config.behind_nat == BehindNat::Unknown && config.relay.is_none());
     assert_eq!(config.key_file, PathBuf::from("/var/lib/dfaas/identity.pem"));
     assert_eq!(config.topic, "/dfaasagent/1.0.0");
     assert!(config.mdns && !config.debug && config.bootstrap.is_empty());
@@ -87,65 +153,9 @@ fn everything_can_be_told() {
 
 #[test]
 fn all_mistakes_are_told_at_once() {
-    let arguments = [
-        "--debug=perhaps",
-        "--listen=",
-        "--bootstrap-nodes-list=10.0.0.8:31600",
-        "--bootstrap-nodes-file=/nowhere/nodes",
-        "--mdns-enabled=2",
-        "--public-bootstrap-nodes=maybe",
-        "--kad-enabled=maybe",
-        "--rendezvous=",
-        "--kad-protocol=ipfs",
-        "--kad-idle-time=-1s",
-        "--kad-advertise-interval=0",
-        "--kad-refresh-interval=1ms",
-        "--kad-replication=0",
-        "--mdns-interval=often",
-        "--overlay-connections-max=0",
-        "--overlay-connections-per-peer-max=x",
-        "--overlay-pending-max=-1",
-        "--overlay-dial-timeout=0",
-        "--overlay-dial-delay-max=0",
-        "--overlay-ping-interval=0",
-        "--overlay-ping-timeout=0",
-        "--overlay-silence=0",
-        "--overlay-stranger-time=0",
-        "--overlay-heartbeat=0",
-        "--overlay-message-rate-max=0",
-        "--overlay-malformed-max=0",
-        "--overlay-ban-time=0",
-        "--quic-enabled=perhaps",
-        "--swarm-key-file=/nowhere/swarm.key",
-        "--pubsub-topic=",
-        "--recalc-period=99ms",
-        "--strategy=luck",
-        "--shadow=chance",
-        "--external-url=service:80",
-        "--forecaster=tree",
-        "--group-list-file=/nowhere/groups",
-        "--node-type=heavy",
-        "--nms-cpu-threshold=0",
-        "--nms-ram-threshold=inf",
-        "--nms-power-threshold=x",
-        "--default-maxrate=-1",
-        "--openfaas-host=http://gateway",
-        "--openfaas-port=0",
-        "--openfaas-user=admin",
-        "--interface=eth9",
-        "--node-ip=::1",
-        "--service-port=65536",
-        "--functions-port=x",
-        "--data-in-syn=sometimes",
-        "--nat-ports=40960-57344",
-        "--idle-timeout=0",
-        "--haproxy=perhaps",
-        "--proxy-port=0",
-        "--api=8070",
-    ];
-    let mistakes = check(&arguments).unwrap_err();
+    let mistakes = check(&WRONG).unwrap_err();
     assert!(mistakes.has_wrong_usage());
-    for argument in arguments {
+    for argument in WRONG {
         let flag = argument.split('=').next().unwrap();
         let told = mistakes
             .lines()
@@ -154,7 +164,7 @@ fn all_mistakes_are_told_at_once() {
             .count();
         assert_eq!(told, 1, "{flag} in:\n{mistakes}");
     }
-    assert_eq!(mistakes.lines().len(), arguments.len());
+    assert_eq!(mistakes.lines().len(), WRONG.len());
 }
 
 #[test]

@@ -35,6 +35,7 @@ struct Peer {
 struct Connection {
     opened: Instant,
     dialled_by: Side,
+    way: Way,
     /// When it last answered; `None` if it cannot.
     heard: Option<Instant>,
 }
@@ -44,6 +45,13 @@ struct Connection {
 pub(super) enum Side {
     Us,
     Peer,
+}
+
+/// How a connection gets to its peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    Direct,
+    ThroughRelay,
 }
 
 /// What the mind believes about a peer.
@@ -67,7 +75,13 @@ impl Peers {
     }
 
     /// Notes a new connection.
-    pub(super) fn opened(&mut self, now: Instant, id: PeerId, connection: ConnectionId, dialled_by: Side) {
+    pub(super) fn opened(
+        &mut self,
+        now: Instant,
+        id: PeerId,
+        connection: ConnectionId,
+        (dialled_by, way): (Side, Way),
+    ) {
         let peer = self.peers.entry(id).or_insert_with(|| Peer::new(now));
         if peer.connections.is_empty() {
             peer.since = now;
@@ -75,6 +89,7 @@ impl Peers {
         let state = Connection {
             opened: now,
             dialled_by,
+            way,
             heard: Some(now),
         };
         peer.connections.insert(connection, state);
@@ -161,27 +176,13 @@ impl Peers {
     }
 
     /// The connections beside a better one that are ours to close, so that of any number one is left: the oldest of those
-    /// that the end with the lesser identity dialled, or else the oldest. Each end closes only what it dialled, so that
-    /// two who do not see the same never close all.
+    /// that the end with the lesser identity dialled, or else the oldest; a direct one before any through a relay. Each end
+    /// closes only what it dialled, so that two who do not see the same never close all.
     pub(super) fn surplus(&self, now: Instant, own: &PeerId) -> Vec<ConnectionId> {
-        let mut surplus = Vec::new();
-        for (id, peer) in self.peers.iter().filter(|(_, peer)| peer.connections.len() > 1) {
-            let settled = |state: &Connection| now.saturating_duration_since(state.opened) >= SETTLED_AFTER;
-            let dialled = |side: Side| {
-                let all = peer
-                    .connections
-                    .iter()
-                    .filter(move |(_, state)| state.dialled_by == side);
-                all.filter(|(_, state)| settled(state))
-                    .map(|(id, state)| (state.opened, *id))
-            };
-            let yields = id < own && dialled(Side::Peer).next().is_some();
-            let mut ours: Vec<(Instant, ConnectionId)> = dialled(Side::Us).collect();
-            ours.sort();
-            let kept = if yields { 0 } else { 1 };
-            surplus.extend(ours.into_iter().skip(kept).map(|(_, connection)| connection));
-        }
-        surplus
+        let several = self.peers.iter().filter(|(_, peer)| peer.connections.len() > 1);
+        several
+            .flat_map(|(id, peer)| peer.surplus(now, id < own))
+            .collect()
     }
 
     /// Tells all that changed since the last time, as long as `tell` takes it; the rest is told another time.
@@ -218,6 +219,20 @@ impl Peer {
 
     fn is_up(&self) -> bool {
         self.is_member && !self.connections.is_empty()
+    }
+
+    fn surplus(&self, now: Instant, yields_to_theirs: bool) -> Vec<ConnectionId> {
+        let is_settled = |state: &Connection| now.saturating_duration_since(state.opened) >= SETTLED_AFTER;
+        let settled = || self.connections.iter().filter(|(_, state)| is_settled(state));
+        let has_direct = settled().any(|(_, state)| state.way == Way::Direct);
+        let is_good = |state: &Connection| state.way == Way::Direct || !has_direct;
+        let has_theirs = settled().any(|(_, state)| is_good(state) && state.dialled_by == Side::Peer);
+        let ours = settled().filter(|(_, state)| state.dialled_by == Side::Us);
+        let (mut good, bad): (Vec<_>, Vec<_>) = ours.partition(|(_, state)| is_good(state));
+        good.sort_by_key(|(id, state)| (state.opened, **id));
+        let kept = if yields_to_theirs && has_theirs { 0 } else { 1 };
+        let surplus = bad.into_iter().chain(good.into_iter().skip(kept));
+        surplus.map(|(id, _)| *id).collect()
     }
 
     /// The shortest of the last round trips: what the longer ones add is waiting for a busy processor.

@@ -16,10 +16,10 @@ use libp2p::kad::store::{MemoryStore, MemoryStoreConfig};
 use libp2p::kad::{self, StoreInserts};
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::{NetworkBehaviour, Swarm};
-use libp2p::{PeerId, StreamProtocol, identify, mdns, ping};
+use libp2p::{PeerId, StreamProtocol, autonat, dcutr, identify, mdns, ping, relay};
 
 use super::tuning::Tuning;
-use super::{Discovery, OverlayConfig, transport};
+use super::{BehindNat, Discovery, OverlayConfig, RelayLimits, transport};
 
 /// What identify calls the protocols of a node.
 const PROTOCOL: &str = "/dfaas/1";
@@ -46,6 +46,10 @@ pub(super) struct Behaviour {
     pub(super) ping: ping::Behaviour,
     pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
     pub(super) dht: Toggle<kad::Behaviour<MemoryStore>>,
+    pub(super) relays: relay::client::Behaviour,
+    pub(super) relay: Toggle<relay::Behaviour>,
+    pub(super) nat: Toggle<autonat::Behaviour>,
+    pub(super) punch: dcutr::Behaviour,
 }
 
 /// Makes the swarm, subscribed to the topic but not listening yet.
@@ -53,6 +57,7 @@ pub(super) fn build(config: &OverlayConfig) -> Result<Swarm<Behaviour>> {
     let (keypair, tuning) = (&config.keypair, &config.tuning);
     let node = keypair.public().to_peer_id();
     let dht = config.discovery.as_ref().map(|discovery| dht(node, discovery));
+    let (transport, relays) = transport::build(config)?;
     let behaviour = Behaviour {
         limits: connection_limits::Behaviour::new(limits(tuning)),
         banned: allow_block_list::Behaviour::default(),
@@ -65,8 +70,11 @@ pub(super) fn build(config: &OverlayConfig) -> Result<Swarm<Behaviour>> {
         ),
         mdns: config.mdns.then(|| mdns(node, tuning)).transpose()?.into(),
         dht: dht.transpose()?.into(),
+        relays,
+        relay: config.relay.as_ref().map(|limits| relay(node, limits)).into(),
+        nat: nat(node, config.behind_nat).into(),
+        punch: dcutr::Behaviour::new(node),
     };
-    let transport = transport::build(config)?;
     let swarm = libp2p::swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
     Ok(Swarm::new(transport, behaviour, node, swarm))
 }
@@ -177,4 +185,26 @@ fn dht(node: PeerId, discovery: &Discovery) -> Result<kad::Behaviour<MemoryStore
     let mut dht = kad::Behaviour::with_config(node, MemoryStore::with_config(node, store), config);
     dht.set_mode(Some(kad::Mode::Server));
     Ok(dht)
+}
+
+fn relay(node: PeerId, limits: &RelayLimits) -> relay::Behaviour {
+    let config = relay::Config {
+        max_reservations: limits.reservations_max,
+        max_circuits: limits.circuits_max,
+        max_circuits_per_peer: limits.circuits_per_peer_max,
+        max_circuit_duration: limits.circuit_time_max,
+        max_circuit_bytes: limits.circuit_bytes_max,
+        ..relay::Config::default()
+    };
+    let mut relay = relay::Behaviour::new(node, config);
+    relay.set_status(Some(relay::Status::Enable));
+    relay
+}
+
+/// Asks peers to dial back, and dials back for them, unless this node is told how it can be reached.
+fn nat(node: PeerId, behind_nat: BehindNat) -> Option<autonat::Behaviour> {
+    match behind_nat {
+        BehindNat::Unknown => Some(autonat::Behaviour::new(node, autonat::Config::default())),
+        BehindNat::Yes | BehindNat::No => None,
+    }
 }

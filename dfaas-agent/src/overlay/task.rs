@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use futures_util::StreamExt;
+use libp2p::core::ConnectedPoint;
 use libp2p::core::transport::ListenerId;
 use libp2p::gossipsub::{self, IdentTopic, MessageAcceptance, PublishError};
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{ConnectionId, DialError, ListenError, Swarm, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, identify, mdns, ping};
+use libp2p::{Multiaddr, PeerId, autonat, identify, mdns, ping};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tracing::{debug, info, warn};
@@ -20,9 +21,10 @@ use tracing::{debug, info, warn};
 use super::conduct::{Conduct, Verdict};
 use super::dialer::Dialer;
 use super::finder::Finder;
-use super::peers::{Peers, Side};
+use super::peers::{Peers, Side, Way};
+use super::reach::{Reach, is_relayed};
 use super::swarm::{self, Behaviour, BehaviourEvent};
-use super::{LISTEN_TIMEOUT, OverlayConfig, OverlayEvent, Shared, Tuning};
+use super::{BehindNat, LISTEN_TIMEOUT, OverlayConfig, OverlayEvent, Shared, Tuning};
 use crate::{clock, identity};
 
 /// How often silence and due dials are looked for.
@@ -44,6 +46,7 @@ pub(super) struct Task {
     peers: Peers,
     finder: Option<Finder>,
     conduct: Conduct,
+    reach: Reach,
     /// Until when.
     banned: BTreeMap<PeerId, Instant>,
     /// Hosts that were warned of.
@@ -77,6 +80,7 @@ impl Task {
                 .as_ref()
                 .map(|discovery| Finder::new(now, discovery)),
             conduct: Conduct::new(config.tuning.message_rate_max),
+            reach: Reach::new(config.behind_nat == BehindNat::Yes),
             banned: BTreeMap::new(),
             unproven: BTreeSet::new(),
             is_private: config.swarm_key.is_some(),
@@ -170,6 +174,7 @@ impl Task {
                 self.shared.strangers.increment();
             }
         }
+        self.use_relays(now);
         if let Some(finder) = &mut self.finder
             && finder.handle_tick(now, &mut self.swarm)
         {
@@ -202,19 +207,7 @@ impl Task {
                 connection_id,
                 endpoint,
                 ..
-            } => {
-                if is_loopback(endpoint.get_remote_address()) {
-                    self.loopback.insert(connection_id);
-                }
-                let dialled_by = if endpoint.is_dialer() {
-                    Side::Us
-                } else {
-                    Side::Peer
-                };
-                self.peers.opened(now, peer_id, connection_id, dialled_by);
-                self.dialer.opened(now, peer_id, connection_id);
-                self.report();
-            }
+            } => self.handle_opened(now, peer_id, connection_id, &endpoint),
             SwarmEvent::ConnectionClosed {
                 peer_id,
                 connection_id,
@@ -227,9 +220,17 @@ impl Task {
                 connection_id, error, ..
             } => self.handle_dial_error(now, connection_id, &error),
             SwarmEvent::ListenerClosed {
-                addresses, reason, ..
+                listener_id,
+                addresses,
+                reason,
             } => {
-                warn!(?addresses, ?reason, "Overlay stopped listening");
+                self.reach.closed(now, listener_id);
+                // One at a relay that refused never listened, and one at a relay that is gone is replaced.
+                if addresses.iter().any(|address| !is_relayed(address)) {
+                    warn!(?addresses, ?reason, "Overlay stopped listening");
+                } else {
+                    debug!(?addresses, ?reason, "Overlay stopped listening at a relay");
+                }
                 for address in addresses {
                     self.handle_unlistening(address);
                 }
@@ -244,16 +245,44 @@ impl Task {
         }
     }
 
+    fn handle_opened(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        connection: ConnectionId,
+        endpoint: &ConnectedPoint,
+    ) {
+        if is_loopback(endpoint.get_remote_address()) {
+            self.loopback.insert(connection);
+        }
+        let dialled_by = if endpoint.is_dialer() {
+            Side::Us
+        } else {
+            Side::Peer
+        };
+        let way = if endpoint.is_relayed() {
+            Way::ThroughRelay
+        } else {
+            Way::Direct
+        };
+        self.peers.opened(now, peer, connection, (dialled_by, way));
+        self.dialer.opened(now, peer, connection);
+        self.report();
+    }
+
     /// Who leaves word in the DHT leaves the addresses that it takes for its external ones.
     fn handle_listening(&mut self, address: &Multiaddr) {
-        if !is_loopback(address) {
+        // The client of relays adds what it has at relays by itself.
+        if !is_loopback(address) && !is_relayed(address) {
             self.swarm.add_external_address(address.clone());
         }
     }
 
     fn handle_unlistening(&mut self, address: Multiaddr) {
         info!(%address, "Overlay listens there no more");
-        self.swarm.remove_external_address(&address);
+        if !is_relayed(&address) {
+            self.swarm.remove_external_address(&address);
+        }
         self.tell(OverlayEvent::Unlistening(address));
     }
 
@@ -300,6 +329,14 @@ impl Task {
                     self.dialer.learn(now, peer, [address]);
                 }
             }
+            BehaviourEvent::Nat(autonat::Event::StatusChanged { new, .. }) => {
+                info!(status = ?new, "Learnt whether others can dial this node");
+                self.reach.set_needs_relays(new == autonat::NatStatus::Private);
+            }
+            BehaviourEvent::Relays(event) => debug!(?event, "About relays"),
+            BehaviourEvent::Relay(event) => debug!(?event, "As a relay"),
+            BehaviourEvent::Punch(event) => debug!(?event, "About a direct connection"),
+            BehaviourEvent::Nat(_) => {}
             BehaviourEvent::Gossip(_) | BehaviourEvent::Identify(_) | BehaviourEvent::Mdns(_) => {}
         }
     }
@@ -317,7 +354,21 @@ impl Task {
         if let Some(finder) = &mut self.finder {
             finder.meet(now, peer, &info.protocols, &addresses, &mut self.swarm);
         }
+        self.reach.meet(peer, &info.protocols, &addresses);
         self.dialer.learn(now, peer, addresses);
+    }
+
+    /// Listens at relays, if this node needs any.
+    fn use_relays(&mut self, now: Instant) {
+        for (relay, circuit) in self.reach.due(now) {
+            match self.swarm.listen_on(circuit) {
+                Ok(listener) => self.reach.used(relay, listener),
+                Err(error) => {
+                    debug!(%relay, %error, "Could not listen at a relay");
+                    self.reach.failed(now, relay);
+                }
+            }
+        }
     }
 
     /// Asks gossip who has joined the topic.
@@ -419,6 +470,7 @@ impl Task {
     fn handle_closed(&mut self, now: Instant, peer: PeerId, connection: ConnectionId) {
         if self.peers.closed(&peer, connection) {
             self.dialer.lost(now, peer);
+            self.reach.lose(&peer);
             self.report();
         }
     }

@@ -352,6 +352,8 @@ fn config(listen: Multiaddr, bootstrap: Vec<Multiaddr>) -> OverlayConfig {
         mdns: false,
         discovery: None,
         topic: TOPIC.to_owned(),
+        behind_nat: BehindNat::No,
+        relay: None,
         swarm_key: None,
         tuning: Tuning::default(),
     }

@@ -1,5 +1,6 @@
 //! What carries connections: QUIC, and TCP that is encrypted and proven with noise and shared with yamux. In a private
 //! federation TCP is encrypted with the key of the federation before all that. Names are looked up in the DNS.
+//! Beside these, connections go through relays.
 
 use anyhow::{Context, Result};
 use futures_util::future::Either;
@@ -7,7 +8,7 @@ use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::{Boxed, Transport};
 use libp2p::core::upgrade::Version;
 use libp2p::pnet::{PnetConfig, PnetError};
-use libp2p::{PeerId, dns, noise, quic, tcp, yamux};
+use libp2p::{PeerId, dns, noise, quic, relay, tcp, yamux};
 use tracing::warn;
 
 use super::OverlayConfig;
@@ -15,8 +16,22 @@ use super::OverlayConfig;
 /// A connection, and who is at its other end.
 type Connection = (PeerId, StreamMuxerBox);
 
-/// Makes the transport.
-pub(super) fn build(config: &OverlayConfig) -> Result<Boxed<Connection>> {
+/// Makes the transport, and that part of its behaviour that asks relays.
+pub(super) fn build(config: &OverlayConfig) -> Result<(Boxed<Connection>, relay::client::Behaviour)> {
+    let (relayed, relays) = relay::client::new(config.keypair.public().to_peer_id());
+    let relayed = relayed
+        .upgrade(Version::V1Lazy)
+        .authenticate(noise(config)?)
+        .multiplex(yamux::Config::default())
+        .timeout(config.tuning.dial_timeout)
+        .boxed();
+    // The others would take an address that leads through a relay for the relay's.
+    let transport = relayed.or_transport(by_name(config)?);
+    let transport = transport.map(|connection, _| connection.into_inner());
+    Ok((transport.boxed(), relays))
+}
+
+fn by_name(config: &OverlayConfig) -> Result<Boxed<Connection>> {
     match dns::tokio::Transport::system(by_address(config)?) {
         Ok(transport) => Ok(transport.boxed()),
         // A host that has no name servers still reaches addresses.
@@ -25,6 +40,10 @@ pub(super) fn build(config: &OverlayConfig) -> Result<Boxed<Connection>> {
             by_address(config)
         }
     }
+}
+
+fn noise(config: &OverlayConfig) -> Result<noise::Config> {
+    noise::Config::new(&config.keypair).context("make the noise keys of the overlay")
 }
 
 fn by_address(config: &OverlayConfig) -> Result<Boxed<Connection>> {
@@ -42,7 +61,6 @@ fn by_address(config: &OverlayConfig) -> Result<Boxed<Connection>> {
 }
 
 fn over_tcp(config: &OverlayConfig) -> Result<Boxed<Connection>> {
-    let noise = noise::Config::new(&config.keypair).context("make the noise keys of the overlay")?;
     let key = config.swarm_key;
     let tcp = tcp::tokio::Transport::new(tcp::Config::new().nodelay(true))
         .and_then(move |socket, _| async move {
@@ -52,7 +70,7 @@ fn over_tcp(config: &OverlayConfig) -> Result<Boxed<Connection>> {
             })
         })
         .upgrade(Version::V1Lazy)
-        .authenticate(noise)
+        .authenticate(noise(config)?)
         .multiplex(yamux::Config::default())
         .timeout(config.tuning.dial_timeout);
     Ok(tcp.boxed())

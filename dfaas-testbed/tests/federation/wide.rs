@@ -12,7 +12,7 @@ use crate::kit::turn;
 
 const API: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8070);
 /// How long an agent may take to load its programs, ten at a time on a busy machine.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_secs(180);
 /// In which time nodes find each other.
 const FOUND: Duration = Duration::from_secs(10);
 /// In which time a node that was restarted is back.
@@ -77,6 +77,37 @@ fn without_a_dht_nodes_know_whom_they_were_told_of() {
     assert!(wait_until("more met", FOUND, more).is_err());
 }
 
+#[test]
+fn nodes_that_nobody_can_dial_meet_through_a_relay() {
+    let _turn = turn();
+    let links = Links::new(3).unwrap();
+    links.hide(1).unwrap();
+    links.hide(3).unwrap();
+    // The one between is told of nobody and tells those behind it of each other.
+    let mut nodes: Vec<Node> = [(2, 1), (1, 2), (3, 3)]
+        .map(|(link, number)| Node::new(&links, link, number))
+        .into();
+    let known = format!("/ip4/{}/tcp/31600", Links::address(2, 1));
+    for (relay, connected) in [("--relay-enabled=false", 1), ("--relay-enabled=true", 2)] {
+        nodes[0].start_knowing(&known, &[relay]);
+        for node in &mut nodes[1..] {
+            node.start_knowing(&known, &["--behind-nat=true"]);
+        }
+        until_all_up(&nodes);
+        let want = |number: u8| if number == 1 { 2 } else { connected };
+        until_connected(relay, &nodes, FOUND, want);
+        // What is not to be must not come either.
+        let more = || {
+            nodes[1..]
+                .iter()
+                .any(|node| node.status().connected() > connected)
+        };
+        assert!(wait_until("more met", BACK, more).is_err(), "{relay}");
+        until_connected("still", &nodes, FOUND, want);
+    }
+    assert!(nodes[1].is_listening_at_a_relay() && nodes[2].is_listening_at_a_relay());
+}
+
 /// An agent on a host that offers nothing.
 struct Node {
     number: u8,
@@ -98,8 +129,14 @@ impl Node {
 
     /// Starts the agent, which is told of node 1.
     fn start(&mut self, more: &[&str]) {
-        let address = Links::address(self.link, self.number).to_string();
         let known = format!("/ip4/{}/tcp/31600", Links::address(1, 1));
+        self.start_knowing(&known, more);
+    }
+
+    /// Starts the agent, in the place of one that runs.
+    fn start_knowing(&mut self, known: &str, more: &[&str]) {
+        self.agent = None;
+        let address = Links::address(self.link, self.number).to_string();
         let own = ["run", "--interface", "eth0", "--node-ip", &address];
         let period = format!("{}s", patience(Duration::from_secs(1)).as_secs());
         let rest = [
@@ -108,7 +145,7 @@ impl Node {
             "--recalc-period",
             &period,
             "--bootstrap-nodes-list",
-            &known,
+            known,
             "--haproxy",
             "off",
         ];
@@ -120,6 +157,13 @@ impl Node {
             &arguments,
         );
         self.agent = Some(agent.unwrap());
+    }
+
+    fn is_listening_at_a_relay(&self) -> bool {
+        let status = self.status();
+        let listening = status.0["overlay"]["listening"].as_array();
+        let is_circuit = |address: &serde_json::Value| address.to_string().contains("p2p-circuit");
+        listening.is_some_and(|addresses| addresses.iter().any(is_circuit))
     }
 
     fn status(&self) -> Status {

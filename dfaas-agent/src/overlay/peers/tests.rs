@@ -2,13 +2,14 @@ use super::*;
 use crate::clock::now;
 
 const MS: Duration = Duration::from_millis(1);
+const DIRECT: (Side, Way) = (Side::Us, Way::Direct);
 const SILENCE: Duration = Duration::from_secs(3);
 
 #[test]
 fn the_first_round_trip_and_changes_over_a_fifth_are_told() {
     let (start, id, connection) = (now(), PeerId::random(), ConnectionId::new_unchecked(1));
     let mut peers = Peers::default();
-    peers.opened(start, id, connection, Side::Us);
+    peers.opened(start, id, connection, DIRECT);
     peers.joined(&BTreeSet::from([id]));
     assert_eq!(told(&mut peers), ["up None"]);
     assert_eq!(told(&mut peers), [""; 0]);
@@ -47,8 +48,8 @@ fn only_the_last_connection_takes_a_peer_down() {
     let (start, id) = (now(), PeerId::random());
     let [first, second] = [1, 2].map(ConnectionId::new_unchecked);
     let mut peers = Peers::default();
-    peers.opened(start, id, first, Side::Us);
-    peers.opened(start, id, second, Side::Us);
+    peers.opened(start, id, first, DIRECT);
+    peers.opened(start, id, second, DIRECT);
     peers.joined(&BTreeSet::from([id]));
     assert_eq!((told(&mut peers).len(), peers.connected()), (1, 1));
     assert!(!peers.closed(&id, first));
@@ -65,7 +66,7 @@ fn only_the_last_connection_takes_a_peer_down() {
 fn silence_is_counted_from_the_last_answer() {
     let (start, id, connection) = (now(), PeerId::random(), ConnectionId::new_unchecked(1));
     let mut peers = Peers::default();
-    peers.opened(start, id, connection, Side::Us);
+    peers.opened(start, id, connection, DIRECT);
     peers.answered(start + 500 * MS, &id, connection, MS);
     assert_eq!(peers.silent(start + 3499 * MS, SILENCE), []);
     assert_eq!(peers.silent(start + 3500 * MS, SILENCE), [(id, connection)]);
@@ -81,7 +82,7 @@ fn what_a_full_queue_refused_is_told_later() {
     let mut peers = Peers::default();
     let ids = BTreeSet::from([(); 3].map(|()| PeerId::random()));
     for id in &ids {
-        peers.opened(start, *id, connection, Side::Us);
+        peers.opened(start, *id, connection, DIRECT);
     }
     peers.joined(&ids);
     let mut room = 2;
@@ -96,7 +97,7 @@ fn what_a_full_queue_refused_is_told_later() {
 fn who_has_not_joined_is_a_stranger_and_not_told() {
     let (start, id, connection) = (now(), PeerId::random(), ConnectionId::new_unchecked(1));
     let mut peers = Peers::default();
-    peers.opened(start, id, connection, Side::Us);
+    peers.opened(start, id, connection, DIRECT);
     assert_eq!(told(&mut peers), [""; 0]);
     assert_eq!((peers.connected(), peers.is_connected(&id)), (0, true));
     assert_eq!(peers.strangers(start + 9 * MS, 10 * MS), []);
@@ -123,11 +124,29 @@ fn of_several_connections_both_ends_keep_the_same() {
     check_surplus(greater, lesser, &[Side::Us], &[]);
 }
 
+#[test]
+fn a_direct_connection_is_better_than_one_through_a_relay() {
+    let (start, id) = (now(), PeerId::random());
+    let [relayed, direct] = [1, 2].map(ConnectionId::new_unchecked);
+    for own in [PeerId::random(), PeerId::random(), PeerId::random()] {
+        let mut peers = Peers::default();
+        peers.opened(start, id, relayed, (Side::Us, Way::ThroughRelay));
+        peers.opened(start + SETTLED_AFTER, id, direct, (Side::Peer, Way::Direct));
+        assert_eq!(peers.surplus(start + SETTLED_AFTER, &own), []);
+        assert_eq!(peers.surplus(start + 2 * SETTLED_AFTER, &own), [relayed]);
+    }
+}
+
 #[track_caller]
 fn check_surplus(own: PeerId, other: PeerId, dialled: &[Side], want: &[usize]) {
     let (start, mut peers) = (now(), Peers::default());
     for (number, side) in dialled.iter().enumerate() {
-        peers.opened(start, other, ConnectionId::new_unchecked(number), *side);
+        peers.opened(
+            start,
+            other,
+            ConnectionId::new_unchecked(number),
+            (*side, Way::Direct),
+        );
     }
     assert_eq!(peers.surplus(start, &own), [], "both ends must have seen all");
     let want: Vec<_> = want
