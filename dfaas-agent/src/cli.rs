@@ -187,11 +187,12 @@ fn show_config(options: &Options, mut layers: Layers, matches: &ArgMatches) -> R
     Ok(())
 }
 
+/// The DHT warns of what is no trouble, such as that nobody is known at the start.
 fn start_log(config: &Config) {
     let default = if config.debug {
-        "info,dfaas_agent=debug"
+        "info,libp2p_kad=error,dfaas_agent=debug"
     } else {
-        "warn,dfaas_agent=info"
+        "warn,libp2p_kad=error,dfaas_agent=info"
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     tracing_subscriber::fmt()

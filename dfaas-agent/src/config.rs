@@ -1,13 +1,16 @@
 //! What the operator decides: taken as text from flags and environment, then checked as a whole.
 
 mod data_plane;
+mod discovery;
 mod host;
 mod layers;
 mod mistakes;
 mod overlay;
+mod overlay_tuning;
 mod pairing;
 mod platform;
 mod proxy;
+mod relay;
 mod strategy;
 
 use std::{
@@ -19,7 +22,7 @@ use std::{
 use dfaas_control::{
     MarginSettings, NodeId, ServiceAddress, Settings, SettingsError, StrategyKind, Tokenless,
 };
-use libp2p::Multiaddr;
+use libp2p::{Multiaddr, pnet::PreSharedKey};
 
 use self::{
     data_plane::DataPlaneOptions, overlay::OverlayOptions, pairing::PairingOptions,
@@ -34,7 +37,12 @@ pub(crate) use self::{
     proxy::{ProxyChoice, ProxyOptions},
     strategy::Services,
 };
-use crate::{data_plane::DataPlaneConfig, go_duration, platform::PlatformConfig};
+use crate::{
+    data_plane::DataPlaneConfig,
+    go_duration,
+    overlay::{BehindNat, Discovery, RelayLimits, Tuning},
+    platform::PlatformConfig,
+};
 
 /// Everything that `dfaas-agent run` is told, as text.
 #[derive(Clone, Debug, clap::Args)]
@@ -101,8 +109,13 @@ pub(crate) struct Config {
     pub(crate) debug: bool,
     pub(crate) listen: Vec<Multiaddr>,
     pub(crate) key_file: PathBuf,
+    pub(crate) swarm_key: Option<PreSharedKey>,
     pub(crate) bootstrap: Vec<Multiaddr>,
     pub(crate) mdns: bool,
+    pub(crate) discovery: Option<Discovery>,
+    pub(crate) behind_nat: BehindNat,
+    pub(crate) relay: Option<RelayLimits>,
+    pub(crate) tuning: Tuning,
     pub(crate) topic: String,
     pub(crate) platform: PlatformConfig,
     pub(crate) api: SocketAddr,
@@ -140,9 +153,11 @@ impl Config {
     pub(crate) fn check(options: &Options, host: &Host) -> Result<Self, Mistakes> {
         let mut mistakes = Mistakes::default();
         let debug = mistakes.take("--debug", boolean(&options.debug));
-        let overlay = options.overlay.check(&mut mistakes);
         let data_plane = options.data_plane.check(host, &mut mistakes);
         let core = options.check_core(data_plane.as_ref().map(|section| section.service), &mut mistakes);
+        let overlay = options
+            .overlay
+            .check(core.period.unwrap_or_default(), &mut mistakes);
         let platform = options
             .platform
             .check(core.period.unwrap_or_default(), &mut mistakes);
@@ -166,8 +181,13 @@ impl Config {
             debug,
             listen: overlay.listen,
             key_file: overlay.key_file,
+            swarm_key: overlay.swarm_key,
             bootstrap: overlay.bootstrap,
             mdns: overlay.mdns,
+            discovery: overlay.discovery,
+            behind_nat: overlay.behind_nat,
+            relay: overlay.relay,
+            tuning: overlay.tuning,
             topic: overlay.topic,
             platform,
             api,
@@ -285,6 +305,11 @@ fn rate(text: &str) -> Result<f64, String> {
     text.trim()
         .parse()
         .map_err(|_| format!("{text:?} is not a number of requests per second"))
+}
+
+fn number(text: &str) -> Result<u32, String> {
+    let wrong = |_| format!("{text:?} is not a whole number");
+    text.trim().parse().map_err(wrong)
 }
 
 fn port(text: &str) -> Result<u16, String> {

@@ -64,7 +64,8 @@ fn exists(path: &Path) -> Result<bool> {
         .with_context(|| format!("look for the key file {}", path.display()))
 }
 
-fn read_private(path: &Path) -> Result<String> {
+/// Reads a file of secrets that is of its owner only.
+pub(crate) fn read_private(path: &Path) -> Result<String> {
     let shown = path.display();
     let file = File::open(path).with_context(|| format!("open the key file {shown}"))?;
     let metadata = file

@@ -270,6 +270,37 @@ fn overlay(text: &mut Exposition, report: &Report) {
     for (fate, count) in by_fate {
         text.sample(MESSAGES, &[("fate", fate)], count as f64);
     }
+    let totals = [
+        (
+            "dfaas_overlay_looks_total",
+            "Times that members were looked for in the DHT.",
+            counts.looks,
+        ),
+        (
+            "dfaas_overlay_found_total",
+            "Members found there that were not connected.",
+            counts.found,
+        ),
+        (
+            "dfaas_overlay_strangers_total",
+            "Nodes sent away because they did not join the topic.",
+            counts.strangers,
+        ),
+        (
+            "dfaas_overlay_banned_total",
+            "Nodes banned for a while because of what they sent.",
+            counts.banned,
+        ),
+        (
+            "dfaas_overlay_unproven_total",
+            "Incoming connections that failed before it was proven who is at their other end.",
+            counts.unproven,
+        ),
+    ];
+    for (name, help, count) in totals {
+        text.family(name, Kind::Counter, help);
+        text.sample(name, &[], count as f64);
+    }
     let rejected: u64 = report.control.rejected.values().sum();
     text.family(
         "dfaas_messages_total",

@@ -1,6 +1,7 @@
 //! The overlay between nodes: a gossip topic over libp2p, and who is connected to us.
 
-use std::net::{IpAddr, TcpListener};
+use std::net::{IpAddr, TcpListener, UdpSocket};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -10,17 +11,25 @@ use dfaas_control::{MESSAGE_BYTES_MAX, NodeId, Token};
 use libp2p::Multiaddr;
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
+use libp2p::pnet::PreSharedKey;
 use serde::Serialize;
 use tokio::sync::{Notify, mpsc};
 
+mod conduct;
 mod dialer;
+mod finder;
 mod peers;
+mod reach;
+mod rendezvous;
 mod swarm;
 mod task;
 mod tokens;
+mod transport;
+mod tuning;
 
 use task::Task;
 use tokens::Telling;
+pub(crate) use tuning::{Tuning, silence};
 
 /// Bodies waiting to be published. The mind makes one a second, so a full queue means that the task hangs.
 const PUBLISH_QUEUE: usize = 64;
@@ -41,10 +50,59 @@ pub(crate) struct OverlayConfig {
     pub(crate) bootstrap: Vec<Multiaddr>,
     /// Whether nodes on the same network segment are found by multicast DNS.
     pub(crate) mdns: bool,
+    /// How nodes elsewhere are found, if they are.
+    pub(crate) discovery: Option<Discovery>,
     /// The gossip topic; nodes hear each other only on the same one.
     pub(crate) topic: String,
-    /// How often nodes tell each other how they are.
-    pub(crate) period: Duration,
+    /// Whether others can dial this node.
+    pub(crate) behind_nat: BehindNat,
+    /// How much this node carries for others, if it does.
+    pub(crate) relay: Option<RelayLimits>,
+    /// What all nodes of a private federation know, and nobody else. There is no QUIC then.
+    pub(crate) swarm_key: Option<PreSharedKey>,
+    /// Intervals and limits.
+    pub(crate) tuning: Tuning,
+}
+
+/// Whether others cannot dial a node, so that it has to be reached through relays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BehindNat {
+    Yes,
+    No,
+    /// Others are asked to dial back, which is tried between public addresses only.
+    Unknown,
+}
+
+/// How much a node carries for those who cannot be dialled.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct RelayLimits {
+    /// Nodes that are reached through this one.
+    pub(crate) reservations_max: usize,
+    /// Connections carried at a time.
+    pub(crate) circuits_max: usize,
+    /// Connections carried at a time that one node opened.
+    pub(crate) circuits_per_peer_max: usize,
+    /// How long one may last. Its ends open another one then.
+    pub(crate) circuit_time_max: Duration,
+    /// How much one may carry in each direction.
+    pub(crate) circuit_bytes_max: u64,
+}
+
+/// How nodes of a federation find each other in a DHT.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Discovery {
+    /// The name under which members leave word.
+    pub(crate) rendezvous: String,
+    /// The protocol of the DHT; nodes are in the same one only by the same.
+    pub(crate) protocol: String,
+    /// The longest time between two looks for members.
+    pub(crate) idle: Duration,
+    /// The longest time between two advertisements of this node.
+    pub(crate) advertise_every: Duration,
+    /// How often the routing table is refreshed.
+    pub(crate) refresh: Duration,
+    /// How many nodes are told of each member, and how many members each of them tells of.
+    pub(crate) replication: NonZeroUsize,
 }
 
 /// What the overlay tells.
@@ -98,10 +156,20 @@ pub(crate) struct OverlayCounts {
     pub(crate) published: u64,
     /// Messages passed to the mind.
     pub(crate) received: u64,
-    /// Messages refused because of their size or topic.
+    /// Messages refused because of their size or topic, because they cannot be read, or are too many of one author.
     pub(crate) rejected: u64,
     /// Bodies and messages lost because they were too large or a queue was full.
     pub(crate) dropped: u64,
+    /// Times that members were looked for in the DHT.
+    pub(crate) looks: u64,
+    /// Members that were found there and not connected.
+    pub(crate) found: u64,
+    /// Nodes sent away because they did not join the topic.
+    pub(crate) strangers: u64,
+    /// Nodes banned for a while because of what they sent.
+    pub(crate) banned: u64,
+    /// Incoming connections that ended before their other end had proven who it is, or had another pre-shared key.
+    pub(crate) unproven: u64,
 }
 
 /// The side of the overlay that the rest of the agent holds. The overlay ends with its last handle.
@@ -139,6 +207,11 @@ impl OverlayHandle {
             received: self.shared.received.load(),
             rejected: self.shared.rejected.load(),
             dropped: self.shared.dropped.load(),
+            looks: self.shared.looks.load(),
+            found: self.shared.found.load(),
+            strangers: self.shared.strangers.load(),
+            banned: self.shared.banned.load(),
+            unproven: self.shared.unproven.load(),
         }
     }
 
@@ -160,6 +233,11 @@ struct Shared {
     received: Counter,
     rejected: Counter,
     dropped: Counter,
+    looks: Counter,
+    found: Counter,
+    strangers: Counter,
+    banned: Counter,
+    unproven: Counter,
     connected: AtomicUsize,
     stop: Notify,
 }
@@ -170,6 +248,10 @@ struct Counter(AtomicU64);
 impl Counter {
     fn increment(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
     }
 
     fn load(&self) -> u64 {
@@ -215,11 +297,16 @@ fn check_free(address: &Multiaddr) -> Result<()> {
             ip = Some(IpAddr::from(v4));
         } else if let Protocol::Ip6(v6) = protocol {
             ip = Some(IpAddr::from(v6));
-        } else if let (Some(ip), Protocol::Tcp(port)) = (ip, protocol) {
+        } else if let (Some(ip), Protocol::Tcp(port) | Protocol::Udp(port)) = (ip, &protocol) {
             // The standard library binds `::` for both families, libp2p for one; they would be in each other's way.
             let both_families = ip.is_ipv6() && ip.is_unspecified();
-            if port != 0 && !both_families {
-                TcpListener::bind((ip, port))?;
+            if *port == 0 || both_families {
+                continue;
+            }
+            if matches!(protocol, Protocol::Udp(_)) {
+                UdpSocket::bind((ip, *port))?;
+            } else {
+                TcpListener::bind((ip, *port))?;
             }
         }
     }

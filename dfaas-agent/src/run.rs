@@ -40,7 +40,11 @@ pub(crate) async fn run(config: Config, host: &Host) -> Result<()> {
         bootstrap: config.bootstrap.clone(),
         mdns: config.mdns,
         topic: config.topic.clone(),
-        period: config.period,
+        discovery: config.discovery.clone(),
+        behind_nat: config.behind_nat,
+        relay: config.relay.clone(),
+        swarm_key: config.swarm_key,
+        tuning: config.tuning.clone(),
     })
     .await
     .context("meeting peers (--listen)")?;

@@ -37,7 +37,7 @@ pub use counters::{Counters, FunctionCounters};
 pub use explanation::Explanation;
 pub use function_spec::{FunctionSpec, LabelError, MAXRATE_LABEL};
 pub use lineup::SwitchError;
-pub use message::{MESSAGE_BYTES_MAX, Rejection};
+pub use message::{MESSAGE_BYTES_MAX, Rejection, check_message};
 pub use names::{FunctionName, NameError, NodeId};
 pub use node_usage::{ForecasterKind, LoadGroup, MarginSettings, NodeUsage};
 pub use pairing::{NotAToken, Token, Tokenless};

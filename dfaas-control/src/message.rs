@@ -156,6 +156,18 @@ struct OfferBody<N> {
     limits: BTreeMap<NodeId, BTreeMap<FunctionName, N>>,
 }
 
+/// Tells whether a peer's message can be read, whichever strategy it is for.
+///
+/// # Errors
+///
+/// Why it cannot.
+pub fn check_message(body: &[u8]) -> Result<(), Rejection> {
+    match unwrap_shadow(body) {
+        Some(inner) => Message::decode(&inner?).map(drop),
+        None => Message::decode(body).map(drop),
+    }
+}
+
 impl Message {
     /// Reads a message from a peer.
     pub(crate) fn decode(body: &[u8]) -> Result<Self, Rejection> {

@@ -29,6 +29,11 @@ impl Status {
         self.0["node"].as_str().unwrap_or_default()
     }
 
+    /// The members that this node is connected to.
+    pub fn connected(&self) -> u64 {
+        self.0["overlay"]["connected"].as_u64().unwrap_or(0)
+    }
+
     /// What became of the requests for a function.
     pub fn totals(&self, function: &str) -> Totals {
         let totals = &self.0["totals"]["functions"][function];

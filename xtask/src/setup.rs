@@ -10,6 +10,7 @@ use crate::{packages, shell, toolchain::Toolchain};
 const TOOLS: &[(&str, &[&str])] = &[
     ("ip", &["iproute2"]),
     ("tc", &["iproute2"]),
+    ("nft", &["nftables"]),
     ("ethtool", &["ethtool"]),
     ("bpftool", &["bpftool", "linux-tools-generic"]),
     ("tcpdump", &["tcpdump"]),

@@ -39,7 +39,7 @@ const OF_OTHERS: [&str; 11] = [
 /// Variables of tests begin so.
 const OF_TESTS: &str = "DFAAS_TEST_";
 /// What the Go agents know and this one does without.
-const WITHOUT_MEANING: [&str; 23] = [
+const WITHOUT_MEANING: [&str; 19] = [
     "AGENT_BOOTSTRAP_FORCE",
     "AGENT_BOOTSTRAP_NODES",
     "AGENT_DATAPLANEAPI_HOST",
@@ -51,17 +51,13 @@ const WITHOUT_MEANING: [&str; 23] = [
     "AGENT_HAPROXY_HOST",
     "AGENT_HAPROXY_SOCK_PATH",
     "AGENT_HAPROXY_TEMPLATE_FILE",
-    "AGENT_KAD_IDLE_TIME",
     "AGENT_LOG_COLORS",
     "AGENT_LOG_DATETIME",
-    "AGENT_MDNS_INTERVAL",
     "AGENT_PROMETHEUS_HOST",
     "AGENT_PROMETHEUS_PORT",
     "AGENT_PROMETHEUS_STEP",
-    "AGENT_PUBLIC_BOOTSTRAP_NODES",
     "AGENT_REJECTOR_HOST",
     "AGENT_REJECTOR_PORT",
-    "AGENT_RENDEZVOUS",
     "AGENT_RUNTIMEAPI_HOST",
 ];
 /// The same, by what they begin with.

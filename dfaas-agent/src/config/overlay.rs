@@ -1,12 +1,19 @@
 //! How the agent meets its peers.
 
-use std::{fmt::Display, fs, path::PathBuf};
+use std::{fmt::Display, fs, path::PathBuf, time::Duration};
 
-use libp2p::{Multiaddr, multiaddr::Protocol};
+use libp2p::{Multiaddr, multiaddr::Protocol, pnet::PreSharedKey};
 
 use super::{
     boolean,
+    discovery::DiscoveryOptions,
     mistakes::{Kind, Mistakes},
+    overlay_tuning::TuningOptions,
+    relay::RelayOptions,
+};
+use crate::{
+    identity,
+    overlay::{BehindNat, Discovery, RelayLimits, Tuning},
 };
 
 /// Where the identity of the node is kept.
@@ -35,8 +42,15 @@ pub(super) struct OverlayOptions {
         default_value = "/ip4/0.0.0.0/tcp/31600"
     )]
     listen: String,
+    /// Whether to listen and dial over QUIC too, at the UDP ports of the same numbers: true, false, or auto for wherever
+    /// there is no pre-shared key
+    #[arg(long, env = "AGENT_QUIC_ENABLED", value_name = "BOOL", default_value = "auto")]
+    quic_enabled: String,
     #[command(flatten)]
     key: KeyOptions,
+    /// The pre-shared key of a private federation, in a file such as go-ipfs' swarm.key; TCP only
+    #[arg(long, env = "AGENT_SWARM_KEY_FILE", value_name = "FILE")]
+    swarm_key_file: Option<PathBuf>,
     /// Peers to dial: multiaddresses, separated by commas
     #[arg(
         long,
@@ -51,6 +65,8 @@ pub(super) struct OverlayOptions {
     /// Whether to find peers of this network by mDNS
     #[arg(long, env = "AGENT_MDNS_ENABLED", value_name = "BOOL", default_value = "true")]
     mdns_enabled: String,
+    #[command(flatten)]
+    discovery: DiscoveryOptions,
     /// The topic on which agents of a federation meet
     #[arg(
         long,
@@ -59,13 +75,22 @@ pub(super) struct OverlayOptions {
         default_value = "/dfaasagent/1.0.0"
     )]
     pubsub_topic: String,
+    #[command(flatten)]
+    relay: RelayOptions,
+    #[command(flatten)]
+    tuning: TuningOptions,
 }
 
 pub(super) struct Section {
     pub(super) listen: Vec<Multiaddr>,
     pub(super) key_file: PathBuf,
+    pub(super) swarm_key: Option<PreSharedKey>,
     pub(super) bootstrap: Vec<Multiaddr>,
     pub(super) mdns: bool,
+    pub(super) discovery: Option<Discovery>,
+    pub(super) behind_nat: BehindNat,
+    pub(super) relay: Option<RelayLimits>,
+    pub(super) tuning: Tuning,
     pub(super) topic: String,
 }
 
@@ -81,24 +106,92 @@ impl KeyOptions {
 }
 
 impl OverlayOptions {
-    pub(super) fn check(&self, mistakes: &mut Mistakes) -> Option<Section> {
-        let listen = mistakes.take("--listen", multiaddrs(self.listen.split(',')).and_then(some));
+    pub(super) fn check(&self, period: Duration, mistakes: &mut Mistakes) -> Option<Section> {
+        let listen = multiaddrs(self.listen.split(','), listening).and_then(some);
+        let listen = mistakes.take("--listen", listen);
+        let swarm_key = self.swarm_key(mistakes);
+        let listen = self.with_quic(listen, self.has_swarm_key(), mistakes);
         let list = mistakes.take(
             "--bootstrap-nodes-list",
-            multiaddrs(self.bootstrap_nodes_list.split(',')),
+            multiaddrs(self.bootstrap_nodes_list.split(','), dialling),
         );
         let file = self.bootstrap_file(mistakes);
         let mdns = mistakes.take("--mdns-enabled", boolean(&self.mdns_enabled));
+        let discovery = self.discovery.check(mistakes);
         let topic = mistakes.take("--pubsub-topic", topic(&self.pubsub_topic));
+        let tuning = self.tuning.check(period, mistakes);
+        let relay = self.relay.check(mistakes);
+        let (discovery, relay, tuning) = (discovery?, relay?, tuning?);
         let mut bootstrap = list?;
         bootstrap.extend(file?);
+        bootstrap.extend(discovery.public);
         Some(Section {
             listen: listen?,
             key_file: self.key.file(),
+            swarm_key: swarm_key?,
             bootstrap,
-            mdns: mdns?,
+            mdns: mdns? && !tuning.mdns_interval.is_zero(),
+            discovery: discovery.discovery,
+            behind_nat: relay.behind_nat,
+            relay: relay.relay,
+            tuning,
             topic: topic?,
         })
+    }
+
+    fn has_swarm_key(&self) -> bool {
+        let file = self.swarm_key_file.as_ref();
+        file.is_some_and(|file| !file.as_os_str().is_empty())
+    }
+
+    /// The addresses to listen on, and those of QUIC beside those of TCP.
+    fn with_quic(
+        &self,
+        listen: Option<Vec<Multiaddr>>,
+        is_private: bool,
+        mistakes: &mut Mistakes,
+    ) -> Option<Vec<Multiaddr>> {
+        const FLAG: &str = "--quic-enabled";
+        const CONFLICT: &str = "QUIC cannot carry a pre-shared key (--swarm-key-file)";
+        let is_asked_for = match self.quic_enabled.trim() {
+            "auto" => Some(None),
+            text => mistakes.take(FLAG, boolean(text).map(Some)),
+        }?;
+        let mut listen = listen?;
+        if is_private && is_asked_for == Some(true) {
+            mistakes.note(Kind::Usage, FLAG, CONFLICT);
+            return None;
+        }
+        if is_private && listen.iter().any(is_quic) {
+            mistakes.note(Kind::Usage, "--listen", CONFLICT);
+            return None;
+        }
+        if is_asked_for.unwrap_or(!is_private) {
+            for beside in listen.iter().filter_map(quic_beside).collect::<Vec<_>>() {
+                if !listen.contains(&beside) {
+                    listen.push(beside);
+                }
+            }
+        }
+        Some(listen)
+    }
+
+    fn swarm_key(&self, mistakes: &mut Mistakes) -> Option<Option<PreSharedKey>> {
+        const FLAG: &str = "--swarm-key-file";
+        let Some(path) = self.swarm_key_file.as_ref().filter(|_| self.has_swarm_key()) else {
+            return Some(None);
+        };
+        match identity::read_private(path) {
+            Ok(text) => {
+                let wrong = |error| format!("{} is no swarm.key: {error}", path.display());
+                let key = text.parse::<PreSharedKey>().map_err(wrong);
+                mistakes.take(FLAG, key).map(Some)
+            }
+            Err(error) => {
+                mistakes.note(Kind::Host, FLAG, format_args!("{error:#}"));
+                None
+            }
+        }
     }
 
     fn bootstrap_file(&self, mistakes: &mut Mistakes) -> Option<Vec<Multiaddr>> {
@@ -113,7 +206,10 @@ impl OverlayOptions {
         match fs::read_to_string(path) {
             Ok(text) => mistakes.take(
                 FLAG,
-                multiaddrs(text.lines().filter(|line| !line.trim().starts_with('#'))),
+                multiaddrs(
+                    text.lines().filter(|line| !line.trim().starts_with('#')),
+                    dialling,
+                ),
             ),
             Err(error) => {
                 mistakes.note(Kind::Host, FLAG, format_args!("{}: {error}", path.display()));
@@ -123,35 +219,74 @@ impl OverlayOptions {
     }
 }
 
-fn multiaddrs<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Vec<Multiaddr>, String> {
+/// What is wrong with the protocols of an address for a use of it, if anything.
+type Objection = fn(&[Protocol<'_>]) -> Option<&'static str>;
+
+fn multiaddrs<'a>(
+    texts: impl Iterator<Item = &'a str>,
+    objection: Objection,
+) -> Result<Vec<Multiaddr>, String> {
     let texts = texts.map(str::trim).filter(|text| !text.is_empty());
-    texts.map(multiaddr).collect()
+    texts.map(|text| multiaddr(text, objection)).collect()
 }
 
-fn multiaddr(text: &str) -> Result<Multiaddr, String> {
+fn multiaddr(text: &str, objection: Objection) -> Result<Multiaddr, String> {
     let wrong = |reason: &dyn Display| {
         format!("{text:?} is not a multiaddress such as /ip4/192.0.2.1/tcp/31600: {reason}")
     };
     let address: Multiaddr = text.parse().map_err(|error| wrong(&error))?;
-    if is_tcp_over_ip(&address) {
-        Ok(address)
-    } else {
-        Err(wrong(&"agents meet over TCP, at IP addresses"))
+    let protocols: Vec<Protocol<'_>> = address.iter().collect();
+    match objection(&protocols) {
+        None => Ok(address),
+        Some(reason) => Err(wrong(&reason)),
     }
 }
 
-/// Whether it is of the only kind that this overlay can dial and listen on.
-fn is_tcp_over_ip(address: &Multiaddr) -> bool {
-    let protocols: Vec<Protocol<'_>> = address.iter().collect();
-    matches!(
-        protocols.as_slice(),
+fn listening(protocols: &[Protocol<'_>]) -> Option<&'static str> {
+    match protocols {
         [Protocol::Ip4(_) | Protocol::Ip6(_), Protocol::Tcp(_)]
-            | [
-                Protocol::Ip4(_) | Protocol::Ip6(_),
-                Protocol::Tcp(_),
-                Protocol::P2p(_)
-            ]
-    )
+        | [
+            Protocol::Ip4(_) | Protocol::Ip6(_),
+            Protocol::Udp(_),
+            Protocol::QuicV1,
+        ] => None,
+        _ => Some("agents listen over TCP or QUIC, at IP addresses"),
+    }
+}
+
+fn is_quic(address: &Multiaddr) -> bool {
+    address.iter().any(|protocol| protocol == Protocol::QuicV1)
+}
+
+/// The address of QUIC that has the same number as one of TCP.
+fn quic_beside(address: &Multiaddr) -> Option<Multiaddr> {
+    let mut protocols = address.iter();
+    match (protocols.next(), protocols.next()) {
+        (Some(ip), Some(Protocol::Tcp(port))) => {
+            let quic = [ip, Protocol::Udp(port), Protocol::QuicV1];
+            Some(quic.into_iter().collect())
+        }
+        _ => None,
+    }
+}
+
+fn dialling(protocols: &[Protocol<'_>]) -> Option<&'static str> {
+    let way = match protocols {
+        [way @ .., Protocol::P2p(_)] => way,
+        way => way,
+    };
+    match way {
+        [
+            Protocol::Ip4(_) | Protocol::Ip6(_) | Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_),
+            way @ ..,
+        ] => match way {
+            [Protocol::Tcp(_)] | [Protocol::Udp(_), Protocol::QuicV1] => None,
+            _ => Some("agents meet over TCP or QUIC"),
+        },
+        // What such a name stands for is an address of its own, and must be whose the identity is.
+        [Protocol::Dnsaddr(_)] if way.len() < protocols.len() => None,
+        _ => Some("agents meet over TCP or QUIC, at IP addresses or names"),
+    }
 }
 
 fn some(addresses: Vec<Multiaddr>) -> Result<Vec<Multiaddr>, String> {

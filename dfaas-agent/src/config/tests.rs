@@ -8,6 +8,71 @@ use crate::data_plane::DataInSyn;
 const DEVICES: &str = "Inter-|   Receive\n face |bytes\n    lo: 1 2\n  eth0: 3 4\n  eth1: 5 6\n";
 const ROUTES: &str = "Iface\tDestination\neth0\t00000000\t0100000A\t0003\t0\t0\t100\t00000000\t0\t0\t0\n";
 
+/// A mistake for each option that can be wrong.
+const WRONG: [&str; 61] = [
+    "--debug=perhaps",
+    "--listen=",
+    "--bootstrap-nodes-list=10.0.0.8:31600",
+    "--bootstrap-nodes-file=/nowhere/nodes",
+    "--mdns-enabled=2",
+    "--public-bootstrap-nodes=maybe",
+    "--kad-enabled=maybe",
+    "--rendezvous=",
+    "--kad-protocol=ipfs",
+    "--kad-idle-time=-1s",
+    "--kad-advertise-interval=0",
+    "--kad-refresh-interval=1ms",
+    "--kad-replication=0",
+    "--mdns-interval=often",
+    "--overlay-connections-max=0",
+    "--overlay-connections-per-peer-max=x",
+    "--overlay-pending-max=-1",
+    "--overlay-dial-timeout=0",
+    "--overlay-dial-delay-max=0",
+    "--overlay-ping-interval=0",
+    "--overlay-ping-timeout=0",
+    "--overlay-silence=0",
+    "--overlay-stranger-time=0",
+    "--overlay-heartbeat=0",
+    "--behind-nat=perhaps",
+    "--relay-enabled=perhaps",
+    "--relay-reservations-max=0",
+    "--relay-circuits-max=0",
+    "--relay-circuits-per-peer-max=0",
+    "--relay-circuit-time-max=9999999h",
+    "--relay-circuit-bytes-max=x",
+    "--overlay-message-rate-max=0",
+    "--overlay-malformed-max=0",
+    "--overlay-ban-time=0",
+    "--quic-enabled=perhaps",
+    "--swarm-key-file=/nowhere/swarm.key",
+    "--pubsub-topic=",
+    "--recalc-period=99ms",
+    "--strategy=luck",
+    "--shadow=chance",
+    "--external-url=service:80",
+    "--forecaster=tree",
+    "--group-list-file=/nowhere/groups",
+    "--node-type=heavy",
+    "--nms-cpu-threshold=0",
+    "--nms-ram-threshold=inf",
+    "--nms-power-threshold=x",
+    "--default-maxrate=-1",
+    "--openfaas-host=http://gateway",
+    "--openfaas-port=0",
+    "--openfaas-user=admin",
+    "--interface=eth9",
+    "--node-ip=::1",
+    "--service-port=65536",
+    "--functions-port=x",
+    "--data-in-syn=sometimes",
+    "--nat-ports=40960-57344",
+    "--idle-timeout=0",
+    "--haproxy=perhaps",
+    "--proxy-port=0",
+    "--api=8070",
+];
+
 #[derive(Debug, Parser)]
 struct Command {
     #[command(flatten)]
@@ -17,10 +82,18 @@ struct Command {
 #[test]
 fn nothing_has_to_be_told() {
     let config = check(&[]).unwrap();
-    assert_eq!(config.listen, ["/ip4/0.0.0.0/tcp/31600".parse().unwrap()]);
+    let listen = ["/ip4/0.0.0.0/tcp/31600", "/ip4/0.0.0.0/udp/31600/quic-v1"];
+    assert_eq!(config.listen, listen.map(|address| address.parse().unwrap()));
+    assert_eq!(config.swarm_key, None);
+    assert!(config.behind_nat == BehindNat::Unknown && config.relay.is_none());
     assert_eq!(config.key_file, PathBuf::from("/var/lib/dfaas/identity.pem"));
     assert_eq!(config.topic, "/dfaasagent/1.0.0");
     assert!(config.mdns && !config.debug && config.bootstrap.is_empty());
+    assert_eq!(config.tuning, Tuning::default());
+    let discovery = config.discovery.clone().unwrap();
+    assert_eq!(discovery.rendezvous, "dfaasagent-mYRGdJPC3chmJ");
+    assert_eq!(discovery.protocol, "/ipfs/kad/1.0.0");
+    assert_eq!(discovery.idle, Duration::from_secs(60));
     assert_eq!(config.interface, "eth0");
     assert_eq!(config.service.to_string(), "10.0.0.7:80, [fd00::7]:80");
     assert_eq!(config.functions_port, 8090);
@@ -65,7 +138,7 @@ fn everything_can_be_told() {
     ])
     .unwrap();
     assert!(config.debug && !config.mdns);
-    assert_eq!((config.listen.len(), config.bootstrap.len()), (2, 1));
+    assert_eq!((config.listen.len(), config.bootstrap.len()), (4, 1));
     assert_eq!(config.key_file, PathBuf::from("key.pem"));
     assert_eq!(config.service, "192.0.2.1:8000".parse().unwrap());
     assert_eq!(config.platform.host, "[::1]");
@@ -83,41 +156,9 @@ fn everything_can_be_told() {
 
 #[test]
 fn all_mistakes_are_told_at_once() {
-    let arguments = [
-        "--debug=perhaps",
-        "--listen=",
-        "--bootstrap-nodes-list=10.0.0.8:31600",
-        "--bootstrap-nodes-file=/nowhere/nodes",
-        "--mdns-enabled=2",
-        "--pubsub-topic=",
-        "--recalc-period=99ms",
-        "--strategy=luck",
-        "--shadow=chance",
-        "--external-url=service:80",
-        "--forecaster=tree",
-        "--group-list-file=/nowhere/groups",
-        "--node-type=heavy",
-        "--nms-cpu-threshold=0",
-        "--nms-ram-threshold=inf",
-        "--nms-power-threshold=x",
-        "--default-maxrate=-1",
-        "--openfaas-host=http://gateway",
-        "--openfaas-port=0",
-        "--openfaas-user=admin",
-        "--interface=eth9",
-        "--node-ip=::1",
-        "--service-port=65536",
-        "--functions-port=x",
-        "--data-in-syn=sometimes",
-        "--nat-ports=40960-57344",
-        "--idle-timeout=0",
-        "--haproxy=perhaps",
-        "--proxy-port=0",
-        "--api=8070",
-    ];
-    let mistakes = check(&arguments).unwrap_err();
+    let mistakes = check(&WRONG).unwrap_err();
     assert!(mistakes.has_wrong_usage());
-    for argument in arguments {
+    for argument in WRONG {
         let flag = argument.split('=').next().unwrap();
         let told = mistakes
             .lines()
@@ -126,7 +167,7 @@ fn all_mistakes_are_told_at_once() {
             .count();
         assert_eq!(told, 1, "{flag} in:\n{mistakes}");
     }
-    assert_eq!(mistakes.lines().len(), arguments.len());
+    assert_eq!(mistakes.lines().len(), WRONG.len());
 }
 
 #[test]
@@ -146,12 +187,15 @@ fn what_the_host_lacks_is_no_wrong_usage() {
 }
 
 #[test]
-fn peers_are_met_over_tcp_at_ip_addresses() {
+fn peers_are_met_over_tcp_and_quic() {
     const ID: &str = "12D3KooWDZ3JhNfXuAa45LAupXfujbY23kqReX22gGiGj3RiXAMd";
     for good in [
         "/ip4/10.0.0.8/tcp/1",
         "/ip6/::1/tcp/1",
+        "/dns4/node2.example/tcp/31600",
+        "/ip4/10.0.0.8/udp/31600/quic-v1",
         &format!("/ip4/10.0.0.8/tcp/1/p2p/{ID}"),
+        &format!("/dnsaddr/node2.example/p2p/{ID}"),
     ] {
         assert!(
             check(&[&format!("--bootstrap-nodes-list={good}")]).is_ok(),
@@ -159,20 +203,69 @@ fn peers_are_met_over_tcp_at_ip_addresses() {
         );
     }
     for bad in [
-        "/dns4/node2/tcp/31600",
-        "/ip4/10.0.0.8/udp/31600/quic-v1",
+        "/dnsaddr/node2.example",
+        "/ip4/10.0.0.8/udp/31600",
         "/ip4/10.0.0.8/tcp/80/ws",
         "/ip4/10.0.0.8",
         &format!("/p2p/{ID}"),
     ] {
         for flag in ["--listen", "--bootstrap-nodes-list"] {
             let mistakes = check(&[&format!("{flag}={bad}")]).unwrap_err();
-            assert!(
-                mistakes.lines()[0].ends_with("agents meet over TCP, at IP addresses"),
-                "{mistakes}"
-            );
+            assert!(mistakes.lines()[0].contains("over TCP or QUIC"), "{mistakes}");
         }
     }
+}
+
+#[test]
+fn listeners_have_addresses_of_their_own() {
+    for bad in ["/dns4/node2.example/tcp/31600", "/ip4/10.0.0.8/tcp/1/ws"] {
+        let mistakes = check(&[&format!("--listen={bad}")]).unwrap_err();
+        assert!(
+            mistakes.lines()[0].contains("agents listen over TCP or QUIC"),
+            "{mistakes}"
+        );
+    }
+}
+
+#[test]
+fn private_federations_have_no_quic() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("swarm.key");
+    let text = format!("/key/swarm/psk/1.0.0/\n/base16/\n{}\n", "0f".repeat(32));
+    std::fs::write(&path, &text).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+    let file = format!("--swarm-key-file={}", path.display());
+    let config = check(&[&file]).unwrap();
+    assert_eq!(config.listen, ["/ip4/0.0.0.0/tcp/31600".parse().unwrap()]);
+    assert_eq!(config.swarm_key.unwrap().to_key_file(), text);
+    for (argument, flag) in [
+        ("--quic-enabled=true", "--quic-enabled"),
+        ("--listen=/ip4/10.0.0.7/udp/1/quic-v1", "--listen"),
+    ] {
+        let mistakes = check(&[&file, argument]).unwrap_err();
+        let want = format!("{flag}: QUIC cannot carry a pre-shared key (--swarm-key-file)");
+        assert_eq!(mistakes.lines(), [want]);
+    }
+    assert_eq!(check(&["--quic-enabled=false"]).unwrap().listen.len(), 1);
+    std::fs::write(&path, "0f0f").unwrap();
+    assert!(check(&[&file]).unwrap_err().lines()[0].contains("is no swarm.key"));
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
+    assert!(check(&[&file]).unwrap_err().lines()[0].contains("chmod 600"));
+}
+
+#[test]
+fn discovery_goes_by_the_go_agents_rules() {
+    assert_eq!(check(&["--kad-enabled=false"]).unwrap().discovery, None);
+    let idle = |text: &str| check(&[text]).unwrap().discovery.unwrap().idle;
+    assert_eq!(idle("--kad-idle-time=5s"), Duration::from_secs(5));
+    assert_eq!(idle("--kad-idle-time=0"), Duration::from_secs(60));
+    assert!(!check(&["--mdns-interval=0"]).unwrap().mdns);
+    let public = check(&["--public-bootstrap-nodes=true"]).unwrap().bootstrap;
+    assert_eq!(public.len(), 5);
+    let silence = |argument: &str| check(&[argument]).unwrap().tuning.silence;
+    assert_eq!(silence("--recalc-period=4s"), Duration::from_secs(12));
+    assert_eq!(silence("--overlay-silence=20s"), Duration::from_secs(20));
 }
 
 #[test]

@@ -9,20 +9,20 @@ use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId};
 
 const DELAY_MIN: Duration = Duration::from_millis(250);
-const DELAY_MAX: Duration = Duration::from_secs(30);
 /// A connection that lasted so long was a good one: its peer is dialled at once when it is lost.
 const STABLE_AFTER: Duration = Duration::from_secs(5);
 /// A lost peer that is not in the bootstrap list is given up after so long. It may still dial us.
 const FORGET_AFTER: Duration = Duration::from_secs(600);
 /// Peers remembered beside the bootstrap list; many times a federation, and some 100 KiB.
 const MET_MAX: usize = 512;
-/// Addresses remembered per peer; a host has a few interfaces.
-const ADDRESSES_MAX: usize = 8;
+/// Addresses remembered per peer; a host has a few interfaces, each with TCP and QUIC.
+const ADDRESSES_MAX: usize = 16;
 
 /// The addresses of all known peers, each with its back-off.
 pub(super) struct Dialer {
     bootstrap: Vec<Target>,
     met: BTreeMap<PeerId, Target>,
+    delay_max: Duration,
 }
 
 /// Somebody to be connected to.
@@ -40,12 +40,13 @@ struct Target {
 }
 
 impl Dialer {
-    /// Starts with the bootstrap list, due at once.
-    pub(super) fn new(now: Instant, bootstrap: &[Multiaddr]) -> Self {
+    /// Starts with the bootstrap list, due at once. Nobody waits longer than `delay_max` for the next attempt.
+    pub(super) fn new(now: Instant, bootstrap: &[Multiaddr], delay_max: Duration) -> Self {
         let target = |address: &Multiaddr| Target::new(now, vec![address.clone()], named_peer(address));
         Self {
             bootstrap: bootstrap.iter().map(target).collect(),
             met: BTreeMap::new(),
+            delay_max,
         }
     }
 
@@ -117,6 +118,7 @@ impl Dialer {
 
     /// Notes that the last connection to `peer` is gone.
     pub(super) fn lost(&mut self, now: Instant, peer: PeerId) {
+        let delay_max = self.delay_max;
         for target in self.targets().filter(|target| target.peer == Some(peer)) {
             let lasted = target
                 .opened
@@ -126,13 +128,13 @@ impl Dialer {
                 target.delay = DELAY_MIN;
             }
             target.lost = now;
-            target.back_off(now);
+            target.back_off(now, delay_max);
         }
     }
 
     /// Notes that a dial came to nothing. Says which addresses, the first time in a row for one of the bootstrap list.
     pub(super) fn failed(&mut self, now: Instant, connection: ConnectionId) -> Option<&[Multiaddr]> {
-        let bootstrap = self.bootstrap.len();
+        let (bootstrap, delay_max) = (self.bootstrap.len(), self.delay_max);
         let (index, target) = self
             .targets()
             .enumerate()
@@ -140,7 +142,7 @@ impl Dialer {
         let first = target.delay == DELAY_MIN;
         target.dialling = None;
         target.peer = target.wanted;
-        target.back_off(now);
+        target.back_off(now, delay_max);
         (first && index < bootstrap).then_some(&target.addresses)
     }
 
@@ -149,6 +151,13 @@ impl Dialer {
         self.bootstrap
             .retain(|target| target.dialling != Some(connection));
         self.met.retain(|_, target| target.dialling != Some(connection));
+    }
+
+    /// Forgets where somebody is who turned out to be of no interest, and says whether he may be sent away: who is in
+    /// the bootstrap list may stay, since he knows others.
+    pub(super) fn forget_stranger(&mut self, peer: &PeerId) -> bool {
+        self.met.remove(peer);
+        !self.bootstrap.iter().any(|target| target.peer == Some(*peer))
     }
 
     fn targets(&mut self) -> impl Iterator<Item = &mut Target> {
@@ -191,9 +200,9 @@ impl Target {
         dial
     }
 
-    fn back_off(&mut self, now: Instant) {
+    fn back_off(&mut self, now: Instant, delay_max: Duration) {
         self.due = now + self.delay;
-        self.delay = (self.delay * 2).min(DELAY_MAX);
+        self.delay = (self.delay * 2).min(delay_max);
     }
 }
 

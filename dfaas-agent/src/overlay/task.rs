@@ -1,32 +1,39 @@
 //! The task that owns the swarm: wait for one thing, hand it to the part that knows, act on what it says.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use futures_util::StreamExt;
+use libp2p::core::ConnectedPoint;
 use libp2p::core::transport::ListenerId;
 use libp2p::gossipsub::{self, IdentTopic, MessageAcceptance, PublishError};
 use libp2p::multiaddr::Protocol;
-use libp2p::swarm::{ConnectionId, DialError, Swarm, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, identify, mdns, ping};
+use libp2p::swarm::{ConnectionId, DialError, ListenError, Swarm, SwarmEvent};
+use libp2p::{Multiaddr, PeerId, autonat, identify, mdns, ping};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tracing::{debug, info, warn};
 
+use super::conduct::{Conduct, Verdict};
 use super::dialer::Dialer;
-use super::peers::{self, Peers};
+use super::finder::Finder;
+use super::peers::{Peers, Side, Way};
+use super::reach::{Reach, is_relayed};
 use super::swarm::{self, Behaviour, BehaviourEvent};
 use super::tokens::{self, News, Taken, Telling, Tokens};
-use super::{LISTEN_TIMEOUT, OverlayConfig, OverlayEvent, Shared};
+use super::{BehindNat, LISTEN_TIMEOUT, OverlayConfig, OverlayEvent, Shared, Tuning};
 use crate::{clock, identity};
 
 /// How often silence and due dials are looked for.
 const TICK: Duration = Duration::from_millis(100);
 /// A tick that comes this late means that the machine slept or starved us, so silence proves nothing.
 const TICK_LATE: Duration = Duration::from_secs(1);
+/// Hosts remembered for which a warning was given; more would be no news.
+const UNPROVEN_MAX: usize = 256;
 /// Places in the event queue that messages leave to news of peers.
 const RESERVED_FOR_PEERS: usize = 128;
 
@@ -40,8 +47,17 @@ pub(super) struct Task {
     tokens: Tokens,
     dialer: Dialer,
     peers: Peers,
-    /// For how long a connection may be without an answer.
-    silence: Duration,
+    finder: Option<Finder>,
+    conduct: Conduct,
+    reach: Reach,
+    /// Until when.
+    banned: BTreeMap<PeerId, Instant>,
+    /// Hosts that were warned of.
+    unproven: BTreeSet<IpAddr>,
+    is_private: bool,
+    tuning: Tuning,
+    /// Connections that do not leave this host.
+    loopback: HashSet<ConnectionId>,
     ticked: Instant,
 }
 
@@ -55,16 +71,26 @@ impl Task {
         let now = clock::now();
         let topic = IdentTopic::new(config.topic.as_str());
         Ok(Self {
-            swarm: swarm::build(&config.keypair, &topic, config.mdns)?,
+            swarm: swarm::build(config)?,
             topic,
             publishes,
             tellings,
             events,
             shared,
             tokens: Tokens::default(),
-            dialer: Dialer::new(now, &config.bootstrap),
+            dialer: Dialer::new(now, &config.bootstrap, config.tuning.dial_delay_max),
             peers: Peers::default(),
-            silence: peers::silence(config.period),
+            finder: config
+                .discovery
+                .as_ref()
+                .map(|discovery| Finder::new(now, discovery)),
+            conduct: Conduct::new(config.tuning.message_rate_max),
+            reach: Reach::new(config.behind_nat == BehindNat::Yes),
+            banned: BTreeMap::new(),
+            unproven: BTreeSet::new(),
+            is_private: config.swarm_key.is_some(),
+            tuning: config.tuning.clone(),
+            loopback: HashSet::new(),
             ticked: now,
         })
     }
@@ -164,11 +190,30 @@ impl Task {
             self.peers.forgive(now);
         }
         self.ticked = now;
-        for (peer, connection) in self.peers.silent(now, self.silence) {
+        for (peer, connection) in self.peers.silent(now, self.tuning.silence) {
             info!(%peer, "Gave up a silent connection");
             self.swarm.close_connection(connection);
             // Closing waits for the kernel to take the last bytes, which it may not do on a cut link.
             self.handle_closed(now, peer, connection);
+        }
+        let own = *self.swarm.local_peer_id();
+        for connection in self.peers.surplus(now, &own) {
+            debug!(%connection, "Closed a connection beside another");
+            self.swarm.close_connection(connection);
+        }
+        self.note_members();
+        self.ban_offenders(now);
+        for peer in self.peers.strangers(now, self.tuning.stranger_time) {
+            if self.dialer.forget_stranger(&peer) && self.swarm.disconnect_peer_id(peer).is_ok() {
+                debug!(%peer, "Sent a stranger away");
+                self.shared.strangers.increment();
+            }
+        }
+        self.use_relays(now);
+        if let Some(finder) = &mut self.finder
+            && finder.handle_tick(now, &mut self.swarm)
+        {
+            self.shared.looks.increment();
         }
         for dial in self.dialer.due(now, |peer| self.peers.is_connected(peer)) {
             let connection = dial.connection_id();
@@ -188,42 +233,91 @@ impl Task {
             SwarmEvent::Behaviour(event) => self.handle_behaviour(now, event),
             SwarmEvent::NewListenAddr { address, .. } => {
                 info!(%address, "Overlay listens");
+                self.handle_listening(&address);
                 self.tell(OverlayEvent::Listening(address));
             }
             SwarmEvent::ExpiredListenAddr { address, .. } => self.handle_unlistening(address),
             SwarmEvent::ConnectionEstablished {
                 peer_id,
                 connection_id,
+                endpoint,
                 ..
-            } => {
-                self.peers.opened(now, peer_id, connection_id);
-                self.dialer.opened(now, peer_id, connection_id);
-                self.report();
-            }
+            } => self.handle_opened(now, peer_id, connection_id, &endpoint),
             SwarmEvent::ConnectionClosed {
                 peer_id,
                 connection_id,
                 ..
-            } => self.handle_closed(now, peer_id, connection_id),
+            } => {
+                self.loopback.remove(&connection_id);
+                self.handle_closed(now, peer_id, connection_id);
+            }
             SwarmEvent::OutgoingConnectionError {
                 connection_id, error, ..
             } => self.handle_dial_error(now, connection_id, &error),
             SwarmEvent::ListenerClosed {
-                addresses, reason, ..
+                listener_id,
+                addresses,
+                reason,
             } => {
-                warn!(?addresses, ?reason, "Overlay stopped listening");
+                self.reach.closed(now, listener_id);
+                // One at a relay that refused never listened, and one at a relay that is gone is replaced.
+                if addresses.iter().any(|address| !is_relayed(address)) {
+                    warn!(?addresses, ?reason, "Overlay stopped listening");
+                } else {
+                    debug!(?addresses, ?reason, "Overlay stopped listening at a relay");
+                }
                 for address in addresses {
                     self.handle_unlistening(address);
                 }
             }
             SwarmEvent::ListenerError { error, .. } => debug!(%error, "Could not accept a connection"),
-            SwarmEvent::IncomingConnectionError { error, .. } => debug!(%error, "Incoming connection failed"),
+            SwarmEvent::IncomingConnectionError {
+                error,
+                send_back_addr,
+                ..
+            } => self.handle_unproven(&send_back_addr, &error),
             _ => {}
         }
     }
 
-    fn handle_unlistening(&self, address: Multiaddr) {
+    fn handle_opened(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        connection: ConnectionId,
+        endpoint: &ConnectedPoint,
+    ) {
+        if is_loopback(endpoint.get_remote_address()) {
+            self.loopback.insert(connection);
+        }
+        let dialled_by = if endpoint.is_dialer() {
+            Side::Us
+        } else {
+            Side::Peer
+        };
+        let way = if endpoint.is_relayed() {
+            Way::ThroughRelay
+        } else {
+            Way::Direct
+        };
+        self.peers.opened(now, peer, connection, (dialled_by, way));
+        self.dialer.opened(now, peer, connection);
+        self.report();
+    }
+
+    /// Who leaves word in the DHT leaves the addresses that it takes for its external ones.
+    fn handle_listening(&mut self, address: &Multiaddr) {
+        // The client of relays adds what it has at relays by itself.
+        if !is_loopback(address) && !is_relayed(address) {
+            self.swarm.add_external_address(address.clone());
+        }
+    }
+
+    fn handle_unlistening(&mut self, address: Multiaddr) {
         info!(%address, "Overlay listens there no more");
+        if !is_relayed(&address) {
+            self.swarm.remove_external_address(&address);
+        }
         self.tell(OverlayEvent::Unlistening(address));
     }
 
@@ -234,7 +328,7 @@ impl Task {
                 message_id,
                 message,
             }) => {
-                let acceptance = self.handle_message(message);
+                let acceptance = self.handle_message(now, propagation_source, message);
                 // A message that left the cache meanwhile is not passed on, which others make good.
                 self.swarm
                     .behaviour_mut()
@@ -246,12 +340,23 @@ impl Task {
                 connection,
                 result,
             }) => self.handle_ping(now, &peer, connection, result),
-            BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
-                self.dialer.learn(
-                    now,
-                    peer_id,
-                    info.listen_addrs.into_iter().filter(|a| !is_loopback(a)),
-                );
+            BehaviourEvent::Identify(identify::Event::Received {
+                connection_id,
+                peer_id,
+                info,
+            }) => self.handle_identity(now, connection_id, peer_id, info),
+            BehaviourEvent::Gossip(
+                gossipsub::Event::Subscribed { .. } | gossipsub::Event::Unsubscribed { .. },
+            ) => {
+                self.note_members();
+                self.report();
+            }
+            BehaviourEvent::Dht(event) => {
+                if let Some(finder) = &mut self.finder {
+                    let peers = &self.peers;
+                    let found = finder.handle_event(event, &mut self.swarm, |peer| peers.is_connected(peer));
+                    self.shared.found.add(found);
+                }
             }
             BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => {
                 for (peer, address) in found {
@@ -260,12 +365,100 @@ impl Task {
                 }
             }
             BehaviourEvent::Tokens(event) => self.handle_token(event),
+            BehaviourEvent::Nat(autonat::Event::StatusChanged { new, .. }) => {
+                info!(status = ?new, "Learnt whether others can dial this node");
+                self.reach.set_needs_relays(new == autonat::NatStatus::Private);
+            }
+            BehaviourEvent::Relays(event) => debug!(?event, "About relays"),
+            BehaviourEvent::Relay(event) => debug!(?event, "As a relay"),
+            BehaviourEvent::Punch(event) => debug!(?event, "About a direct connection"),
+            BehaviourEvent::Nat(_) => {}
             BehaviourEvent::Gossip(_) | BehaviourEvent::Identify(_) | BehaviourEvent::Mdns(_) => {}
         }
     }
 
+    fn handle_identity(
+        &mut self,
+        now: Instant,
+        connection: ConnectionId,
+        peer: PeerId,
+        info: identify::Info,
+    ) {
+        let is_here = self.loopback.contains(&connection);
+        let addresses = info.listen_addrs.into_iter();
+        let addresses: Vec<Multiaddr> = addresses.filter(|a| is_here || !is_loopback(a)).collect();
+        if let Some(finder) = &mut self.finder {
+            finder.meet(now, peer, &info.protocols, &addresses, &mut self.swarm);
+        }
+        self.reach.meet(peer, &info.protocols, &addresses);
+        self.dialer.learn(now, peer, addresses);
+    }
+
+    /// Listens at relays, if this node needs any.
+    fn use_relays(&mut self, now: Instant) {
+        for (relay, circuit) in self.reach.due(now) {
+            match self.swarm.listen_on(circuit) {
+                Ok(listener) => self.reach.used(relay, listener),
+                Err(error) => {
+                    debug!(%relay, %error, "Could not listen at a relay");
+                    self.reach.failed(now, relay);
+                }
+            }
+        }
+    }
+
+    /// Asks gossip who has joined the topic.
+    fn note_members(&mut self) {
+        let topic = self.topic.hash();
+        let all = self.swarm.behaviour().gossip.all_peers();
+        let members = all.filter(|(_, topics)| topics.contains(&&topic));
+        self.peers.joined(&members.map(|(peer, _)| *peer).collect());
+    }
+
+    /// Bans whom gossip takes nothing from any more, and lets those back in who were banned long enough.
+    fn ban_offenders(&mut self, now: Instant) {
+        let worst = swarm::banned_below(&self.tuning);
+        let behaviour = self.swarm.behaviour_mut();
+        self.banned.retain(|peer, until| {
+            let stays = now < *until;
+            if !stays {
+                behaviour.banned.unblock_peer(*peer);
+            }
+            stays
+        });
+        let gossip = &behaviour.gossip;
+        let is_bad = |peer: &&PeerId| gossip.peer_score(peer).is_some_and(|score| score <= worst);
+        let bad = gossip.all_peers().map(|(peer, _)| peer).filter(is_bad);
+        for peer in bad.copied().collect::<Vec<PeerId>>() {
+            if self.banned.insert(peer, now + self.tuning.ban_time).is_none() {
+                warn!(%peer, ban_time = ?self.tuning.ban_time, "Banned a peer that sends what nobody can read, or too much");
+                behaviour.banned.block_peer(peer);
+                self.shared.banned.increment();
+            }
+        }
+    }
+
+    fn handle_unproven(&mut self, from: &Multiaddr, error: &ListenError) {
+        if !matches!(error, ListenError::Transport(_)) {
+            debug!(%from, %error, "Incoming connection failed");
+            return;
+        }
+        self.shared.unproven.increment();
+        let host = address_of(from).filter(|_| self.is_private && self.unproven.len() < UNPROVEN_MAX);
+        if host.is_some_and(|host| self.unproven.insert(host)) {
+            warn!(%from, %error, "A connection failed; the pre-shared key of its other end (--swarm-key-file) seems to be another");
+        } else {
+            debug!(%from, %error, "A connection failed");
+        }
+    }
+
     /// Hands a message to the mind, and says whether it may be passed on.
-    fn handle_message(&self, message: gossipsub::Message) -> MessageAcceptance {
+    fn handle_message(
+        &mut self,
+        now: Instant,
+        passed_on_by: PeerId,
+        message: gossipsub::Message,
+    ) -> MessageAcceptance {
         let body = message.data;
         // Strict validation lets no unsigned message through; the signer is its source.
         let Some(source) = message
@@ -275,6 +468,12 @@ impl Task {
             self.shared.rejected.increment();
             return MessageAcceptance::Reject;
         };
+        let verdict = self.conduct.judge(now, source, &body);
+        if verdict != Verdict::Good {
+            debug!(%source, %passed_on_by, ?verdict, "Refused a message");
+            self.shared.rejected.increment();
+            return verdict.acceptance(source == passed_on_by);
+        }
         let from = identity::peer_name(source);
         let has_room = self.events.capacity() > RESERVED_FOR_PEERS;
         if has_room && self.tell(OverlayEvent::Message { from, body }) {
@@ -307,6 +506,7 @@ impl Task {
     fn handle_closed(&mut self, now: Instant, peer: PeerId, connection: ConnectionId) {
         if self.peers.closed(&peer, connection) {
             self.dialer.lost(now, peer);
+            self.reach.lose(&peer);
             self.report();
         }
     }
@@ -319,6 +519,9 @@ impl Task {
             return;
         }
         match self.dialer.failed(now, connection) {
+            Some(addresses) if self.is_private => {
+                warn!(?addresses, %error, "Could not reach a bootstrap node, or its pre-shared key is another; trying on");
+            }
             Some(addresses) => warn!(?addresses, %error, "Could not reach a bootstrap node, trying on"),
             None => debug!(%error, "Could not reach a node"),
         }
@@ -335,6 +538,18 @@ impl Task {
     fn tell(&self, event: OverlayEvent) -> bool {
         self.events.try_send(event).is_ok()
     }
+}
+
+fn address_of(address: &Multiaddr) -> Option<IpAddr> {
+    address.iter().find_map(|protocol| {
+        if let Protocol::Ip4(ip) = protocol {
+            Some(ip.into())
+        } else if let Protocol::Ip6(ip) = protocol {
+            Some(ip.into())
+        } else {
+            None
+        }
+    })
 }
 
 /// Whether an address means another host to everybody who reads it, so that it is of no use to those who learn it.

@@ -7,7 +7,7 @@ use tokio::time::{interval, timeout};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const TOPIC: &str = "dfaas-test";
-const GOOD: &[u8] = b"all is well";
+const GOOD: &[u8] = br#"{"MsgType":"all is well"}"#;
 
 #[tokio::test]
 async fn three_nodes_meet_and_hear_each_other() {
@@ -16,7 +16,7 @@ async fn three_nodes_meet_and_hear_each_other() {
         node.until_met(2).await;
     }
     for index in 0..3 {
-        let body = format!("from {index}").into_bytes();
+        let body = message(&format!("from {index}"));
         let from = nodes[index].id.clone();
         for listener in [(index + 1) % 3, (index + 2) % 3] {
             let speaker = nodes[index].handle.clone();
@@ -36,7 +36,8 @@ async fn the_largest_body_passes_and_a_larger_one_is_counted() {
     second.handle.publish(vec![b'x'; MESSAGE_BYTES_MAX + 1]);
     assert_eq!(second.handle.counts().dropped, 1);
     let from = second.id.clone();
-    let body = vec![b'x'; MESSAGE_BYTES_MAX];
+    let body = message(&"x".repeat(MESSAGE_BYTES_MAX - message("").len()));
+    assert_eq!(body.len(), MESSAGE_BYTES_MAX);
     first.until_heard(&second.handle, &from, &body).await;
     assert_eq!(second.handle.counts().dropped, 1);
 }
@@ -68,7 +69,8 @@ async fn a_bad_message_is_counted_and_not_passed_on() {
     first.until_met(2).await;
     let stranger = Keypair::generate_ed25519();
     let from = crate::identity::node_id(&stranger);
-    let shouting = tokio::spawn(shout(stranger, first.address.clone()));
+    let large = vec![b'x'; MESSAGE_BYTES_MAX + 1];
+    let shouting = tokio::spawn(shout(stranger, first.address.clone(), [large, GOOD.to_vec()]));
     // What was bad before the second good message had its chance to come along.
     for _ in 0..2 {
         second
@@ -86,6 +88,68 @@ async fn a_bad_message_is_counted_and_not_passed_on() {
 }
 
 #[tokio::test]
+async fn who_floods_with_rubbish_is_cut_off_and_others_go_on() {
+    let [mut first, mut second, mut third] = three().await;
+    for node in [&mut first, &mut second, &mut third] {
+        node.until_met(2).await;
+    }
+    let rubbish = [br#"{"MsgType":5}"#.to_vec(), b"{".to_vec()];
+    let flood = tokio::spawn(shout(Keypair::generate_ed25519(), first.address.clone(), rubbish));
+    let banned = async {
+        while first.handle.counts().banned == 0 || first.handle.connected() > 2 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, banned).await.expect("the flood is stopped");
+    let rejected = first.handle.counts().rejected;
+    assert!((10..=20).contains(&rejected), "{rejected}");
+    // It dials again and again, and is not let in.
+    second.until_heard(&first.handle, &first.id, GOOD).await;
+    third.until_heard(&second.handle, &second.id, GOOD).await;
+    first.until_heard(&third.handle, &third.id, GOOD).await;
+    assert_eq!(first.handle.counts().rejected, rejected);
+    assert_eq!(second.handle.counts().rejected, 0, "rubbish is not passed on");
+    flood.abort();
+}
+
+#[tokio::test]
+async fn a_private_federation_lets_in_who_has_its_key() {
+    let with_key = |key: Option<[u8; 32]>, bootstrap| OverlayConfig {
+        swarm_key: key.map(PreSharedKey::new),
+        ..config(any(), bootstrap)
+    };
+    let first = Node::start_with(with_key(Some([1; 32]), vec![])).await;
+    let known = vec![first.address.clone()];
+    let wrong = Node::start_with(with_key(Some([2; 32]), known.clone())).await;
+    let without = Node::start_with(with_key(None, known.clone())).await;
+    let mut right = Node::start_with(with_key(Some([1; 32]), known)).await;
+    right.until_met(1).await;
+    let refused = async {
+        while first.handle.counts().unproven < 2 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, refused).await.expect("strangers are counted");
+    assert_eq!(first.handle.connected(), 1);
+    assert_eq!((wrong.handle.connected(), without.handle.connected()), (0, 0));
+}
+
+#[tokio::test]
+async fn nodes_meet_over_what_works() {
+    let quic = || "/ip4/127.0.0.1/udp/0/quic-v1".parse().unwrap();
+    let first = Node::start(quic(), vec![]).await;
+    let mut over_quic = Node::start(any(), vec![first.address.clone()]).await;
+    over_quic.until_met(1).await;
+    // A wrong address of the one kind does not hinder the other.
+    let nobody = "/ip4/127.0.0.1/udp/1/quic-v1".parse().unwrap();
+    let mut either = Node::start(quic(), vec![nobody, over_quic.address.clone()]).await;
+    either.until_met(1).await;
+    assert_eq!(either.met, std::slice::from_ref(&over_quic.id));
+    let taken = start(config(first.address.clone(), vec![])).await;
+    assert!(taken.is_err(), "the port is taken");
+}
+
+#[tokio::test]
 async fn a_stopped_node_is_missed() {
     let [mut first, mut second, third] = three().await;
     first.until_met(2).await;
@@ -95,6 +159,55 @@ async fn a_stopped_node_is_missed() {
     assert_eq!(first.handle.connected(), 1);
     drop(second.handle);
     first.until_down(&second.id).await;
+    assert_eq!(first.handle.connected(), 0);
+}
+
+#[tokio::test]
+async fn who_knows_one_node_finds_the_others_in_the_dht() {
+    let looking = |bootstrap| OverlayConfig {
+        discovery: Some(discovery()),
+        ..config(any(), bootstrap)
+    };
+    let first = Node::start_with(looking(vec![])).await;
+    let mut others = Vec::new();
+    for _ in 0..3 {
+        others.push(Node::start_with(looking(vec![first.address.clone()])).await);
+    }
+    // Who does not look is found by nobody, and finds nobody: the DHT is what they have from each other.
+    let alone = Node::start(any(), vec![first.address.clone()]).await;
+    for node in &mut others {
+        node.until_met(3).await;
+    }
+    assert_eq!(alone.handle.connected(), 1);
+    assert!(first.handle.connected() == 4 && first.handle.counts().looks > 0);
+}
+
+#[tokio::test]
+async fn federations_of_other_names_share_a_dht_and_nothing_else() {
+    let named = |topic: &str, bootstrap| OverlayConfig {
+        discovery: Some(Discovery {
+            rendezvous: topic.to_owned(),
+            ..discovery()
+        }),
+        topic: topic.to_owned(),
+        tuning: Tuning {
+            stranger_time: Duration::from_millis(500),
+            ..Tuning::default()
+        },
+        ..config(any(), bootstrap)
+    };
+    let first = Node::start_with(named("a", vec![])).await;
+    let mut second = Node::start_with(named("b", vec![first.address.clone()])).await;
+    let mut third = Node::start_with(named("b", vec![first.address.clone()])).await;
+    second.until_met(1).await;
+    third.until_met(1).await;
+    assert_eq!((&second.met[0], &third.met[0]), (&third.id, &second.id));
+    let sent_away = async {
+        while first.handle.counts().strangers == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, sent_away).await.expect("strangers do not stay");
     assert_eq!(first.handle.connected(), 0);
 }
 
@@ -141,15 +254,19 @@ async fn an_address_in_use_is_an_error() {
     );
 }
 
-/// Publishes a body that is too large and then one that is not, again and again, to whoever listens on `address`.
-async fn shout(keypair: Keypair, address: Multiaddr) {
+/// Publishes bodies again and again, to whoever listens on `address`.
+async fn shout(keypair: Keypair, address: Multiaddr, bodies: [Vec<u8>; 2]) {
     let topic = IdentTopic::new(TOPIC);
-    let mut swarm = swarm::build(&keypair, &topic, false).unwrap();
+    let mut swarm = swarm::build(&OverlayConfig {
+        keypair,
+        ..config(any(), vec![])
+    })
+    .unwrap();
     swarm.dial(address).unwrap();
     let mut repeat = interval(Duration::from_millis(100));
     loop {
         tokio::select! {
-            _ = repeat.tick() => for body in [vec![b'x'; MESSAGE_BYTES_MAX + 1], GOOD.to_vec()] {
+            _ = repeat.tick() => for body in bodies.clone() {
                 // Nobody has subscribed at first.
                 swarm.behaviour_mut().gossip.publish(topic.hash(), body).ok();
             },
@@ -168,7 +285,10 @@ struct Node {
 
 impl Node {
     async fn start(listen: Multiaddr, bootstrap: Vec<Multiaddr>) -> Self {
-        let config = config(listen, bootstrap);
+        Self::start_with(config(listen, bootstrap)).await
+    }
+
+    async fn start_with(config: OverlayConfig) -> Self {
         let id = crate::identity::node_id(&config.keypair);
         let (handle, mut events) = start(config).await.unwrap();
         let Some(OverlayEvent::Listening(address)) = events.recv().await else {
@@ -253,8 +373,28 @@ fn config(listen: Multiaddr, bootstrap: Vec<Multiaddr>) -> OverlayConfig {
         keypair: Keypair::generate_ed25519(),
         bootstrap,
         mdns: false,
+        discovery: None,
         topic: TOPIC.to_owned(),
-        period: Duration::from_secs(1),
+        behind_nat: BehindNat::No,
+        relay: None,
+        swarm_key: None,
+        tuning: Tuning::default(),
+    }
+}
+
+/// A message that everybody can read, of a type that nobody knows.
+fn message(kind: &str) -> Vec<u8> {
+    format!(r#"{{"MsgType":"{kind}"}}"#).into_bytes()
+}
+
+fn discovery() -> Discovery {
+    Discovery {
+        rendezvous: "dfaas-test".to_owned(),
+        protocol: "/ipfs/kad/1.0.0".to_owned(),
+        idle: Duration::from_secs(60),
+        advertise_every: Duration::from_secs(600),
+        refresh: Duration::from_secs(300),
+        replication: NonZeroUsize::new(20).unwrap(),
     }
 }
 

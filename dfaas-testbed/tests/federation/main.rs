@@ -29,4 +29,5 @@ mod strategies;
 mod tcp;
 mod transfers;
 mod trust;
+mod wide;
 mod wrong;

@@ -27,6 +27,7 @@ const PROGRAMS: &[&str] = &[
     "ip",
     "ls",
     "mount",
+    "nft",
     "nsenter",
     "setpriv",
     "setsid",

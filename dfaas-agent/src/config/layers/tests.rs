@@ -57,7 +57,7 @@ fn strange_names_are_told() {
     let file = File::new("");
     let strange = [
         ("DFAAS_STRATEGI", "x"),
-        ("AGENT_RENDEZVOUS", "x"),
+        ("AGENT_REJECTOR_HOST", "x"),
         ("AGENT_RLMODEL_EXPLORE", "x"),
         ("AGENT_NONSENSE", "x"),
         ("AGENT_STRATEGY", "recalc"),
@@ -70,7 +70,7 @@ fn strange_names_are_told() {
     );
     let want = [
         "AGENT_NONSENSE is no option, neither here nor of the Go agents",
-        "AGENT_RENDEZVOUS is of the Go agents and has no meaning here",
+        "AGENT_REJECTOR_HOST is of the Go agents and has no meaning here",
         "AGENT_RLMODEL_EXPLORE is of the Go agents and has no meaning here",
     ];
     assert_eq!(layers.warnings, want);
