@@ -277,6 +277,7 @@ impl Control {
         let policy = self.policy.functions.get(function)?;
         let mut because = self.lineup.acting.strategy.reasons(&self.local, function);
         because.extend(self.lineup.handover_reason());
+        because.extend(self.pairing.reasons(&self.decided, function));
         Some(Explanation {
             function: function.clone(),
             strategy: self.lineup.acting.kind,

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::control::Output;
 use crate::message::PEERS_MAX;
-use crate::names::NodeId;
+use crate::names::{FunctionName, NodeId};
 use crate::policy::{Peer, Policy, Trust};
 use crate::settings::Settings;
 
@@ -299,6 +299,24 @@ impl Pairing {
                 function.level_weights();
             }
         }
+    }
+
+    /// Why nothing is sent to peers that a strategy has chosen for a function.
+    pub(crate) fn reasons(&self, decided: &Policy, function: &FunctionName) -> Vec<String> {
+        let routes = decided.functions.get(function).map(|policy| &policy.routes);
+        let chosen = routes.into_iter().flat_map(BTreeMap::keys);
+        let reason = |id: &NodeId| {
+            let is_admitted = self.admitted.as_ref().is_none_or(|ids| ids.contains(id));
+            let has_told = self.pairs.get(id).is_some_and(|pair| pair.theirs.is_some());
+            if !is_admitted {
+                Some(format!("peer {id} is not admitted"))
+            } else if !has_told && !self.tokenless.includes(id) {
+                Some(format!("peer {id} has told no token yet, and would refuse"))
+            } else {
+                None
+            }
+        };
+        chosen.filter_map(reason).collect()
     }
 
     /// Tells the tokens that are due.

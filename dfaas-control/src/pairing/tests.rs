@@ -139,6 +139,34 @@ fn nothing_is_sent_where_it_would_be_refused() {
 }
 
 #[test]
+fn the_own_share_grows_with_those_that_are_left() {
+    let mut pairing = paired();
+    pairing.handle_told(start(), &node(PEER), token(7), true);
+    let mut policy = policy();
+    let function = policy.functions.values_mut().next().unwrap();
+    function.here = 0.5;
+    for route in function.routes.values_mut() {
+        route.weight /= 2.0;
+    }
+    pairing.apply(&mut policy);
+    let function = policy.functions.values().next().unwrap();
+    assert_eq!((function.here, function.routes[&node(PEER)].weight), (0.8, 0.2));
+}
+
+#[test]
+fn it_is_told_why_nothing_is_sent_to_a_peer() {
+    let mut pairing = paired();
+    let reasons = |pairing: &Pairing| pairing.reasons(&policy(), &FunctionName::new("f").unwrap());
+    let no_token = |peer: &str| format!("peer {peer} has told no token yet, and would refuse");
+    assert_eq!(reasons(&pairing), [no_token("old"), no_token(PEER)]);
+    pairing.handle_told(start(), &node(PEER), token(7), true);
+    assert_eq!(reasons(&pairing), [no_token("old")]);
+    pairing.handle_admitted([node("old")].into());
+    pairing.tokenless = Tokenless::Only([node("old")].into());
+    assert_eq!(reasons(&pairing), [format!("peer {PEER} is not admitted")]);
+}
+
+#[test]
 fn whom_the_operator_does_not_admit_is_barred() {
     let mut pairing = pairing(Tokenless::All);
     let applied = |pairing: &Pairing| {
