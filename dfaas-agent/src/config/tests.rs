@@ -36,6 +36,7 @@ fn nothing_has_to_be_told() {
     assert_eq!(data_plane.data_in_syn, DataInSyn::Peers);
     assert_eq!(data_plane.nat_ports, (40960, 57343));
     assert_eq!(data_plane.idle_timeout, Duration::from_secs(300));
+    assert_eq!(data_plane.flows_max, 131_072);
 }
 
 #[test]
@@ -108,6 +109,7 @@ fn all_mistakes_are_told_at_once() {
         "--data-in-syn=sometimes",
         "--nat-ports=40960-57344",
         "--idle-timeout=0",
+        "--flows-max=1000",
         "--haproxy=perhaps",
         "--proxy-port=0",
         "--api=8070",

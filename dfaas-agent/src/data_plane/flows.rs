@@ -1,5 +1,7 @@
 //! The flow table: what is over or idle is taken out. Live connections take themselves out as they end.
 
+mod waiting;
+
 use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context, Result};
@@ -9,6 +11,7 @@ use aya::{
 };
 use dfaas_common::maps::{Client, Config, FlowKey, Phase, Upstream};
 
+use self::waiting::Waiting;
 use super::take;
 
 /// A sweep is one tick of the kernel's clock for flows.
@@ -22,6 +25,7 @@ const PASSING_TICKS: u32 = 60;
 pub(super) struct FlowMaps {
     clients: HashMap<MapData, FlowKey, Client>,
     upstreams: HashMap<MapData, FlowKey, Upstream>,
+    waiting: Waiting,
     config: Array<MapData, Config>,
     settings: Config,
     idle_ticks: u32,
@@ -34,6 +38,7 @@ impl FlowMaps {
         Ok(Self {
             clients: HashMap::try_from(take(ebpf, "CLIENTS")?)?,
             upstreams: HashMap::try_from(take(ebpf, "UPSTREAMS")?)?,
+            waiting: Waiting::new(ebpf)?,
             config: Array::try_from(take(ebpf, "CONFIG")?)?,
             settings,
             idle_ticks: u32::try_from(idle_ticks).unwrap_or(u32::MAX).max(1),
@@ -101,7 +106,8 @@ impl FlowMaps {
                 remove(&mut self.upstreams, &key, "UPSTREAMS")?;
             }
         }
-        Ok(())
+        let tick = self.settings.tick;
+        self.waiting.sweep(&live, tick, PASSING_TICKS.min(self.idle_ticks))
     }
 }
 
