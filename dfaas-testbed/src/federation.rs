@@ -19,6 +19,8 @@ pub struct NodeSpec {
     pub strategy: String,
     /// More arguments for its agent.
     pub agent_arguments: Vec<String>,
+    /// More arguments for its provider.
+    pub provider_arguments: Vec<String>,
 }
 
 impl NodeSpec {
@@ -28,6 +30,7 @@ impl NodeSpec {
             functions,
             strategy: "water-filling".to_owned(),
             agent_arguments: Vec::new(),
+            provider_arguments: Vec::new(),
         }
     }
 }

@@ -90,7 +90,8 @@ impl Node {
             "--node-name",
             self.name(),
         ];
-        let arguments = [&arguments[..], &files[..]].concat();
+        let extra: Vec<&str> = self.spec.provider_arguments.iter().map(String::as_str).collect();
+        let arguments = [&arguments[..], &files[..], &extra].concat();
         self.provider = Some(Process::start(
             &self.namespace,
             "provider",
