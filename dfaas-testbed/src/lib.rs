@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod adviser;
 mod burst;
 mod clock;
 mod federation;
@@ -22,6 +23,7 @@ mod status;
 mod tally;
 mod wire;
 
+pub use adviser::Adviser;
 pub use burst::{Answers, Burst};
 pub use clock::{now, patience, wait_until};
 pub use federation::{Federation, NodeSpec};

@@ -231,6 +231,16 @@ impl Node {
         http::get(&self.namespace, API, path)
     }
 
+    /// The process of the agent, while it runs.
+    pub fn agent_pid(&self) -> Option<u32> {
+        self.agent.as_ref().map(Process::pid)
+    }
+
+    /// The process of the provider, while it runs.
+    pub fn provider_pid(&self) -> Option<u32> {
+        self.provider.as_ref().map(Process::pid)
+    }
+
     /// How many entries the agent's maps of these names have, where it has them.
     ///
     /// # Errors

@@ -8,6 +8,7 @@
 
 mod answers;
 mod asked;
+mod attack;
 mod attempt;
 mod cases;
 mod checksums;

@@ -52,7 +52,10 @@ fn check_full(map: &'static str, local: Limit, event: &str) {
     );
     assert_eq!(bench.events()[event], 1, "{map}");
     assert_eq!(
-        (bench.entries::<Client>("CLIENTS"), bench.entries::<Upstream>("UPSTREAMS")),
+        (
+            bench.entries::<Client>("CLIENTS"),
+            bench.entries::<Upstream>("UPSTREAMS")
+        ),
         (2, 2),
         "{map}"
     );
@@ -103,7 +106,12 @@ fn who_loses_the_head_that_was_taken_is_let_go() {
         let verdict = bench.ingress(&sent.bytes()).verdict;
         let is_served = bench.client(&sent.key()).is_some();
         let is_known = is_served || bench.opening(&sent.key()).is_some();
-        (verdict, is_served, is_known, bench.events().get("held_missing").copied())
+        (
+            verdict,
+            is_served,
+            is_known,
+            bench.events().get("held_missing").copied(),
+        )
     };
     let newest = *numbers.last().unwrap();
     assert_eq!(finish(newest), (Verdict::Pass, true, true, None));
