@@ -338,6 +338,7 @@ fn no_room(packet: &Packet, headers: &Headers, key: &FlowKey, scratch: &mut Scra
         Origin::Peer(scratch.upstream.origin)
     };
     count::refused(scratch.upstream.function, origin, Answer::Unavailable);
+    maps::remove_held(key);
     request::answer_and_end(packet, headers, key, Answer::Unavailable, scratch)
 }
 

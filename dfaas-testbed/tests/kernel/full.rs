@@ -1,7 +1,7 @@
 //! What becomes of a request when a table is full: a clear refusal or nothing, never somebody else's connection.
 
 use dfaas_common::{
-    maps::{Client, Opening, Upstream},
+    maps::{Client, Held, Opening, Upstream},
     meter::Limit,
 };
 
@@ -51,6 +51,7 @@ fn check_full(map: &'static str, local: Limit, event: &str) {
         answer.text()
     );
     assert_eq!(bench.events()[event], 1, "{map}");
+    assert_eq!(bench.entries::<Held>("HELD"), 2, "{map}");
     assert_eq!(
         (
             bench.entries::<Client>("CLIENTS"),
