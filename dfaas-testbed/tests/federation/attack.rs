@@ -1,7 +1,9 @@
 //! Attacks and overload: what hostile, broken and too many clients can do to a node, and what others notice of it.
 
 mod flood;
+mod full;
 mod limits;
+mod malformed;
 mod slow;
 
 use std::{

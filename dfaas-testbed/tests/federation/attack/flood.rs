@@ -21,8 +21,8 @@ const KEPT: usize = 20;
 const SPOOFED: usize = 2 * OPENINGS;
 /// Of what was sent, the interfaces may lose some.
 const ARRIVED_PERMILLE: u64 = 900;
-const SILENT: usize = 4_000;
-const RESETTING: Duration = Duration::from_secs(2);
+const SILENT: usize = 2_000;
+const RESETTING: Duration = Duration::from_secs(1);
 
 #[test]
 fn a_flood_of_syns_evicts_only_half_open_connections() {

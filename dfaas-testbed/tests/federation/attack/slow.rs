@@ -13,7 +13,7 @@ use super::{FUNCTIONS, Honest, MAPS, event, plain, two};
 use crate::kit::turn;
 
 /// How long a client may keep silent here.
-const SILENCE_S: u64 = 3;
+const SILENCE_S: u64 = 2;
 /// How long it takes until nothing is left of such clients: a look every five seconds, and two that see the same.
 const CLEARED: Duration = Duration::from_secs(25);
 const READY: Duration = Duration::from_secs(10);
