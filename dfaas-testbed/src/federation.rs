@@ -8,6 +8,7 @@ use crate::{Function, Namespace, Network, Node, now, wait_until};
 
 /// How long peers may take to find each other.
 const FORM_TIMEOUT: Duration = Duration::from_secs(30);
+const PERIOD: Duration = Duration::from_secs(1);
 const CLIENT: u8 = 100;
 
 /// What a node is.
@@ -19,6 +20,8 @@ pub struct NodeSpec {
     pub strategy: String,
     /// More arguments for its agent.
     pub agent_arguments: Vec<String>,
+    /// How often its agent tells others and decides.
+    pub period: Duration,
     /// More arguments for its provider.
     pub provider_arguments: Vec<String>,
 }
@@ -30,6 +33,7 @@ impl NodeSpec {
             functions,
             strategy: "water-filling".to_owned(),
             agent_arguments: Vec::new(),
+            period: PERIOD,
             provider_arguments: Vec::new(),
         }
     }

@@ -20,8 +20,6 @@ const API: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST
 const GATEWAY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 /// The port where users reach functions.
 const SERVICE_PORT: u16 = 80;
-/// How often agents tell each other and decide.
-const PERIOD: Duration = Duration::from_secs(1);
 /// How long a program may take until it answers.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -134,7 +132,7 @@ impl Node {
             "/run/agent",
         ];
         // What is older than some periods counts for nothing, so a slow machine needs longer ones.
-        let period = format!("{}s", patience(PERIOD).as_secs());
+        let period = format!("{}ms", patience(self.spec.period).as_millis());
         let loops = ["--recalc-period", &period, "--strategy", &self.spec.strategy];
         let extra: Vec<&str> = self.spec.agent_arguments.iter().map(String::as_str).collect();
         let arguments = [&["run"][..], &own, &platform, &overlay, &loops, &extra].concat();

@@ -107,7 +107,8 @@ impl FlowMaps {
             }
         }
         let tick = self.settings.tick;
-        self.waiting.sweep(&live, tick, PASSING_TICKS.min(self.idle_ticks))
+        self.waiting
+            .sweep(&live, tick, PASSING_TICKS.min(self.idle_ticks))
     }
 }
 

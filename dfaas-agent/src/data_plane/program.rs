@@ -45,9 +45,7 @@ pub(super) fn load(flows_max: u32) -> Result<Ebpf> {
     for (name, size) in flow_maps(flows_max) {
         loader.map_max_entries(name, size);
     }
-    loader
-        .load(OBJECT)
-        .context("loading the eBPF maps and programs")
+    loader.load(OBJECT).context("loading the eBPF maps and programs")
 }
 
 /// The maps that hold connections, in the proportions that they have where there are [`maps::CLIENTS`].

@@ -20,6 +20,7 @@ mod leftovers;
 mod lossy;
 mod platform;
 mod proxy;
+mod reconfiguration;
 mod requests;
 mod share;
 mod smuggling;

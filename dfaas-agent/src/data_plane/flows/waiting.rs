@@ -79,10 +79,7 @@ impl Pauses {
         let before = std::mem::take(&mut self.0);
         for (key, length) in lengths {
             let known = before.get(&key).filter(|pause| pause.length == length);
-            let pause = known.copied().unwrap_or(Pause {
-                since: tick,
-                length,
-            });
+            let pause = known.copied().unwrap_or(Pause { since: tick, length });
             if tick.wrapping_sub(pause.since) >= ticks_max {
                 over.push(key);
             } else {
