@@ -10,24 +10,29 @@ use crate::{Adviser, Namespace};
 /// More than anybody asks for: what is changed here must not refuse anything.
 const PLENTY_RPS: u32 = 1_000_000;
 
-/// Starts a service on a node that advises something else each time for a function, and never too little.
+/// Starts a service on a node that advises something else each time for some functions, and never too little.
 ///
 /// # Errors
 ///
 /// When it cannot be started.
-pub fn changing_adviser(on: &Namespace, function: &str) -> Result<Adviser> {
-    let function = function.to_owned();
+pub fn changing_adviser(on: &Namespace, functions: &[&str]) -> Result<Adviser> {
+    let functions: Vec<String> = functions.iter().map(|name| (*name).to_owned()).collect();
     // A peer that was heard of may still send.
     let known = Arc::new(Mutex::new(Map::new()));
     let mut round: u64 = 0;
     Adviser::start(on, move |question| {
         round += 1;
         let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-        advice(&function, question, round, &mut known).to_string()
+        let advice = advice(question, round, &mut known);
+        let all: Map<String, Value> = functions
+            .iter()
+            .map(|name| (name.clone(), advice.clone()))
+            .collect();
+        json!({"functions": all}).to_string()
     })
 }
 
-fn advice(function: &str, question: &[u8], round: u64, known: &mut Map<String, Value>) -> Value {
+fn advice(question: &[u8], round: u64, known: &mut Map<String, Value>) -> Value {
     let question: Value = serde_json::from_slice(question).unwrap_or_default();
     let peers: Vec<String> = question["peers"]
         .as_object()
@@ -56,7 +61,7 @@ fn advice(function: &str, question: &[u8], round: u64, known: &mut Map<String, V
         scattered(round, 9)
     };
     let here = 1 + scattered(round, 11) % 100;
-    json!({"functions": {function: {"local_rps": local_rps, "here": here, "routes": routes, "admit": known}}})
+    json!({"local_rps": local_rps, "here": here, "routes": routes, "admit": known})
 }
 
 /// A number below a thousand that looks like chance.

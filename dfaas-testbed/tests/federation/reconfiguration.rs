@@ -23,7 +23,7 @@ fn no_request_fails_while_all_is_changed() {
     let mut federation = Federation::unformed(&[spec.clone(), spec.clone(), spec]).unwrap();
     let nodes = federation.nodes.iter();
     let advisers: Vec<_> = nodes
-        .map(|node| changing_adviser(node.namespace(), "shared").unwrap())
+        .map(|node| changing_adviser(node.namespace(), &["shared"]).unwrap())
         .collect();
     federation.start_agents().unwrap();
     let knows_all = |node: &dfaas_testbed::Node| {
