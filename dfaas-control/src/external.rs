@@ -25,8 +25,8 @@ mod advice;
 /// As under water-filling.
 const STALE_PERIODS: f64 = 2.5;
 
-/// Where periods are short, a host that is busy for a moment is not gone.
-const STALE_MIN: Duration = Duration::from_secs(1);
+/// Where periods are short, a host that is busy for a moment is not gone: as with periods of a second.
+const STALE_MIN: Duration = Duration::from_millis(2500);
 
 /// The strategy's memory.
 #[derive(Debug)]
