@@ -1,6 +1,6 @@
 //! Policy, written into the maps: what changed, in an order in which no packet sees a half of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 use aya::{
@@ -35,7 +35,15 @@ pub(super) struct PolicyMaps {
     caps: HashMap<MapData, Pair, Limit>,
     buckets: Indices<BucketOf>,
     written: Written,
+    /// What no row names any more, but a program may that has read a row just before: it goes with the next policy.
+    leaving: Leaving,
     sends_data_in_syn: bool,
+}
+
+#[derive(Default)]
+struct Leaving {
+    caps: BTreeSet<(FunctionName, NodeId)>,
+    targets: BTreeSet<NodeId>,
 }
 
 #[derive(Default)]
@@ -57,6 +65,7 @@ impl PolicyMaps {
             // Bucket 0 belongs to limits that need none.
             buckets: Indices::new(1, maps::BUCKETS as u32),
             written: Written::default(),
+            leaving: Leaving::default(),
             sends_data_in_syn,
         })
     }
@@ -217,14 +226,15 @@ impl PolicyMaps {
                 .get(name)
                 .is_some_and(|function| function.routes.contains_key(peer))
         };
-        let gone: Vec<_> = self
+        let gone: BTreeSet<_> = self
             .written
             .caps
             .keys()
             .filter(|&key| !has_route(key))
             .cloned()
             .collect();
-        for (name, peer) in gone {
+        let leaving = std::mem::replace(&mut self.leaving.caps, gone);
+        for (name, peer) in leaving.intersection(&self.leaving.caps).cloned() {
             if let Some(pair) = names.pair(&name, &peer) {
                 self.caps.remove(&pair).context("removing from CAPS")?;
             }
@@ -243,12 +253,16 @@ impl PolicyMaps {
             .filter(|id| !policy.peers.contains_key(*id))
             .cloned()
             .collect();
-        for id in gone {
-            if let Some(index) = names.peers.get(&id) {
+        for id in std::mem::take(&mut self.leaving.targets) {
+            let index = names.peers.get(&id).filter(|_| !policy.peers.contains_key(&id));
+            if let Some(index) = index {
                 self.targets
                     .set(index, Target::default(), 0)
                     .context("writing TARGETS")?;
             }
+        }
+        for id in gone {
+            self.leaving.targets.insert(id.clone());
             if let Some(key) = peer_key(&id) {
                 self.peers.remove(&key).context("removing from PEERS")?;
             }
