@@ -16,6 +16,7 @@ mod reconfiguration;
 mod report;
 mod rounds;
 mod run;
+mod scale;
 mod site;
 mod soak;
 mod statistics;
@@ -42,6 +43,8 @@ enum Task {
     Reconfigure(reconfiguration::Args),
     /// Keeps a federation under all kinds of load, and looks for what is lost or grows
     Soak(soak::Args),
+    /// Measures with many flows and functions
+    Scale(scale::Args),
     /// Starts all contenders and keeps them until standard input ends: to look at by hand
     Site,
     /// Serves what is asked for
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Task::Run(args) => run::run(&args),
         Task::Reconfigure(args) => reconfiguration::run(&args),
         Task::Soak(args) => soak::run(&args),
+        Task::Scale(args) => scale::run(&args),
         Task::Site => keep_site(),
         Task::Backend(args) => backend::run(&args),
     };

@@ -28,6 +28,9 @@ pub(crate) struct Args {
     /// Change everything ten times a second for so many seconds instead, beside HAProxy with reloads
     #[arg(long, value_name = "SECONDS", conflicts_with_all = ["quick", "only", "rounds", "write_readme"])]
     reconfigure: Option<u64>,
+    /// Measure with many live connections and many functions instead
+    #[arg(long, conflicts_with_all = ["quick", "only", "rounds", "write_readme", "reconfigure"])]
+    scale: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -83,8 +86,12 @@ fn build(task: &str) -> Result<()> {
 
 fn command(args: &Args) -> Command {
     let mut command = Command::new(program());
-    if let Some(seconds) = args.reconfigure {
-        command.arg("reconfigure").arg(format!("--seconds={seconds}"));
+    let other = match args.reconfigure {
+        Some(seconds) => Some(vec!["reconfigure".to_owned(), format!("--seconds={seconds}")]),
+        None => args.scale.then(|| vec!["scale".to_owned()]),
+    };
+    if let Some(arguments) = other {
+        command.args(arguments);
         if args.json {
             command.arg("--json");
         }
@@ -124,6 +131,7 @@ mod tests {
             rounds: Some(2),
             write_readme: true,
             reconfigure: None,
+            scale: false,
         };
         let text = shell::text(&command(&args));
         let (_, told) = text.split_once("dfaas-bench ").unwrap();
