@@ -1,4 +1,6 @@
-//! What many functions and many live connections cost: neither may slow down a packet.
+//! What many peers, functions and live connections cost: none of them may slow down a packet.
+
+mod peers;
 
 use std::{
     fs,
@@ -25,6 +27,8 @@ use crate::{
 
 const FLOWS: [usize; 3] = [1_000, 10_000, 100_000];
 const FUNCTIONS: [usize; 3] = [10, 1_000, 10_000];
+/// The last are more than a node knows.
+const PEERS: [usize; 4] = [3, 100, 256, 1_000];
 /// What no load comes near, in requests a second.
 const PLENTY_RPS: u32 = 10_000_000;
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -56,6 +60,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         maximum: Some(DESCRIPTORS),
     };
     setrlimit(Resource::Nofile, limit).context("raising the limit of open files")?;
+    for peers in PEERS {
+        tell(
+            args,
+            &peers::with_peers(peers).with_context(|| format!("{peers} peers"))?,
+        );
+    }
     for flows in FLOWS {
         tell(
             args,

@@ -16,7 +16,7 @@ use state::State;
 const ACCOUNTED: &str = "shared";
 const NOISE: &str = "noise";
 /// How often weights, limits and peers change.
-const PERIOD: Duration = Duration::from_millis(500);
+const PERIOD: Duration = Duration::from_secs(2);
 /// How long clients may be silent.
 const SILENCE: [&str; 2] = ["--idle-timeout", "20s"];
 const PATIENCE: [&str; 2] = ["--client-timeout", "20"];
