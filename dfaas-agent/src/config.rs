@@ -238,6 +238,7 @@ impl Config {
             data_in_syn: self.data_plane.data_in_syn,
             nat_ports: self.data_plane.nat_ports,
             idle_timeout: self.data_plane.idle_timeout,
+            flows_max: self.data_plane.flows_max,
         }
     }
 }

@@ -69,6 +69,8 @@ pub(crate) struct DataPlaneConfig {
     /// First and last source port of forwarded connections.
     pub(crate) nat_ports: (u16, u16),
     pub(crate) idle_timeout: Duration,
+    /// How many clients' connections can be live.
+    pub(crate) flows_max: u32,
 }
 
 /// Everything counted since the programs were attached.
@@ -162,7 +164,7 @@ impl DataPlane {
     pub(crate) fn attach(config: &DataPlaneConfig, now: Instant) -> Result<Self> {
         let takes_data_in_syn = config.data_in_syn != DataInSyn::Never && program::allow_data_in_syn();
         program::reserve_ports(config.nat_ports);
-        let mut ebpf = program::load()?;
+        let mut ebpf = program::load(config.flows_max)?;
         let settings = program::configure(&mut ebpf, config)?;
         program::attach(&mut ebpf, &config.interface)?;
         info!(interface = %config.interface, address = %config.address, port = config.port, "Attached the data plane");

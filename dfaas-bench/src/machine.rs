@@ -62,6 +62,18 @@ pub(crate) fn own_us() -> Result<u64> {
     Ok(busy_us()?.saturating_sub(others * TICK_US))
 }
 
+/// For how long a process has worked.
+///
+/// # Errors
+///
+/// When it is gone.
+pub(crate) fn process_us(pid: u32) -> Result<u64> {
+    let file = format!("/proc/{pid}/stat");
+    let stat = fs::read_to_string(&file).with_context(|| format!("reading {file}"))?;
+    let process = Process::read(&stat).with_context(|| format!("{file} says {stat}"))?;
+    Ok(process.ticks * TICK_US)
+}
+
 /// What of a process matters.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Process {

@@ -12,10 +12,13 @@ mod machine;
 mod open_loop;
 mod ports;
 mod proxies;
+mod reconfiguration;
 mod report;
 mod rounds;
 mod run;
+mod scale;
 mod site;
+mod soak;
 mod statistics;
 mod wrk;
 
@@ -36,6 +39,12 @@ struct Args {
 enum Task {
     /// Measures
     Run(run::Args),
+    /// Changes everything ten times a second under load, beside HAProxy with reloads
+    Reconfigure(reconfiguration::Args),
+    /// Keeps a federation under all kinds of load, and looks for what is lost or grows
+    Soak(soak::Args),
+    /// Measures with many flows and functions
+    Scale(scale::Args),
     /// Starts all contenders and keeps them until standard input ends: to look at by hand
     Site,
     /// Serves what is asked for
@@ -45,6 +54,9 @@ enum Task {
 fn main() -> ExitCode {
     let result = match Args::parse().task {
         Task::Run(args) => run::run(&args),
+        Task::Reconfigure(args) => reconfiguration::run(&args),
+        Task::Soak(args) => soak::run(&args),
+        Task::Scale(args) => scale::run(&args),
         Task::Site => keep_site(),
         Task::Backend(args) => backend::run(&args),
     };

@@ -219,14 +219,14 @@ fn set(host: &Namespace, settings: &[&str]) -> Result<()> {
     host.on_thread(write)?
 }
 
-fn backend(node: &Namespace, functions: &[String]) -> Result<Process> {
+pub(crate) fn backend(node: &Namespace, functions: &[String]) -> Result<Process> {
     let this = std::env::current_exe().context("finding this program")?;
     let mut arguments = vec!["backend".to_owned(), format!("--listen=0.0.0.0:{BACKEND}")];
     arguments.extend(functions.iter().map(|function| format!("--function={function}")));
     Process::start(node, "backend", this, &arguments)
 }
 
-fn agent(node: &Namespace, number: u8) -> Result<Process> {
+pub(crate) fn agent(node: &Namespace, number: u8) -> Result<Process> {
     let address = Network::address(number).to_string();
     let (service, backend) = (SERVICE.to_string(), BACKEND.to_string());
     let arguments = [

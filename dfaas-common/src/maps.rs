@@ -496,6 +496,8 @@ events! {
     reset,
     /// Packets that a helper of the kernel failed on.
     helper_failed,
+    /// Requests that are not counted with their function, because that table is full.
+    uncounted,
     /// Local connections for which no listener was lent.
     no_listener,
 }

@@ -25,6 +25,9 @@ mod advice;
 /// As under water-filling.
 const STALE_PERIODS: f64 = 2.5;
 
+/// Where periods are short, a host that is busy for a moment is not gone: as with periods of a second.
+const STALE_MIN: Duration = Duration::from_millis(2500);
+
 /// The strategy's memory.
 #[derive(Debug)]
 pub(crate) struct External {
@@ -75,6 +78,10 @@ struct PeerObservation<'a> {
     functions: BTreeMap<&'a FunctionName, PeerFunctionStatus>,
 }
 
+fn stale_after(period: Duration) -> Duration {
+    period.mul_f64(STALE_PERIODS).max(STALE_MIN)
+}
+
 impl External {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
@@ -95,7 +102,7 @@ impl External {
     fn begin_round(&mut self, local: &Local, now: Instant) {
         let before = self.nodes.len();
         self.nodes
-            .retain(|_, (heard, state)| *heard + state.period.mul_f64(STALE_PERIODS) > now);
+            .retain(|_, (heard, state)| *heard + stale_after(state.period) > now);
         self.changed |= self.nodes.len() != before;
         self.rates.close();
         let counted = std::mem::take(&mut self.counted);

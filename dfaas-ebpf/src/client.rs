@@ -122,8 +122,10 @@ fn spliced(
         }
     }
     if headers.flags & FIN != 0 {
-        if ahead > 0 && client.request.left == 0 && !client.closing.has_begun() {
-            // It comes again when what is missing before it has been asked.
+        // RFC 9293, section 3.10.7.4: an end counts where the next byte would be. It comes again when what is missing
+        // before it has been asked.
+        if headers.sequence_end().wrapping_sub(1) != client.request.at {
+            count::event(|events| &mut events.out_of_window);
             return Ok(Next::Verdict(swallow()));
         }
         return finish(packet, headers, key, client, scratch).map(Next::Verdict);

@@ -328,6 +328,7 @@ fn no_room(packet: &Packet, headers: &Headers, key: &FlowKey, scratch: &mut Scra
         Origin::Peer(scratch.upstream.origin)
     };
     count::refused(scratch.upstream.function, origin, Answer::Unavailable);
+    maps::remove_held(key);
     request::answer_it(packet, headers, key, Answer::Unavailable.number(true), scratch)
 }
 

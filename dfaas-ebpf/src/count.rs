@@ -20,6 +20,8 @@ pub(crate) fn event(count: impl FnOnce(&mut Events) -> &mut u64) {
 fn request(function: u32, peer: u32, count: impl FnOnce(&mut Counters) -> &mut u64) {
     if let Some(counters) = maps::counters(&Pair { function, peer }) {
         *count(counters) += 1;
+    } else {
+        event(|events| &mut events.uncounted);
     }
 }
 

@@ -110,7 +110,7 @@ fn abandon(packet: &Packet, headers: &Headers, key: &FlowKey, scratch: &mut Scra
 }
 
 #[inline(always)]
-fn forget(key: &FlowKey, scratch: &mut Scratch) {
+pub(crate) fn forget(key: &FlowKey, scratch: &mut Scratch) {
     if let Some(client) = maps::client(key) {
         release::forget(key, client, scratch);
     } else {

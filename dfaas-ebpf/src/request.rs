@@ -1,5 +1,6 @@
 //! The first request of a connection: gathered, read, decided.
 
+use aya_ebpf::bindings::TC_ACT_OK;
 use dfaas_common::{
     decide::{self, Answer, Decision, Meter, Origin},
     extent::{Extent, Place},
@@ -87,6 +88,12 @@ pub(crate) fn handle(
         // Sent again, so our acknowledgment was lost.
         return acknowledge(packet, config, headers, scratch);
     }
+    if held > 0 && maps::held(key).is_none() {
+        // What its client believes to have arrived had to make room for others'. The stack says so with a reset.
+        count::event(|events| &mut events.held_missing);
+        open::forget(key, scratch);
+        return Ok(TC_ACT_OK);
+    }
     if offset > held {
         // Out of order: the client sends what is missing.
         count::event(|events| &mut events.out_of_handshake);
@@ -123,7 +130,6 @@ fn gather(
     let at = headers.payload_offset();
     if held_bytes > 0 {
         let Some(held) = maps::held(key) else {
-            count::event(|events| &mut events.held_missing);
             return Err(Fault::HELD_MISSING);
         };
         packet.read(at, scratch.copy.as_mut_ptr(), length - held_bytes)?;

@@ -70,6 +70,11 @@ pub(crate) fn handle(
     if length > 0 {
         count::first_byte(upstream);
     }
+    // As for a client: an end that stands elsewhere is nobody's, or comes again.
+    if headers.flags & FIN != 0 && headers.sequence_end().wrapping_sub(1) != upstream.response.at {
+        count::event(|events| &mut events.out_of_window);
+        return Ok(swallow());
+    }
     if headers.flags & FIN != 0 || upstream.is(IS_CLOSING) {
         return closing(packet, config, headers, upstream, scratch);
     }

@@ -2,10 +2,12 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, Sleep, sleep};
 
 use crate::function::Invocation;
 
@@ -13,14 +15,33 @@ use crate::function::Invocation;
 const BLOCK_BYTES: usize = 64 * 1024;
 /// How much of a download without a known length goes into a chunk: no multiple or part of a segment.
 const CHUNK_BYTES: usize = 1000;
+/// Whoever sends fewer bytes a second than these runs out of time.
+const RATE_MIN: u64 = 100;
 static BLOCK: [u8; BLOCK_BYTES] = pattern();
 
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
     #[error("the body is longer than the {0} bytes allowed")]
     TooLong(u64),
+    #[error("the body comes too slowly; the longest silence is {0:?}")]
+    Silent(Duration),
     #[error(transparent)]
     Connection(#[from] hyper::Error),
+}
+
+/// How long the sender of a body may keep silent: what has come buys time, up to the longest silence.
+#[derive(Debug)]
+struct Patience {
+    silence: Duration,
+    /// What is left of the time.
+    left: Duration,
+    wait: Option<Wait>,
+}
+
+#[derive(Debug)]
+struct Wait {
+    begun: Instant,
+    end: Pin<Box<Sleep>>,
 }
 
 #[derive(Debug)]
@@ -30,6 +51,7 @@ enum Payload {
         incoming: Incoming,
         left: u64,
         limit: u64,
+        patience: Patience,
     },
     Blocks {
         left: u64,
@@ -58,10 +80,20 @@ impl Body {
 
     /// Passes on what comes in, up to `limit` bytes.
     pub(crate) fn passed(incoming: Incoming, limit: u64) -> Self {
+        Self::passed_within(incoming, limit, Duration::MAX)
+    }
+
+    /// Passes on what comes in, up to `limit` bytes, as long as it never pauses for so long.
+    pub(crate) fn passed_within(incoming: Incoming, limit: u64, silence: Duration) -> Self {
         Payload::Passed {
             incoming,
             left: limit,
             limit,
+            patience: Patience {
+                silence,
+                left: silence,
+                wait: None,
+            },
         }
         .into()
     }
@@ -137,9 +169,16 @@ impl Payload {
                 incoming,
                 left,
                 limit,
+                patience,
             } => {
-                let frame = ready!(Pin::new(incoming).poll_frame(context));
-                return Poll::Ready(frame.map(|frame| within(frame?, left, *limit)));
+                let Poll::Ready(frame) = Pin::new(incoming).poll_frame(context) else {
+                    let error = ready!(patience.poll(context));
+                    return Poll::Ready(Some(Err(error)));
+                };
+                let before = *left;
+                let frame = frame.map(|frame| within(frame?, left, *limit));
+                patience.earn(before - *left);
+                return Poll::Ready(frame);
             }
             Self::Blocks { left: 0 } | Self::Chunks { left: 0 } => None,
             Self::Blocks { left } => Some(made_up(left, BLOCK_BYTES)),
@@ -147,6 +186,26 @@ impl Payload {
             Self::Lines(lines) => ready!(lines.poll_recv(context)),
         };
         Poll::Ready(data.map(|data| Ok(Frame::data(data))))
+    }
+}
+
+impl Patience {
+    /// Ends when it is over. Most bodies come at once, and cost no timer.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<BodyError> {
+        let left = self.left;
+        let wait = self.wait.get_or_insert_with(|| Wait {
+            begun: Instant::now(),
+            end: Box::pin(sleep(left)),
+        });
+        ready!(wait.end.as_mut().poll(context));
+        Poll::Ready(BodyError::Silent(self.silence))
+    }
+
+    fn earn(&mut self, bytes: u64) {
+        let Some(wait) = self.wait.take() else { return };
+        let earned = Duration::from_millis(bytes.saturating_mul(1000) / RATE_MIN);
+        let left = self.left.saturating_sub(wait.begun.elapsed());
+        self.left = left.saturating_add(earned).min(self.silence);
     }
 }
 

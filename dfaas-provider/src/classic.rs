@@ -44,6 +44,7 @@ impl CallError {
         match self {
             Self::Start { .. } | Self::Process(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Request(BodyError::TooLong(_)) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Request(BodyError::Silent(_)) => StatusCode::REQUEST_TIMEOUT,
             Self::Request(BodyError::Connection(_)) => StatusCode::BAD_REQUEST,
             Self::Output(_) => StatusCode::BAD_GATEWAY,
         }

@@ -83,6 +83,12 @@ struct Serve {
     /// How many calls may have a process at the same time; more wait up to 10 seconds
     #[arg(long, value_name = "N", env = "DFAAS_MAX_PROCESSES", default_value_t = 256)]
     max_processes: u16,
+    /// How many seconds a client may keep silent, send next to nothing, or leave its answer unread
+    // Longer than the 90 seconds after which common clients drop idle connections, so that they do not send into one
+    // that is just being closed.
+    #[arg(long, value_name = "SECONDS", env = "DFAAS_CLIENT_TIMEOUT", default_value_t = 120,
+        value_parser = clap::value_parser!(u32).range(1..))]
+    client_timeout: u32,
 }
 
 #[derive(clap::Args)]
@@ -182,6 +188,7 @@ fn config(args: Serve) -> anyhow::Result<Config> {
         grace: Duration::from_secs(args.grace),
         request_bytes_max: args.max_request_bytes,
         processes_max: args.max_processes.into(),
+        client_timeout: Duration::from_secs(args.client_timeout.into()),
         this: std::env::current_exe().context("find the path of this program")?,
     })
 }

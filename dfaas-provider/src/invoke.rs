@@ -41,7 +41,8 @@ pub(crate) async fn invoke(
     if request.body().size_hint().lower() > limit {
         return stamped(platform, stamp, too_long(&function, limit));
     }
-    let mut request = request.map(|incoming| Body::passed(incoming, limit));
+    let silence = platform.node().client_timeout;
+    let mut request = request.map(|incoming| Body::passed_within(incoming, limit, silence));
     if !function.is_echo() {
         forward(request.headers_mut(), peer);
         *request.uri_mut() = inner_uri(request.uri(), PREFIX);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
 
 use hyper::StatusCode;
 use hyper::header::HeaderValue;
@@ -66,6 +67,7 @@ pub(crate) struct Node {
     /// The path of this binary, which is a function too.
     pub(crate) this: PathBuf,
     pub(crate) request_bytes_max: u64,
+    pub(crate) client_timeout: Duration,
     pub(crate) host: Arc<Host>,
 }
 

@@ -46,6 +46,8 @@ pub struct Config {
     pub request_bytes_max: u64,
     /// How many calls may have a process at the same time; more wait.
     pub processes_max: usize,
+    /// How long a client may keep silent, between requests and within one, or leave its answer unread.
+    pub client_timeout: Duration,
     /// The path of the `dfaas-provider` binary, which is the ocr function too.
     pub this: PathBuf,
 }
@@ -94,7 +96,7 @@ impl Provider {
             apply(&platform, deployment).map_err(|error| StartError::Stack(Box::new(error)))?;
         }
         let (stage, stages) = watch::channel(Stage::Serving);
-        let connections = Connections::new(stages.clone());
+        let connections = Connections::new(stages.clone(), config.client_timeout);
         let (queue, worker) = queue::new();
         let surface = Arc::new(Gateway::new(
             Arc::clone(&platform),
@@ -221,6 +223,7 @@ fn node(config: &Config) -> Result<Node, StartError> {
         state: config.state_dir.clone(),
         this: config.this.clone(),
         request_bytes_max: config.request_bytes_max,
+        client_timeout: config.client_timeout,
         host: Arc::new(Host::new(config.processes_max, guard)),
     })
 }

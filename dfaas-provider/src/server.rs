@@ -12,6 +12,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tracing::{debug, warn};
@@ -26,10 +27,6 @@ const CONNECTIONS_MAX: u32 = 16_384;
 
 /// Without file descriptors there is nothing to do but wait for a connection to end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// How long a connection may be idle or take to send a request's head. Longer than the 90 seconds after which
-/// common clients drop idle connections, so that they do not send into one that is just being closed.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
@@ -95,12 +92,14 @@ fn try_bind(address: SocketAddr) -> io::Result<TcpListener> {
 pub(crate) struct Connections {
     stage: watch::Receiver<Stage>,
     open: Arc<Semaphore>,
+    client_timeout: Duration,
 }
 
 impl Connections {
-    pub(crate) fn new(stage: watch::Receiver<Stage>) -> Self {
+    pub(crate) fn new(stage: watch::Receiver<Stage>, client_timeout: Duration) -> Self {
         Self {
             stage,
+            client_timeout,
             open: Arc::new(Semaphore::new(CONNECTIONS_MAX as usize)),
         }
     }
@@ -117,8 +116,9 @@ impl Connections {
             if let Some((stream, peer, permit)) = accepted {
                 let answers = answers.clone();
                 let stage = self.stage.clone();
+                let client_timeout = self.client_timeout;
                 tokio::spawn(async move {
-                    converse(stream, peer, stage, answers).await;
+                    converse(stream, peer, client_timeout, stage, answers).await;
                     drop(permit);
                 });
             }
@@ -147,16 +147,21 @@ impl Connections {
 async fn converse(
     stream: TcpStream,
     peer: SocketAddr,
+    client_timeout: Duration,
     mut stage: watch::Receiver<Stage>,
     answers: impl Answer,
 ) {
+    let unread_ms = u32::try_from(client_timeout.as_millis()).unwrap_or(u32::MAX);
+    if let Err(error) = set_tcp_user_timeout(&stream, unread_ms) {
+        debug!(%error, "Left a client all the time it wants to read");
+    }
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "Left Nagle's algorithm on");
     }
     let service = service_fn(async |request| Ok::<_, Infallible>(answers.answer(request, peer).await));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(IDLE_TIMEOUT)
+        .header_read_timeout(client_timeout)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     let stopping = async { drop(stage.wait_for(|stage| *stage > Stage::Serving).await) };

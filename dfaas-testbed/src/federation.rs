@@ -11,6 +11,7 @@ use crate::{Function, Namespace, Network, Node, now, wait_until};
 
 /// How long peers may take to find each other.
 const FORM_TIMEOUT: Duration = Duration::from_secs(30);
+const PERIOD: Duration = Duration::from_secs(1);
 /// The client's number.
 pub const CLIENT: u8 = 100;
 
@@ -23,6 +24,10 @@ pub struct NodeSpec {
     pub strategy: String,
     /// More arguments for its agent.
     pub agent_arguments: Vec<String>,
+    /// How often its agent tells others and decides.
+    pub period: Duration,
+    /// More arguments for its provider.
+    pub provider_arguments: Vec<String>,
 }
 
 impl NodeSpec {
@@ -32,6 +37,8 @@ impl NodeSpec {
             functions,
             strategy: "water-filling".to_owned(),
             agent_arguments: Vec::new(),
+            period: PERIOD,
+            provider_arguments: Vec::new(),
         }
     }
 }

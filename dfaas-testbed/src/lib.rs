@@ -5,7 +5,9 @@
 
 #![forbid(unsafe_code)]
 
+mod adviser;
 mod burst;
+mod changes;
 mod clock;
 mod federation;
 mod http;
@@ -18,12 +20,15 @@ mod node;
 mod process;
 mod relay;
 mod response;
+mod siege;
 mod stack;
 mod status;
 mod tally;
 mod wire;
 
+pub use adviser::Adviser;
 pub use burst::{Answers, Burst};
+pub use changes::changing_adviser;
 pub use clock::{now, patience, wait_until};
 pub use federation::{CLIENT, Federation, NodeSpec};
 pub use http::{Answer, get};
@@ -36,6 +41,7 @@ pub use node::Node;
 pub use process::{Process, binary};
 pub use relay::Relay;
 pub use response::Response;
+pub use siege::{Siege, Toll};
 pub use stack::{Function, figlet, shasum};
 pub use status::{Status, Totals};
 pub use tally::{Second, Tally};

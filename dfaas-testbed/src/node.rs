@@ -20,8 +20,6 @@ const API: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST
 const GATEWAY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 /// The port where users reach functions.
 const SERVICE_PORT: u16 = 80;
-/// How often agents tell each other and decide.
-const PERIOD: Duration = Duration::from_secs(1);
 /// How long a program may take until it answers.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -95,7 +93,8 @@ impl Node {
             "--node-name",
             self.name(),
         ];
-        let arguments = [&arguments[..], &files[..]].concat();
+        let extra: Vec<&str> = self.spec.provider_arguments.iter().map(String::as_str).collect();
+        let arguments = [&arguments[..], &files[..], &extra].concat();
         self.provider = Some(Process::start(
             &self.namespace,
             "provider",
@@ -138,7 +137,7 @@ impl Node {
             "/run/agent",
         ];
         // What is older than some periods counts for nothing, so a slow machine needs longer ones.
-        let period = format!("{}s", patience(PERIOD).as_secs());
+        let period = format!("{}ms", patience(self.spec.period).as_millis());
         let loops = ["--recalc-period", &period, "--strategy", &self.spec.strategy];
         let extra: Vec<&str> = self.spec.agent_arguments.iter().map(String::as_str).collect();
         let arguments = [&["run"][..], &own, &platform, &overlay, &loops, &extra].concat();
@@ -233,6 +232,16 @@ impl Node {
     /// When it does not answer.
     pub fn ask_agent(&self, path: &str) -> Result<Answer> {
         http::get(&self.namespace, API, path)
+    }
+
+    /// The process of the agent, while it runs.
+    pub fn agent_pid(&self) -> Option<u32> {
+        self.agent.as_ref().map(Process::pid)
+    }
+
+    /// The process of the provider, while it runs.
+    pub fn provider_pid(&self) -> Option<u32> {
+        self.provider.as_ref().map(Process::pid)
     }
 
     /// How many entries the agent's maps of these names have, where it has them.

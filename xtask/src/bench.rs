@@ -25,6 +25,22 @@ pub(crate) struct Args {
     /// Replace the table in the README
     #[arg(long)]
     write_readme: bool,
+    /// Change everything ten times a second for so many seconds instead, beside HAProxy with reloads
+    #[arg(long, value_name = "SECONDS", conflicts_with_all = ["quick", "only", "rounds", "write_readme"])]
+    reconfigure: Option<u64>,
+    /// Measure with many live connections and many functions instead
+    #[arg(long, conflicts_with_all = ["quick", "only", "rounds", "write_readme", "reconfigure"])]
+    scale: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SoakArgs {
+    /// For how many minutes
+    #[arg(long, default_value_t = 10)]
+    minutes: u64,
+    /// Print one JSON object a phase and one for the whole, and nothing else, on standard output
+    #[arg(long)]
+    json: bool,
 }
 
 /// Builds what is measured as users build it, and measures it.
@@ -33,7 +49,27 @@ pub(crate) struct Args {
 ///
 /// When something does not compile, or a contender does not answer as it should.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    shell::need_root("bench")?;
+    build("bench")?;
+    shell::run(&mut command(args))
+}
+
+/// Builds what is used as users build it, and uses it in all ways for a long time.
+///
+/// # Errors
+///
+/// When something does not compile, a request is lost or something grows.
+pub(crate) fn soak(args: &SoakArgs) -> Result<()> {
+    build("soak")?;
+    let mut command = Command::new(program());
+    command.args(["soak", "--minutes", &args.minutes.to_string()]);
+    if args.json {
+        command.arg("--json");
+    }
+    shell::run(&mut command)
+}
+
+fn build(task: &str) -> Result<()> {
+    shell::need_root(task)?;
     setup::bench_tools()?;
     ebpf::build()?;
     let mut cargo = shell::cargo();
@@ -41,15 +77,26 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         "build",
         "--release",
         "--package=dfaas-agent",
+        "--package=dfaas-provider",
         "--package=dfaas-bench",
         "--bins",
     ]))
-    .context("building what is measured")?;
-    shell::run(&mut command(args))
+    .context("building what is measured")
 }
 
 fn command(args: &Args) -> Command {
     let mut command = Command::new(program());
+    let other = match args.reconfigure {
+        Some(seconds) => Some(vec!["reconfigure".to_owned(), format!("--seconds={seconds}")]),
+        None => args.scale.then(|| vec!["scale".to_owned()]),
+    };
+    if let Some(arguments) = other {
+        command.args(arguments);
+        if args.json {
+            command.arg("--json");
+        }
+        return command;
+    }
     command.arg("run").arg(format!("--only={}", args.only));
     for (wanted, flag) in [(args.quick, "--quick"), (args.json, "--json")] {
         if wanted {
@@ -83,6 +130,8 @@ mod tests {
             only: "a b".to_owned(),
             rounds: Some(2),
             write_readme: true,
+            reconfigure: None,
+            scale: false,
         };
         let text = shell::text(&command(&args));
         let (_, told) = text.split_once("dfaas-bench ").unwrap();

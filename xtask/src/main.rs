@@ -46,6 +46,8 @@ enum Task {
     Demo(demo::Args),
     /// Measures the data plane beside nothing, HAProxy and nginx (needs root)
     Bench(bench::Args),
+    /// Keeps a federation under all kinds of load, and looks for what is lost or grows (needs root)
+    Soak(bench::SoakArgs),
     /// Checks and tests everything (needs root)
     Test(test::Args),
     /// Tests on kernels 5.10 and 6.1, emulated, over good and bad links (needs root and a Debian mirror)
@@ -75,6 +77,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Build(args) => build::run(&args),
         Task::Demo(args) => demo::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::Soak(args) => bench::soak(&args),
         // These say themselves what failed, so that their last line is the sum.
         Task::Test(args) => return test::run(&args),
         Task::Vmtest(args) => return vmtest::run(&args),

@@ -18,6 +18,9 @@ use crate::{data_plane::DataInSyn, go_duration};
 
 /// The least time after which a silent connection may be forgotten; the kernel's clock for flows ticks in seconds.
 const IDLE_TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(30 * 24 * 3600);
+/// Below, the tables whose oldest entries go first would be too small to be kept a part for each CPU; above, they
+/// would take more than a gigabyte.
+const FLOWS: RangeInclusive<u32> = 1_024..=1_048_576;
 /// Ports below are for servers; reserving them would keep programs from starting.
 const NAT_PORT_MIN: u16 = 1024;
 
@@ -92,6 +95,14 @@ pub(super) struct DataPlaneOptions {
         default_value = "300s"
     )]
     idle_timeout: String,
+    /// How many clients' connections can be live; a connection takes some 800 bytes of the kernel's memory
+    #[arg(
+        long,
+        env = "AGENT_FLOWS_MAX",
+        value_name = "NUMBER",
+        default_value = "131072"
+    )]
+    flows_max: String,
 }
 
 pub(super) struct Section {
@@ -107,6 +118,7 @@ pub(super) struct Rest {
     pub(super) data_in_syn: DataInSyn,
     pub(super) nat_ports: (u16, u16),
     pub(super) idle_timeout: Duration,
+    pub(super) flows_max: u32,
 }
 
 impl InterfaceOptions {
@@ -158,6 +170,7 @@ impl DataPlaneOptions {
         let data_in_syn = mistakes.take("--data-in-syn", data_in_syn(&self.data_in_syn));
         let nat_ports = mistakes.take("--nat-ports", nat_ports(&self.nat_ports));
         let idle_timeout = mistakes.take("--idle-timeout", idle_timeout(&self.idle_timeout));
+        let flows_max = mistakes.take("--flows-max", flows_max(&self.flows_max));
         Some(Section {
             interface: interface?,
             service: ServiceAddress::new(address?, service_port?).with_ipv6(ipv6?),
@@ -166,6 +179,7 @@ impl DataPlaneOptions {
                 data_in_syn: data_in_syn?,
                 nat_ports: nat_ports?,
                 idle_timeout: idle_timeout?,
+                flows_max: flows_max?,
             },
         })
     }
@@ -229,6 +243,17 @@ fn nat_ports(text: &str) -> Result<(u16, u16), String> {
         ));
     }
     Ok((first, last))
+}
+
+fn flows_max(text: &str) -> Result<u32, String> {
+    let number = text.trim().parse().ok();
+    number.filter(|number| FLOWS.contains(number)).ok_or_else(|| {
+        format!(
+            "{text:?} is not a number from {} to {}",
+            FLOWS.start(),
+            FLOWS.end()
+        )
+    })
 }
 
 fn idle_timeout(text: &str) -> Result<Duration, String> {

@@ -9,7 +9,7 @@ const DEVICES: &str = "Inter-|   Receive\n face |bytes\n    lo: 1 2\n  eth0: 3 4
 const ROUTES: &str = "Iface\tDestination\neth0\t00000000\t0100000A\t0003\t0\t0\t100\t00000000\t0\t0\t0\n";
 
 /// A mistake for each option that can be wrong.
-const WRONG: [&str; 61] = [
+const WRONG: [&str; 62] = [
     "--debug=perhaps",
     "--listen=",
     "--bootstrap-nodes-list=10.0.0.8:31600",
@@ -68,6 +68,7 @@ const WRONG: [&str; 61] = [
     "--data-in-syn=sometimes",
     "--nat-ports=40960-57344",
     "--idle-timeout=0",
+    "--flows-max=1000",
     "--haproxy=perhaps",
     "--proxy-port=0",
     "--api=8070",
@@ -111,6 +112,7 @@ fn nothing_has_to_be_told() {
     assert_eq!(data_plane.data_in_syn, DataInSyn::Peers);
     assert_eq!(data_plane.nat_ports, (40960, 57343));
     assert_eq!(data_plane.idle_timeout, Duration::from_secs(300));
+    assert_eq!(data_plane.flows_max, 131_072);
 }
 
 #[test]

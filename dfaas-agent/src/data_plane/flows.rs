@@ -1,5 +1,7 @@
 //! The flow table: what is over or idle is taken out. Live connections take themselves out as they end.
 
+mod waiting;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -14,6 +16,7 @@ use dfaas_common::maps::{Client, Config, FlowKey, Phase, Upstream};
 
 use tracing::info;
 
+use self::waiting::Waiting;
 use super::{
     ending::{self, Leaver, Reason},
     take,
@@ -32,6 +35,7 @@ const GONE_TICKS: u32 = 10;
 pub(super) struct FlowMaps {
     clients: HashMap<MapData, FlowKey, Client>,
     upstreams: HashMap<MapData, FlowKey, Upstream>,
+    waiting: Waiting,
     config: Array<MapData, Config>,
     settings: Config,
     idle_ticks: u32,
@@ -47,6 +51,7 @@ impl FlowMaps {
         Ok(Self {
             clients: HashMap::try_from(take(ebpf, "CLIENTS")?)?,
             upstreams: HashMap::try_from(take(ebpf, "UPSTREAMS")?)?,
+            waiting: Waiting::new(ebpf)?,
             config: Array::try_from(take(ebpf, "CONFIG")?)?,
             settings,
             idle_ticks: u32::try_from(idle_ticks).unwrap_or(u32::MAX).max(1),
@@ -176,7 +181,9 @@ impl FlowMaps {
                 remove(&mut self.upstreams, &key, "UPSTREAMS")?;
             }
         }
-        Ok(())
+        let tick = self.settings.tick;
+        self.waiting
+            .sweep(&live, tick, PASSING_TICKS.min(self.idle_ticks))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Policy, written into the maps: what changed, in an order in which no packet sees a half of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 use aya::{
@@ -46,6 +46,8 @@ pub(super) struct PolicyMaps {
     written: Written,
     /// Peers that were taken out, and where they were.
     gone: Vec<(NodeId, [Address; 2])>,
+    /// What no row names any more, but a program may that has read a row just before: it goes with the next policy.
+    leaving: Leaving,
     sends_data_in_syn: bool,
     /// This node.
     node: NodeId,
@@ -57,6 +59,12 @@ struct PeerRows {
     target: Target,
     stamp: Stamp,
     peer: Peer,
+}
+
+#[derive(Default)]
+struct Leaving {
+    caps: BTreeSet<(FunctionName, NodeId)>,
+    targets: BTreeSet<NodeId>,
 }
 
 #[derive(Default)]
@@ -80,6 +88,7 @@ impl PolicyMaps {
             buckets: Indices::new(1, maps::BUCKETS as u32),
             written: Written::default(),
             gone: Vec::new(),
+            leaving: Leaving::default(),
             sends_data_in_syn: config.data_in_syn != DataInSyn::Never,
             node: config.node.clone(),
         })
@@ -253,14 +262,15 @@ impl PolicyMaps {
                 .get(name)
                 .is_some_and(|function| function.routes.contains_key(peer))
         };
-        let gone: Vec<_> = self
+        let gone: BTreeSet<_> = self
             .written
             .caps
             .keys()
             .filter(|&key| !has_route(key))
             .cloned()
             .collect();
-        for (name, peer) in gone {
+        let leaving = std::mem::replace(&mut self.leaving.caps, gone);
+        for (name, peer) in leaving.intersection(&self.leaving.caps).cloned() {
             if let Some(pair) = names.pair(&name, &peer) {
                 self.caps.remove(&pair).context("removing from CAPS")?;
             }
@@ -279,8 +289,9 @@ impl PolicyMaps {
             .filter(|id| !policy.peers.contains_key(*id))
             .cloned()
             .collect();
-        for id in gone {
-            if let Some(index) = names.peers.get(&id) {
+        for id in std::mem::take(&mut self.leaving.targets) {
+            let index = names.peers.get(&id).filter(|_| !policy.peers.contains_key(&id));
+            if let Some(index) = index {
                 // Not removed: a client may still send a request again that was on its way there.
                 self.stamps
                     .insert(index, stamp(&self.node, None), 0)
@@ -289,6 +300,9 @@ impl PolicyMaps {
                     .set(index, Target::default(), 0)
                     .context("writing TARGETS")?;
             }
+        }
+        for id in gone {
+            self.leaving.targets.insert(id.clone());
             if let Some(key) = peer_key(&id) {
                 self.peers.remove(&key).context("removing from PEERS")?;
             }

@@ -14,8 +14,8 @@ use aya::{
 use dfaas_common::{
     decide::Answer,
     maps::{
-        Config, DATA_IN_SYN_FROM_ALL, DATA_IN_SYN_FROM_PEERS, DATA_IN_SYN_LOCAL, LOCAL, REPLY_BYTES, Reply,
-        STAMP_BYTES,
+        self, Config, DATA_IN_SYN_FROM_ALL, DATA_IN_SYN_FROM_PEERS, DATA_IN_SYN_LOCAL, LOCAL, REPLY_BYTES,
+        Reply, STAMP_BYTES,
     },
     packet::{Address, fold},
     tcp_options::OUR_WINDOW_SCALE,
@@ -31,19 +31,39 @@ const LINK_BYTES_MAX: u16 = 1_500;
 /// The least that every IPv4 link carries is 68 bytes; below this a request's head would rarely fit.
 const LINK_BYTES_MIN: u16 = 576;
 
+/// The least room for first segments: kernels give each CPU a part of such a table.
+const HELD_MIN: u32 = 512;
+
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/dfaas-ebpf"));
 
-/// Loads the object; nothing is attached yet.
-pub(super) fn load() -> Result<Ebpf> {
+/// Loads the object with room for so many clients' connections; nothing is attached yet.
+pub(super) fn load(flows_max: u32) -> Result<Ebpf> {
     // Before 5.11 maps count against RLIMIT_MEMLOCK; afterwards the limit does not matter.
     let unlimited = rustix::process::Rlimit {
         current: None,
         maximum: None,
     };
     let _not_permitted = rustix::process::setrlimit(rustix::process::Resource::Memlock, unlimited);
-    EbpfLoader::new()
-        .load(OBJECT)
-        .context("loading the eBPF maps and programs")
+    let mut loader = EbpfLoader::new();
+    for (name, size) in flow_maps(flows_max) {
+        loader.map_max_entries(name, size);
+    }
+    loader.load(OBJECT).context("loading the eBPF maps and programs")
+}
+
+/// The maps that hold connections, in the proportions that they have where there are [`maps::CLIENTS`].
+fn flow_maps(flows_max: u32) -> [(&'static str, u32); 5] {
+    let scaled = |size: usize| {
+        let size = size as u64 * u64::from(flows_max) / maps::CLIENTS as u64;
+        u32::try_from(size).unwrap_or(u32::MAX).max(HELD_MIN)
+    };
+    [
+        ("CLIENTS", flows_max),
+        ("UPSTREAMS", scaled(maps::UPSTREAMS)),
+        ("OPENING", scaled(maps::OPENINGS)),
+        ("HELD", scaled(maps::HELDS)),
+        ("AHEAD", scaled(maps::HELDS)),
+    ]
 }
 
 /// The settings that the programs need before they see a packet.
@@ -84,7 +104,7 @@ const fn segment_size(link_bytes: u16) -> u16 {
 
 /// Loads everything and lets it go again.
 pub(super) fn try_load() -> Result<()> {
-    let mut ebpf = load()?;
+    let mut ebpf = load(maps::CLIENTS as u32)?;
     for name in ["egress", "ingress"] {
         let program: &mut SchedClassifier = ebpf
             .program_mut(name)
@@ -243,4 +263,18 @@ fn array<'a, T: Pod>(ebpf: &'a mut Ebpf, name: &str) -> Result<Array<&'a mut Map
         .map_mut(name)
         .with_context(|| format!("the object has no map {name}"))?;
     Array::try_from(map).with_context(|| format!("opening {name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn maps_are_scaled_together() {
+        let whole = flow_maps(maps::CLIENTS as u32);
+        assert_eq!(whole[1], ("UPSTREAMS", maps::UPSTREAMS as u32));
+        assert_eq!(whole[3], ("HELD", maps::HELDS as u32));
+        let small = flow_maps(1024).map(|(_, size)| size);
+        assert_eq!(small, [1024, 1536, 512, 512, 512]);
+    }
 }

@@ -139,6 +139,7 @@ pub(crate) fn config(directory: &Path) -> Config {
         grace: Duration::ZERO,
         request_bytes_max: 256 << 20,
         processes_max: 16,
+        client_timeout: Duration::from_secs(60),
         this: BINARY.into(),
     }
 }

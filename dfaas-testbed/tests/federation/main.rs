@@ -8,6 +8,7 @@
 
 mod answers;
 mod asked;
+mod attack;
 mod attempt;
 mod cases;
 mod checksums;
@@ -21,6 +22,7 @@ mod lossy;
 mod paths;
 mod platform;
 mod proxy;
+mod reconfiguration;
 mod requests;
 mod share;
 mod smuggling;

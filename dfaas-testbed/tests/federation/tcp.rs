@@ -101,7 +101,7 @@ struct Blind {
 
 const REQUEST: &[u8] = b"GET /function/guarded HTTP/1.1\r\nHost: x\r\n\r\n";
 
-const BLIND: [Blind; 8] = [
+const BLIND: [Blind; 10] = [
     Blind {
         name: "a reset beyond the window",
         offset: BEYOND,
@@ -141,6 +141,18 @@ const BLIND: [Blind; 8] = [
     Blind {
         name: "an end before the window",
         offset: BEYOND.wrapping_neg(),
+        mark: |header| (header.ack, header.fin) = (true, true),
+        payload: b"",
+    },
+    Blind {
+        name: "an end within the window",
+        offset: WITHIN,
+        mark: |header| (header.ack, header.fin) = (true, true),
+        payload: b"",
+    },
+    Blind {
+        name: "an end of what was said before",
+        offset: WITHIN.wrapping_neg(),
         mark: |header| (header.ack, header.fin) = (true, true),
         payload: b"",
     },

@@ -3,7 +3,7 @@
 use std::{path::Path, process::Command};
 
 use aya::{
-    Ebpf, Pod, TestRunOptions,
+    Ebpf, EbpfLoader, Pod, TestRunOptions,
     maps::{Array, HashMap, Map, MapData, PerCpuArray},
     programs::{SchedClassifier, TestRun as _},
 };
@@ -65,11 +65,25 @@ impl Bench {
 
     /// The programs with these `DATA_IN_SYN_*`.
     pub(crate) fn with_flags(flags: u32) -> Self {
+        Self::load(flags, &[])
+    }
+
+    /// The programs with room for so many entries in a map.
+    pub(crate) fn with_room(map: &'static str, entries: u32) -> Self {
+        Self::load(0, &[(map, entries)])
+    }
+
+    fn load(flags: u32, sizes: &[(&'static str, u32)]) -> Self {
         let object = Path::new(env!("CARGO_MANIFEST_DIR"))
             .parent()
             .unwrap()
             .join("target/ebpf/bpfel-unknown-none/release/dfaas-ebpf");
-        let mut ebpf = Ebpf::load_file(&object)
+        let mut loader = EbpfLoader::new();
+        for (map, entries) in sizes {
+            loader.map_max_entries(map, *entries);
+        }
+        let mut ebpf = loader
+            .load_file(&object)
             .unwrap_or_else(|error| panic!("{}: {error}; cargo xtask build-ebpf", object.display()));
         for name in ["ingress", "egress"] {
             let program: &mut SchedClassifier = ebpf.program_mut(name).unwrap().try_into().unwrap();
@@ -106,6 +120,11 @@ impl Bench {
 
     /// Makes a function known that is served here at a limit, and else by the peer at another.
     pub(crate) fn offer(&mut self, name: &str, local: Limit, cap: Limit) {
+        self.offer_as(0, name, local, cap);
+    }
+
+    /// The same under the number of the function.
+    pub(crate) fn offer_as(&mut self, id: u32, name: &str, local: Limit, cap: Limit) {
         let target = Target {
             addresses: [Address::from_ipv4(PEER), Address::from_ipv6(PEER_IPV6)],
             port: PORT.to_be_bytes(),
@@ -121,12 +140,12 @@ impl Bench {
         self.hash("STAMPS").insert(PEER_INDEX, stamp, 0).unwrap();
         self.pair(PEER_TOKENS, 0);
         let pair = Pair {
-            function: 0,
+            function: id,
             peer: PEER_INDEX,
         };
         self.hash("CAPS").insert(pair, cap, 0).unwrap();
         let function = Function {
-            id: 0,
+            id,
             hosted: 1,
             local,
             slots: [PEER_INDEX as u16; SLOTS],
@@ -210,6 +229,11 @@ impl Bench {
 
     pub(crate) fn client(&mut self, key: &FlowKey) -> Option<Client> {
         self.hash("CLIENTS").get(key, 0).ok()
+    }
+
+    /// How many entries a map of connections has.
+    pub(crate) fn entries<V: Pod>(&mut self, name: &str) -> usize {
+        self.hash::<FlowKey, V>(name).keys().count()
     }
 
     pub(crate) fn upstream(&mut self, key: &FlowKey) -> Option<Upstream> {

@@ -5,6 +5,7 @@
 mod answers;
 mod bench;
 mod frame;
+mod full;
 mod handshake;
 mod heads;
 mod onward;

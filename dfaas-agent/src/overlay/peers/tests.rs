@@ -172,13 +172,3 @@ fn told(peers: &mut Peers) -> Vec<String> {
     });
     told
 }
-
-#[test]
-fn who_has_longer_periods_bears_longer_silence() {
-    for (period_s, want_s) in [(0, 3), (1, 3), (4, 12), (5, 15), (60, 15)] {
-        assert_eq!(
-            silence(Duration::from_secs(period_s)),
-            Duration::from_secs(want_s)
-        );
-    }
-}
