@@ -2,14 +2,14 @@
 
 use std::{
     collections::BTreeMap,
-    net::{Ipv4Addr, SocketAddrV4},
+    net::Ipv4Addr,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
 use dfaas_control::{
     Control, Counters, FunctionCounters, FunctionName, FunctionSpec, Input, MarginSettings, NodeId, Output,
-    Settings, StrategyKind,
+    ServiceAddress, Settings, StrategyKind, Tokenless,
 };
 use dfaas_testbed::now;
 use serde_json::{Value, json};
@@ -83,14 +83,14 @@ fn routes_of(output: &Output) -> Option<usize> {
             .values()
             .next()
             .map(|function| function.routes.len()),
-        Output::Publish(_) | Output::Ask { .. } => None,
+        Output::Publish(_) | Output::Ask { .. } | Output::DrawToken { .. } | Output::SendToken { .. } => None,
     }
 }
 
 fn bodies(outputs: &[Output]) -> impl Iterator<Item = &[u8]> {
     outputs.iter().filter_map(|output| match output {
         Output::Publish(body) => Some(&body[..]),
-        Output::Apply(_) | Output::Ask { .. } => None,
+        Output::Apply(_) | Output::Ask { .. } | Output::DrawToken { .. } | Output::SendToken { .. } => None,
     })
 }
 
@@ -99,9 +99,12 @@ fn control(number: usize, begun: Instant) -> Result<Control> {
     let settings = Settings {
         node: id(number)?,
         incarnation: 1,
-        service: SocketAddrV4::new(Ipv4Addr::new(10, 77, high, low.max(1)), 80),
+        service: ServiceAddress::new(Ipv4Addr::new(10, 77, high, low.max(1)), 80),
         period: PERIOD,
         strategy: StrategyKind::WaterFilling,
+        // Nobody carries tokens here.
+        token_rotation: Duration::from_secs(600),
+        tokenless: Tokenless::All,
         shadow: None,
         default_capacity_rps: CAPACITY_RPS,
         node_margin: MarginSettings::default(),
