@@ -33,7 +33,16 @@ const TOOLS: [(&str, &str); 4] = [
     ("strip", "binutils"),
 ];
 /// What the test bed's network and the data plane need of a kernel, where it is not built in.
-const MODULES: [&str; 5] = ["veth", "bridge", "sch_ingress", "cls_bpf", "sch_netem"];
+const MODULES: [&str; 8] = [
+    "veth",
+    "bridge",
+    "sch_ingress",
+    "cls_bpf",
+    "sch_netem",
+    "nft_chain_nat",
+    "nft_ct",
+    "nft_masq",
+];
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
