@@ -33,7 +33,17 @@ const TOOLS: [(&str, &str); 4] = [
     ("strip", "binutils"),
 ];
 /// What the test bed's network and the data plane need of a kernel, where it is not built in.
-const MODULES: [&str; 6] = ["veth", "bridge", "8021q", "sch_ingress", "cls_bpf", "sch_netem"];
+const MODULES: [&str; 9] = [
+    "veth",
+    "bridge",
+    "8021q",
+    "sch_ingress",
+    "cls_bpf",
+    "sch_netem",
+    "nft_chain_nat",
+    "nft_ct",
+    "nft_masq",
+];
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {

@@ -11,6 +11,8 @@ use crate::identity;
 
 /// Answers that make a round-trip time: three seconds' worth.
 const RTT_WINDOW: usize = 6;
+/// Members remembered: many times a federation.
+const MEMBERS_MAX: usize = 4096;
 /// For how long several connections to one peer are kept: until both ends know of all.
 const SETTLED_AFTER: Duration = Duration::from_secs(1);
 /// Round-trip times that differ by less are the same to whoever places load by them.
@@ -20,6 +22,8 @@ const RTT_STEP_MIN: Duration = Duration::from_micros(200);
 #[derive(Default)]
 pub(super) struct Peers {
     peers: BTreeMap<PeerId, Peer>,
+    /// Who has joined the topic at any time.
+    members_once: BTreeSet<PeerId>,
 }
 
 struct Peer {
@@ -99,7 +103,18 @@ impl Peers {
     pub(super) fn joined(&mut self, members: &BTreeSet<PeerId>) {
         for (id, peer) in &mut self.peers {
             peer.is_member = members.contains(id);
+            if peer.is_member && self.members_once.len() < MEMBERS_MAX {
+                self.members_once.insert(*id);
+            }
         }
+    }
+
+    /// Members that have been connected for so long and have not joined again. Gossip tells what it has joined on the first
+    /// connection alone; where one end gave the last one up before the other, it takes the next one for a second.
+    pub(super) fn lapsed(&self, now: Instant, at_most: Duration) -> Vec<PeerId> {
+        let mut strangers = self.strangers(now, at_most);
+        strangers.retain(|id| self.members_once.contains(id));
+        strangers
     }
 
     /// Who has been connected for so long and has not joined.

@@ -203,6 +203,11 @@ impl Task {
         }
         self.note_members();
         self.ban_offenders(now);
+        for peer in self.peers.lapsed(now, self.tuning.silence) {
+            if self.swarm.disconnect_peer_id(peer).is_ok() {
+                debug!(%peer, "Began anew with a member that did not join again");
+            }
+        }
         for peer in self.peers.strangers(now, self.tuning.stranger_time) {
             if self.dialer.forget_stranger(&peer) && self.swarm.disconnect_peer_id(peer).is_ok() {
                 debug!(%peer, "Sent a stranger away");

@@ -13,14 +13,19 @@ use crate::kit::turn;
 const API: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8070);
 /// How long an agent may take to load its programs, ten at a time on a busy machine.
 const START: Duration = Duration::from_secs(180);
-/// In which time nodes find each other.
-const FOUND: Duration = Duration::from_secs(10);
-/// In which time a node that was restarted is back.
-const BACK: Duration = Duration::from_secs(5);
-/// In which time halves are noticed to be apart: three seconds of silence and then some.
-const APART: Duration = Duration::from_secs(10);
-/// In which time they are together again: attempts are some ten seconds apart by then.
-const TOGETHER: Duration = Duration::from_secs(40);
+/// In which time nodes find each other. On a machine that has time for them it is far below the ten seconds that are
+/// promised, as is printed; where ten agents share two busy processors, most of it is waiting for those.
+const FOUND: Duration = Duration::from_secs(40);
+/// In which time a node that was restarted is back; five seconds are promised.
+const BACK: Duration = Duration::from_secs(20);
+/// In which time halves are noticed to be apart: the silence and then some.
+const APART: Duration = Duration::from_secs(40);
+/// In which time they are together again: attempts are some fifteen seconds apart by then.
+const TOGETHER: Duration = Duration::from_secs(60);
+/// For how long it is looked whether what must not happen does.
+const QUIET: Duration = Duration::from_secs(8);
+/// For how long a starved agent may keep silent before all connections to it are opened anew.
+const SILENCE: &str = "8s";
 
 #[test]
 fn ten_nodes_on_three_links_find_each_other_through_one() {
@@ -74,7 +79,7 @@ fn without_a_dht_nodes_know_whom_they_were_told_of() {
     until_all_up(&nodes);
     until_connected("met", &nodes, FOUND, |number| if number == 1 { 2 } else { 1 });
     let more = || nodes[1..].iter().any(|node| node.status().connected() > 1);
-    assert!(wait_until("more met", FOUND, more).is_err());
+    assert!(wait_until("more met", QUIET, more).is_err());
 }
 
 #[test]
@@ -102,7 +107,7 @@ fn nodes_that_nobody_can_dial_meet_through_a_relay() {
                 .iter()
                 .any(|node| node.status().connected() > connected)
         };
-        assert!(wait_until("more met", BACK, more).is_err(), "{relay}");
+        assert!(wait_until("more met", QUIET, more).is_err(), "{relay}");
         until_connected("still", &nodes, FOUND, want);
     }
     assert!(nodes[1].is_listening_at_a_relay() && nodes[2].is_listening_at_a_relay());
@@ -146,6 +151,8 @@ impl Node {
             &period,
             "--bootstrap-nodes-list",
             known,
+            "--overlay-silence",
+            SILENCE,
             "--haproxy",
             "off",
         ];

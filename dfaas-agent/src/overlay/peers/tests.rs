@@ -107,6 +107,11 @@ fn who_has_not_joined_is_a_stranger_and_not_told() {
     assert_eq!(peers.strangers(start + 10 * MS, 10 * MS), []);
     peers.joined(&BTreeSet::new());
     assert_eq!(told(&mut peers), ["down"]);
+    let stranger = PeerId::random();
+    peers.opened(start, stranger, connection, DIRECT);
+    assert_eq!(peers.lapsed(start + 9 * MS, 10 * MS), []);
+    assert_eq!(peers.lapsed(start + 10 * MS, 10 * MS), [id]);
+    peers.closed(&stranger, connection);
     peers.closed(&id, connection);
     assert_eq!(peers.strangers(start + 10 * MS, 10 * MS), []);
 }
