@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use dfaas_testbed::{Federation, Function, Namespace, Network, NodeSpec, Siege, Wire, get, now, wait_until};
 use rustix::{
     net::{AddressFamily, SocketType, bind, connect, socket},
-    process::{Resource, Rlimit, setrlimit},
+    process::{Resource, Rlimit, getrlimit, setrlimit},
 };
 use serde_json::{Value, json};
 
@@ -40,6 +40,8 @@ const WATCHED: Duration = Duration::from_secs(10);
 const SOURCES: [u8; 3] = [110, 111, 112];
 const OPENERS: usize = 8;
 const DESCRIPTORS: u64 = 300_000;
+/// Besides those of connections.
+const OTHER_DESCRIPTORS: usize = 1_000;
 const PORTS: &str = "1100 65000";
 
 #[derive(Debug, clap::Args)]
@@ -55,18 +57,16 @@ pub(crate) struct Args {
 ///
 /// When something does not work, or a connection or a function is lost.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let limit = Rlimit {
-        current: Some(DESCRIPTORS),
-        maximum: Some(DESCRIPTORS),
-    };
-    setrlimit(Resource::Nofile, limit).context("raising the limit of open files")?;
+    let flows_max = raise_file_limit();
     for peers in PEERS {
         tell(
             args,
             &peers::with_peers(peers).with_context(|| format!("{peers} peers"))?,
         );
     }
-    for flows in FLOWS {
+    let mut sizes = FLOWS.map(|flows| flows.min(flows_max)).to_vec();
+    sizes.dedup();
+    for flows in sizes {
         tell(
             args,
             &with_flows(flows).with_context(|| format!("{flows} flows"))?,
@@ -79,6 +79,21 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Returns how many connections a process may have: not everybody may raise the limit.
+fn raise_file_limit() -> usize {
+    let wanted = |maximum| Rlimit {
+        current: maximum,
+        maximum,
+    };
+    if setrlimit(Resource::Nofile, wanted(Some(DESCRIPTORS))).is_err() {
+        let allowed = getrlimit(Resource::Nofile).maximum;
+        // What was allowed before stays allowed.
+        let _refused = setrlimit(Resource::Nofile, wanted(allowed));
+    }
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(DESCRIPTORS);
+    usize::try_from(limit).map_or(usize::MAX, |limit| limit.saturating_sub(OTHER_DESCRIPTORS))
 }
 
 #[expect(clippy::print_stdout, reason = "it tells the user what it measured")]
