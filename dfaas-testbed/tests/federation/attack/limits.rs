@@ -68,7 +68,9 @@ fn limited() -> (Federation, Vec<Adviser>) {
             let mut spec =
                 dfaas_testbed::NodeSpec::new(vec![dfaas_testbed::Function::echo(LIMIT_RPS).named(name)]);
             spec.strategy = "external".to_owned();
-            spec.agent_arguments = vec!["--external-url".to_owned(), Adviser::URL.to_owned()];
+            // The client claims to be the second node, and has no token of it.
+            let arguments = ["--tokenless-peers=all", "--external-url", Adviser::URL];
+            spec.agent_arguments = arguments.map(str::to_owned).to_vec();
             spec
         });
         Federation::unformed(&nodes).unwrap()
@@ -78,11 +80,16 @@ fn limited() -> (Federation, Vec<Adviser>) {
     let advisers = nodes
         .map(|(node, advise)| Adviser::start(node.namespace(), advise).unwrap())
         .collect();
-    let start = federation.start_agents().unwrap();
-    federation.wait_until_formed(start).unwrap();
-    let node = &federation.nodes[0];
-    let has_route = || node.status().is_ok_and(|status| status.weights("far").len() == 1);
-    dfaas_testbed::wait_until("advice taken", Duration::from_secs(10), has_route).unwrap();
+    federation.start_agents().unwrap();
+    // The second node sends nothing to the first, so there is no more to wait for.
+    let is_ready = |node: &dfaas_testbed::Node, routes: usize| {
+        let status = node.status();
+        status.is_ok_and(|status| status.peers_with_functions() == 1 && status.weights("far").len() == routes)
+    };
+    dfaas_testbed::wait_until("advice taken", Duration::from_secs(30), || {
+        is_ready(&federation.nodes[0], 1) && is_ready(&federation.nodes[1], 0)
+    })
+    .unwrap();
     (federation, advisers)
 }
 
