@@ -65,7 +65,7 @@ pub(crate) fn byte(packet: &Packet, partial: bool, scratch: &mut Scratch) -> Res
 }
 
 /// Makes the packet a SYN with these options and, if there is one, a payload.
-#[inline(never)]
+#[inline(always)]
 pub(crate) fn syn(
     packet: &Packet,
     options: &[u8; OUR_OPTIONS_BYTES],

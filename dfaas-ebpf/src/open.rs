@@ -166,9 +166,20 @@ fn answer_syn(
     scratch.segment.acknowledgment = client_isn.wrapping_add(1);
     scratch.segment.flags = SYN | ACK;
     scratch.segment.window = FIRST_WINDOW;
-    compose::syn(packet, &ours.write(), None, partial, scratch)?;
+    announce(packet, &ours, partial, scratch)?;
     count::event(|events| &mut events.opened);
     Ok(packet.out())
+}
+
+/// Makes the packet our SYN-ACK.
+#[inline(never)]
+fn announce(
+    packet: &Packet,
+    ours: &SynOptions,
+    partial: bool,
+    scratch: &mut Scratch,
+) -> Result<(), HelperFailed> {
+    compose::syn(packet, &ours.write(), None, partial, scratch)
 }
 
 #[inline(always)]
