@@ -9,7 +9,7 @@ pub use self::{
     address::Address,
     ipv4::{IPV4_BYTES, Ipv4Frame, Ipv4Translated},
     ipv6::{IPV6_BYTES, Ipv6Frame},
-    too_big::{Ipv4TooBig, Ipv6TooBig, Quoted},
+    too_big::{Ipv4TooBig, Ipv6TooBig, Quoted, TooBig},
 };
 
 /// A 16 bit number in network byte order.

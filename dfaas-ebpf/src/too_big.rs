@@ -5,7 +5,7 @@
 use aya_ebpf::bindings::TC_ACT_OK;
 use dfaas_common::{
     maps::{Client, Config, FlowKey, IS_LOCAL, IS_NATURAL, IS_SPLICED, Phase, STAMP_BYTES},
-    packet::{Be16, Quoted},
+    packet::{Be16, Quoted, TooBig},
 };
 
 use crate::{
@@ -28,31 +28,27 @@ pub(crate) fn handle(packet: &Packet, config: &Config, seen: &mut Seen) -> i32 {
 
 #[inline(never)]
 fn ipv4(packet: &Packet, config: &Config, seen: &mut Seen) -> i32 {
-    let message = &mut seen.ipv4_too_big;
-    match turn(config, &mut seen.quoted, &mut seen.key) {
-        NOTHING => TC_ACT_OK,
-        NUMBER => {
-            message.renumber(seen.quoted.sequence);
-            finish(packet.write_headers(message), TC_ACT_OK)
-        }
-        reserve => {
-            message.requote(&seen.quoted, reserve);
-            finish(packet.write_headers(message), packet.route())
-        }
-    }
+    let turned = turn(config, &mut seen.quoted, &mut seen.key);
+    tell(packet, &mut seen.ipv4_too_big, &seen.quoted, turned)
 }
 
 #[inline(never)]
 fn ipv6(packet: &Packet, config: &Config, seen: &mut Seen) -> i32 {
-    let message = &mut seen.ipv6_too_big;
-    match turn(config, &mut seen.quoted, &mut seen.key) {
+    let turned = turn(config, &mut seen.quoted, &mut seen.key);
+    tell(packet, &mut seen.ipv6_too_big, &seen.quoted, turned)
+}
+
+/// Makes the packet the message that is called for, and sends it to its reader.
+#[inline(always)]
+fn tell<M: TooBig>(packet: &Packet, message: &mut M, quoted: &Quoted, turned: u32) -> i32 {
+    match turned {
         NOTHING => TC_ACT_OK,
         NUMBER => {
-            message.renumber(seen.quoted.sequence);
+            message.renumber(quoted.sequence);
             finish(packet.write_headers(message), TC_ACT_OK)
         }
         reserve => {
-            message.requote(&seen.quoted, reserve);
+            message.requote(quoted, reserve);
             finish(packet.write_headers(message), packet.route())
         }
     }

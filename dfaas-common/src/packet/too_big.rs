@@ -59,6 +59,14 @@ impl QuotedTcp {
     }
 }
 
+/// What can be done to such a message, whatever version of IP it is of.
+pub trait TooBig {
+    /// Makes it one about another segment, to that one's sender, who is told `reserve` bytes less.
+    fn requote(&mut self, quoted: &Quoted, reserve: u32);
+    /// Gives the quoted segment another sequence number.
+    fn renumber(&mut self, sequence: u32);
+}
+
 /// Such a message in IPv4, up to what it quotes of the segment, behind a lead of two bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -134,10 +142,11 @@ impl Ipv4TooBig {
         }
         is_one
     }
+}
 
-    /// Makes it one about another segment, to that one's sender, who is told `reserve` bytes less.
+impl TooBig for Ipv4TooBig {
     #[inline(always)]
-    pub const fn requote(&mut self, quoted: &Quoted, reserve: u32) {
+    fn requote(&mut self, quoted: &Quoted, reserve: u32) {
         let before = self.inner.sum() + self.tcp.sum() + self.mtu.raw() as u64;
         let we = self.outer.destination;
         // To whom sent the segment; from us, whom it knows.
@@ -150,9 +159,8 @@ impl Ipv4TooBig {
         self.checksum = updated(self.checksum, before, after);
     }
 
-    /// Gives the quoted segment another sequence number.
     #[inline(always)]
-    pub const fn renumber(&mut self, sequence: u32) {
+    fn renumber(&mut self, sequence: u32) {
         let before = self.tcp.sum();
         self.tcp.sequence = Be32::new(sequence);
         self.checksum = updated(self.checksum, before, self.tcp.sum());
@@ -224,10 +232,11 @@ impl Ipv6TooBig {
         }
         is_one
     }
+}
 
-    /// Makes it one about another segment, to that one's sender, who is told `reserve` bytes less.
+impl TooBig for Ipv6TooBig {
     #[inline(always)]
-    pub const fn requote(&mut self, quoted: &Quoted, reserve: u32) {
+    fn requote(&mut self, quoted: &Quoted, reserve: u32) {
         // The pseudo-header counts too (RFC 4443, section 2.3).
         let before = self.outer.sum() + self.inner.sum() + self.tcp.sum() + self.mtu.raw() as u64;
         self.outer.source = self.outer.destination;
@@ -240,9 +249,8 @@ impl Ipv6TooBig {
         self.checksum = updated(self.checksum, before, after);
     }
 
-    /// Gives the quoted segment another sequence number.
     #[inline(always)]
-    pub const fn renumber(&mut self, sequence: u32) {
+    fn renumber(&mut self, sequence: u32) {
         let before = self.tcp.sum();
         self.tcp.sequence = Be32::new(sequence);
         self.checksum = updated(self.checksum, before, self.tcp.sum());
