@@ -1,48 +1,22 @@
-//! The file of the peers that are admitted, read again as soon as it changes.
+//! The file of the peers that are admitted.
 
-use std::{collections::BTreeSet, fs, path::PathBuf};
+use std::{collections::BTreeSet, path::PathBuf};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use dfaas_control::NodeId;
 use libp2p::PeerId;
 
-/// Follows the file, if there is one.
-#[derive(Debug)]
-pub(crate) struct Admitted {
-    file: Option<PathBuf>,
-    /// What it said last.
-    text: Option<String>,
-}
+use crate::followed_file::{self, FollowedFile};
 
-impl Admitted {
-    pub(crate) const fn new(file: Option<PathBuf>) -> Self {
-        Self { file, text: None }
-    }
+/// The file, if there is one.
+pub(crate) type Admitted = FollowedFile<BTreeSet<NodeId>>;
 
-    /// The peers, if they are others than at the last call. Call it every 200 ms.
-    ///
-    /// # Errors
-    /// A file that cannot be read, or a line that is no identity; what was admitted before then stays.
-    pub(crate) fn follow(&mut self) -> Result<Option<BTreeSet<NodeId>>> {
-        let Some(file) = &self.file else {
-            return Ok(None);
-        };
-        let text = fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
-        if self.text.as_ref() == Some(&text) {
-            return Ok(None);
-        }
-        let peers = parse(&text).with_context(|| format!("reading {}", file.display()))?;
-        self.text = Some(text);
-        Ok(Some(peers))
-    }
+pub(crate) const fn follow(file: Option<PathBuf>) -> Admitted {
+    FollowedFile::new(file, parse)
 }
 
 fn parse(text: &str) -> Result<BTreeSet<NodeId>> {
-    let lines = text.lines().map(str::trim);
-    lines
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .map(node_id)
-        .collect()
+    followed_file::lines(text).map(node_id).collect()
 }
 
 /// Reads a node's identity as `dfaas-agent id` prints it.
@@ -61,27 +35,12 @@ pub(crate) fn node_id(text: &str) -> Result<NodeId> {
 mod tests {
     use super::*;
 
-    const ID: &str = "12D3KooWDZ3JhNfXuAa45LAupXfujbY23kqReX22gGiGj3RiXAMd";
-
     #[test]
-    fn a_file_is_told_once_until_it_changes() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("admitted");
-        let mut admitted = Admitted::new(Some(file.clone()));
-        assert!(admitted.follow().is_err());
-        fs::write(&file, format!("# ours\n\n  {ID}\n")).unwrap();
+    fn lines_are_node_ids() {
+        const ID: &str = "12D3KooWDZ3JhNfXuAa45LAupXfujbY23kqReX22gGiGj3RiXAMd";
         let want = BTreeSet::from([NodeId::new(ID).unwrap()]);
-        assert_eq!(admitted.follow().unwrap(), Some(want));
-        assert_eq!(admitted.follow().unwrap(), None);
-        fs::write(&file, "somebody\n").unwrap();
-        let error = format!("{:#}", admitted.follow().unwrap_err());
+        assert_eq!(parse(&format!("# ours\n\n  {ID}\n")).unwrap(), want);
+        let error = format!("{:#}", parse("somebody\n").unwrap_err());
         assert!(error.contains("\"somebody\" is not a node id"), "{error}");
-        fs::write(&file, "").unwrap();
-        assert_eq!(admitted.follow().unwrap(), Some(BTreeSet::new()));
-    }
-
-    #[test]
-    fn without_a_file_there_is_nothing_to_tell() {
-        assert_eq!(Admitted::new(None).follow().unwrap(), None);
     }
 }

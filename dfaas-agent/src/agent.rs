@@ -17,16 +17,16 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    admitted::Admitted,
+    admitted::{self, Admitted},
     adviser::Adviser,
     api::Question,
     clock,
     config::Config,
-    data_plane::{DataPlane, Listener, SWEEP_INTERVAL},
-    haproxy::Proxy,
+    data_plane::Listener,
     mind::Mind,
     offer::{Functions, Offer},
     overlay::{OverlayEvent, OverlayHandle},
+    plane::{DataPlane, PlaneKind},
     platform::PlatformEvent,
     report::{Check, Health, OverlayReport, Report},
     steering,
@@ -53,7 +53,6 @@ pub(crate) struct Agent {
     started: Instant,
     control: Mind,
     data_plane: DataPlane,
-    proxy: Proxy,
     overlay: OverlayHandle,
     adviser: Adviser,
     usage: UsageMeter,
@@ -78,18 +77,16 @@ impl Agent {
         node: NodeId,
         control: Mind,
         data_plane: DataPlane,
-        proxy: Proxy,
         overlay: OverlayHandle,
         adviser: Adviser,
     ) -> Self {
-        let admitted = Admitted::new(config.admitted_file.clone());
+        let admitted = admitted::follow(config.admitted_file.clone());
         Self {
             config,
             node,
             started: clock::now(),
             control,
             data_plane,
-            proxy,
             overlay,
             adviser,
             usage: UsageMeter::default(),
@@ -112,7 +109,7 @@ impl Agent {
     pub(crate) async fn run(mut self, mut sources: Sources) -> Result<()> {
         let mut listener_ticks = interval(LISTENER_INTERVAL);
         listener_ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut sweep_ticks = interval(SWEEP_INTERVAL);
+        let mut sweep_ticks = interval(DataPlane::SWEEP_INTERVAL);
         sweep_ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -133,15 +130,14 @@ impl Agent {
     async fn stop(self, signal: &str) -> Result<()> {
         info!(signal, "Detaching the data plane");
         self.overlay.stop();
-        drop(self.data_plane);
-        self.proxy.stop().await;
+        self.data_plane.stop().await;
         Ok(())
     }
 
     fn handle_timeout(&mut self, now: Instant) {
         let counters = self.data_plane.counters(now);
-        if let Some(mut counters) = self.note("reading counters", counters) {
-            if self.proxy.add_counters(&mut counters) {
+        if let Some(counters) = self.note("reading counters", counters) {
+            if self.data_plane.is_stale() {
                 self.write_policy();
             }
             self.control.handle_input(now, Input::Counters(counters));
@@ -200,7 +196,7 @@ impl Agent {
     }
 
     fn follow_listener(&mut self, now: Instant) {
-        let found = self.data_plane.follow_listener();
+        let found = self.data_plane.follow_platform();
         if let Some(listener) = self.note("looking for the platform's listener", found) {
             let news = self.offer.follow(now, &listener);
             self.listener = listener;
@@ -211,8 +207,10 @@ impl Agent {
             info!(peers = peers.len(), "Others are admitted than before");
             self.control.handle_input(now, Input::Admitted(peers));
         }
-        let followed = self.data_plane.follow_proxy(self.proxy.port());
-        self.note("lending HAProxy's listener", followed);
+        let guarded = self.data_plane.follow_guard();
+        self.note("reading whom the guard blocks", guarded);
+        let followed = self.data_plane.follow_proxy();
+        self.note("looking after HAProxy", followed);
         if self.is_pending {
             self.write_policy();
         }
@@ -261,22 +259,21 @@ impl Agent {
         for change in steering::changes(&self.policy, &policy) {
             info!("Decided {change}");
         }
-        self.proxy.apply(&policy);
         self.policy = policy;
         self.is_in_force = false;
         self.write_policy();
         self.tell_in_force();
     }
 
-    /// Writes what of the policy is for the kernel, now or at the next try.
+    /// Has the policy carried out, now or at the next try.
     fn write_policy(&mut self) {
-        let applied = self.data_plane.apply(&self.proxy.left_of(&self.policy));
+        let applied = self.data_plane.apply(&self.policy);
         self.is_pending = self.note("applying the policy", applied).is_none();
     }
 
     /// Tells the core once all follow its policy.
     fn tell_in_force(&mut self) {
-        if !self.is_in_force && !self.is_pending && self.proxy.follows() {
+        if !self.is_in_force && !self.is_pending && self.data_plane.follows() {
             self.is_in_force = true;
             self.control.handle_input(clock::now(), Input::InForce);
         }
@@ -331,9 +328,11 @@ impl Agent {
             .iter()
             .map(|(deed, fault)| format!("{deed}: {fault}"))
             .collect();
-        let interface = &self.config.interface;
         let data_plane = if faults.is_empty() {
-            Ok(format!("attached to {interface}"))
+            Ok(match self.data_plane.kind() {
+                PlaneKind::Kernel => format!("attached to {}", self.config.interface),
+                PlaneKind::Haproxy => format!("HAProxy at {}", self.config.service),
+            })
         } else {
             Err(faults.join("; "))
         };
@@ -357,7 +356,7 @@ impl Agent {
         ];
         Health {
             checks: checks.map(|(subject, result)| Check { subject, result }).into(),
-            proxy: self.proxy.state(),
+            proxy: self.data_plane.proxy_state(),
             peers: self.overlay.connected(),
         }
     }
@@ -365,20 +364,20 @@ impl Agent {
     fn report(&self) -> Result<Box<Report>, String> {
         let now = clock::now();
         let health = self.health();
-        let mut totals = self.data_plane.totals().map_err(|error| format!("{error:#}"))?;
-        self.proxy.add_totals(&mut totals);
+        let totals = self.data_plane.totals().map_err(|error| format!("{error:#}"))?;
         Ok(Box::new(Report {
             version: env!("CARGO_PKG_VERSION"),
             node: self.node.clone(),
             address: *self.config.service.ip(),
             port: self.config.service.port(),
             interface: self.config.interface.clone(),
+            data_plane: self.data_plane.kind(),
             strategy: self.control.strategy(),
             uptime_s: now.duration_since(self.started).as_secs_f64(),
             ready: health.is_ready(),
             problems: health.problems(),
             listener: self.listener.clone(),
-            proxy: self.proxy.state(),
+            proxy: self.data_plane.proxy_state(),
             overlay: OverlayReport {
                 listening: self.listening.iter().map(ToString::to_string).collect(),
                 connected: self.overlay.connected(),

@@ -19,12 +19,15 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     config::{
-        ApiOptions, Config, Host, InterfaceOptions, KeyOptions, Layers, Mistakes, Options, ProxyOptions,
+        ApiOptions, Config, DataPlaneOptions, Host, InterfaceOptions, KeyOptions, Layers, Mistakes, Options,
+        ProxyOptions,
     },
     data_plane::{self, Finding},
-    haproxy::{self, Program},
+    haproxy::{self, Entrance, Program},
     http_client::HttpClient,
-    identity, recording, run, status_table,
+    identity,
+    plane::PlaneKind,
+    recording, run, status_table,
 };
 
 /// `EX_USAGE` of sysexits.h.
@@ -54,7 +57,7 @@ enum Command {
     /// Print the configuration for a HAProxy that is not the agent's to start (--haproxy-socket)
     HaproxyConfig {
         #[command(flatten)]
-        interface: InterfaceOptions,
+        data_plane: Box<DataPlaneOptions>,
         #[command(flatten)]
         proxy: ProxyOptions,
     },
@@ -125,7 +128,7 @@ fn run(args: Args, layers: Layers, matches: &ArgMatches) -> ExitCode {
             action: ConfigAction::Show(options),
         } => show_config(&options, layers, matches),
         Command::Check(options) => check(&options),
-        Command::HaproxyConfig { interface, proxy } => haproxy_config(&interface, &proxy),
+        Command::HaproxyConfig { data_plane, proxy } => haproxy_config(&data_plane, &proxy),
         Command::Status { api, json } => status(&api, json),
         Command::Explain { function, api } => explain(&api, &function),
         Command::Strategy { name, api } => strategy(&api, name),
@@ -203,11 +206,22 @@ fn start_log(config: &Config) {
 }
 
 fn check(options: &InterfaceOptions) -> Result<()> {
-    let (interface, functions_port) = options.check(&Host::read()?)?;
-    let mut findings = data_plane::check(interface.as_deref(), functions_port);
+    let (kind, interface, functions_port) = options.check(&Host::read()?)?;
+    let (mut findings, haproxy) = match kind {
+        PlaneKind::Kernel => (
+            data_plane::check(interface.as_deref(), functions_port),
+            helping_haproxy(),
+        ),
+        PlaneKind::Haproxy => (
+            data_plane::check_without_kernel(functions_port),
+            Program::needed()
+                .map(|program| program.to_string())
+                .map_err(|error| format!("{error:#}")),
+        ),
+    };
     findings.push(Finding {
         subject: "haproxy",
-        result: haproxy(),
+        result: haproxy,
     });
     let failures = findings.iter().filter(|finding| finding.result.is_err()).count();
     print(&findings.iter().map(line).collect::<String>())?;
@@ -218,24 +232,27 @@ fn check(options: &InterfaceOptions) -> Result<()> {
     }
 }
 
-/// A node does without HAProxy, so nothing here is a failure.
-fn haproxy() -> Result<String, String> {
+/// The kernel does without HAProxy, so nothing here is a failure.
+fn helping_haproxy() -> Result<String, String> {
     Ok(match Program::find() {
-        Ok(Some(program)) => format!("{} is version {}", program.path.display(), program.version),
+        Ok(Some(program)) => program.to_string(),
         Ok(None) => "not found; uploads in chunks and upgrades will be refused (install haproxy)".to_owned(),
         Err(error) => format!("of no use: {error:#}"),
     })
 }
 
-fn haproxy_config(interface: &InterfaceOptions, proxy: &ProxyOptions) -> Result<()> {
-    let (_, functions_port) = interface.check(&Host::read()?)?;
-    let (control, bind) = proxy.adopted(functions_port)?;
+fn haproxy_config(data_plane: &DataPlaneOptions, proxy: &ProxyOptions) -> Result<()> {
+    let (functions_port, service) = data_plane.listeners(&Host::read()?)?;
+    let (control, helper_bind) = proxy.adopted(functions_port)?;
+    let entrances = match service {
+        Some(service) => service.addresses().map(Entrance::Address).collect(),
+        None => haproxy::helping_entrances(helper_bind),
+    };
     let map = control.with_file_name(haproxy::MAP_NAME);
     let shown = map.display();
     let note = format!("# The map has to exist before HAProxy starts, and may be empty: touch {shown}\n");
     let settings = haproxy::Settings {
-        bind,
-        takes_ipv6: haproxy::loopback_has_ipv6(),
+        entrances,
         functions_port,
         control,
         map,

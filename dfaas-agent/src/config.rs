@@ -2,6 +2,7 @@
 
 mod data_plane;
 mod discovery;
+mod guard;
 mod host;
 mod layers;
 mod mistakes;
@@ -24,12 +25,8 @@ use dfaas_control::{
 };
 use libp2p::{Multiaddr, pnet::PreSharedKey};
 
-use self::{
-    data_plane::DataPlaneOptions, overlay::OverlayOptions, pairing::PairingOptions,
-    platform::PlatformOptions, strategy::StrategyOptions,
-};
 pub(crate) use self::{
-    data_plane::InterfaceOptions,
+    data_plane::{DataPlaneOptions, InterfaceOptions},
     host::Host,
     layers::Layers,
     mistakes::{Kind, Mistakes},
@@ -37,10 +34,14 @@ pub(crate) use self::{
     proxy::{ProxyChoice, ProxyOptions},
     strategy::Services,
 };
+use self::{
+    overlay::OverlayOptions, pairing::PairingOptions, platform::PlatformOptions, strategy::StrategyOptions,
+};
 use crate::{
     data_plane::DataPlaneConfig,
     go_duration,
     overlay::{BehindNat, Discovery, RelayLimits, Tuning},
+    plane::PlaneKind,
     platform::PlatformConfig,
 };
 
@@ -123,6 +124,7 @@ pub(crate) struct Config {
     pub(crate) services: Services,
     pub(crate) period: Duration,
     pub(crate) record: Option<PathBuf>,
+    pub(crate) plane: PlaneKind,
     pub(crate) interface: String,
     pub(crate) service: ServiceAddress,
     pub(crate) functions_port: u16,
@@ -163,6 +165,13 @@ impl Config {
             .check(core.period.unwrap_or_default(), &mut mistakes);
         let functions_port = data_plane.as_ref().map(|section| section.functions_port);
         let proxy = options.proxy.check(functions_port, &mut mistakes);
+        if let (Some(PlaneKind::Haproxy), Some(ProxyChoice::Off)) = (
+            data_plane.as_ref().map(|section| section.kind),
+            proxy.as_ref().map(|section| &section.choice),
+        ) {
+            let text = "the data plane is HAProxy (--data-plane); one of both has to change";
+            mistakes.note(Kind::Usage, "--haproxy", text);
+        }
         let api = options.api.take(&mut mistakes);
         let strategy = options.strategy.check(&mut mistakes);
         let sections = (debug, overlay, data_plane, platform, proxy, api);
@@ -195,6 +204,7 @@ impl Config {
             services: strategy.services,
             period,
             record: options.record.clone().filter(|path| !path.as_os_str().is_empty()),
+            plane: data_plane.kind,
             interface: data_plane.interface,
             service: data_plane.service,
             functions_port: data_plane.functions_port,
@@ -239,6 +249,7 @@ impl Config {
             nat_ports: self.data_plane.nat_ports,
             idle_timeout: self.data_plane.idle_timeout,
             flows_max: self.data_plane.flows_max,
+            guard: self.data_plane.guard.clone(),
         }
     }
 }

@@ -4,6 +4,7 @@ mod check;
 mod counting;
 mod ending;
 mod flows;
+mod guard;
 mod indices;
 mod listener;
 mod loan;
@@ -31,13 +32,15 @@ use serde::Serialize;
 use tracing::info;
 
 pub(crate) use self::{
-    check::{Finding, check},
+    check::{Finding, check, check_without_kernel},
     flows::SWEEP_INTERVAL,
+    guard::{GuardConfig, GuardMode, blocked},
 };
 use self::{
     counting::CounterMaps,
     ending::{Leaver, Reason},
     flows::FlowMaps,
+    guard::GuardMaps,
     indices::Indices,
     loan::{Loan, Place},
     policy::PolicyMaps,
@@ -71,6 +74,7 @@ pub(crate) struct DataPlaneConfig {
     pub(crate) idle_timeout: Duration,
     /// How many clients' connections can be live.
     pub(crate) flows_max: u32,
+    pub(crate) guard: GuardConfig,
 }
 
 /// Everything counted since the programs were attached.
@@ -141,13 +145,14 @@ impl Names {
 }
 
 /// The attached programs and their maps. Dropping it detaches them.
-pub(crate) struct DataPlane {
+pub(crate) struct Kernel {
     // The links live in here.
     _ebpf: Ebpf,
     names: Names,
     policy: PolicyMaps,
     counters: CounterMaps,
     flows: FlowMaps,
+    guard: Option<GuardMaps>,
     listeners: SockMap<MapData>,
     functions_port: u16,
     platform: Loan,
@@ -156,7 +161,7 @@ pub(crate) struct DataPlane {
     haproxy_ipv6: Loan,
 }
 
-impl DataPlane {
+impl Kernel {
     /// Loads the programs and attaches them to the interface and to the network namespace of this process.
     ///
     /// # Errors
@@ -166,6 +171,7 @@ impl DataPlane {
         program::reserve_ports(config.nat_ports);
         let mut ebpf = program::load(config.flows_max)?;
         let settings = program::configure(&mut ebpf, config)?;
+        let guard = GuardMaps::attach(&mut ebpf, &config.interface, &config.guard)?;
         program::attach(&mut ebpf, &config.interface)?;
         info!(interface = %config.interface, address = %config.address, port = config.port, "Attached the data plane");
         Ok(Self {
@@ -173,6 +179,7 @@ impl DataPlane {
             policy: PolicyMaps::new(&mut ebpf, config)?,
             counters: CounterMaps::new(&mut ebpf, now)?,
             flows: FlowMaps::new(&mut ebpf, settings, config.idle_timeout)?,
+            guard,
             listeners: SockMap::try_from(take(&mut ebpf, "LISTENERS")?)?,
             functions_port: config.functions_port,
             platform: Loan::new(Place::Platform, takes_data_in_syn),
@@ -230,6 +237,11 @@ impl DataPlane {
         self.platform.follow(&mut self.listeners, self.functions_port)
     }
 
+    /// Tells the guard, if there is one, whom its file blocks. Call it every 200 ms.
+    pub(crate) fn follow_guard(&mut self) -> Result<()> {
+        self.guard.as_mut().map_or(Ok(()), GuardMaps::follow)
+    }
+
     /// Tells the kernel whether something is there.
     fn flag(&mut self, bit: u32, listener: &Listener) -> Result<()> {
         match listener {
@@ -262,6 +274,17 @@ impl DataPlane {
         }
         Ok(())
     }
+}
+
+/// Whether anybody listens on the platform's port.
+///
+/// # Errors
+/// The kernel's list of sockets cannot be read.
+pub(crate) fn look_for_listener(functions_port: u16) -> Result<Listener> {
+    Ok(match listener::find(functions_port)? {
+        Some(_) => Listener::Present,
+        None => Listener::Absent,
+    })
 }
 
 /// Takes a map out of the object.

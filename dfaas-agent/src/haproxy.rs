@@ -19,7 +19,7 @@ mod version;
 
 use std::{
     fmt::{self, Display, Formatter},
-    net::SocketAddrV4,
+    net::{Ipv6Addr, SocketAddr, SocketAddrV4, TcpListener},
     path::PathBuf,
     sync::Arc,
     time::Duration,
@@ -31,7 +31,7 @@ use tokio::{sync::watch, task::JoinHandle, time::timeout};
 use tracing::warn;
 
 pub(crate) use self::{
-    configuration::{MAP_NAME, Settings, text as configuration},
+    configuration::{Entrance, MAP_NAME, Settings, text as configuration},
     program::Program,
 };
 use self::{
@@ -49,9 +49,22 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) struct ProxyConfig {
     /// Where it takes connections.
     pub(crate) bind: SocketAddrV4,
+    pub(crate) duty: Duty,
     /// The local port on which the platform serves functions and nothing else.
     pub(crate) functions_port: u16,
     pub(crate) service: Service,
+}
+
+/// What it is there for.
+#[derive(Clone, Debug)]
+pub(crate) enum Duty {
+    /// It takes what the kernel gives it.
+    Help,
+    /// It takes all. What the agent starts gets these listeners, which live longer than any HAProxy: while none runs,
+    /// connections wait for the next one.
+    Serve(Arc<[TcpListener]>),
+    /// It takes all, by listeners of its own.
+    ServeAdopted,
 }
 
 /// Who runs it.
@@ -63,8 +76,16 @@ pub(crate) enum Service {
     Adopted(PathBuf),
 }
 
+/// Where HAProxy takes what the kernel gives it: there, and at the loopback's same port by IPv6 if this host has that.
+pub(crate) fn helping_entrances(bind: SocketAddrV4) -> Vec<Entrance> {
+    let ipv6 = SocketAddr::from((Ipv6Addr::LOCALHOST, bind.port()));
+    let ipv6 = loopback_has_ipv6().then_some(ipv6);
+    let addresses = [Some(bind.into()), ipv6].into_iter().flatten();
+    addresses.map(Entrance::Address).collect()
+}
+
 /// Whether this host's loopback can be reached by IPv6.
-pub(crate) fn loopback_has_ipv6() -> bool {
+fn loopback_has_ipv6() -> bool {
     const LOOPBACK: &str = "00000000000000000000000000000001 ";
     std::fs::read_to_string("/proc/net/if_inet6")
         .is_ok_and(|table| table.lines().any(|line| line.starts_with(LOOPBACK)))

@@ -12,6 +12,7 @@ use crate::{
     data_plane::{Listener, Totals},
     haproxy::State,
     overlay::OverlayCounts,
+    plane::PlaneKind,
 };
 
 /// What `/status` tells.
@@ -22,6 +23,7 @@ pub(crate) struct Report {
     pub(crate) address: Ipv4Addr,
     pub(crate) port: u16,
     pub(crate) interface: String,
+    pub(crate) data_plane: PlaneKind,
     pub(crate) strategy: StrategyKind,
     pub(crate) uptime_s: f64,
     pub(crate) ready: bool,
@@ -106,19 +108,17 @@ pub(crate) mod fixtures {
     /// A node that sends half of what it is asked to a peer.
     pub(crate) fn report() -> Report {
         let peer = node("n2");
+        let route = Route {
+            weight: 1.0,
+            cap_rps: f64::INFINITY,
+        };
         let function = FunctionStatus {
             hosted: true,
             capacity_rps: 10.0,
             demand_rps: 20.0,
             local_rps: 10.0,
             here: 0.0,
-            routes: BTreeMap::from([(
-                peer.clone(),
-                Route {
-                    weight: 1.0,
-                    cap_rps: f64::INFINITY,
-                },
-            )]),
+            routes: BTreeMap::from([(peer.clone(), route)]),
             admit: BTreeMap::from([(peer.clone(), 2.5)]),
         };
         let totals = FunctionTotals {
@@ -140,6 +140,7 @@ pub(crate) mod fixtures {
             address: Ipv4Addr::new(10, 0, 0, 1),
             port: 80,
             interface: "eth0".to_owned(),
+            data_plane: PlaneKind::Kernel,
             strategy: StrategyKind::WaterFilling,
             uptime_s: 1.5,
             ready: true,

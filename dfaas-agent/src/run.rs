@@ -1,10 +1,18 @@
 //! `dfaas-agent run`: from a configuration to a running node.
 
-use std::net::IpAddr;
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, TcpListener},
+    sync::Arc,
+};
 
 use anyhow::{Context, Result, bail};
 use dfaas_control::{Control, NodeId};
-use tokio::signal::unix::{SignalKind, signal};
+use rustix::net::sockopt::set_ipv6_v6only;
+use tokio::{
+    net::TcpSocket,
+    signal::unix::{SignalKind, signal},
+};
 use tracing::{info, warn};
 
 use crate::{
@@ -12,14 +20,18 @@ use crate::{
     agent::{Agent, Sources},
     api, clock,
     config::{Config, Host, ProxyChoice},
-    data_plane::{self, DataPlane},
-    haproxy::{Program, Proxy, ProxyConfig, Service},
+    data_plane::{self, Kernel},
+    haproxy::{Duty, Program, Proxy, ProxyConfig, Service},
     identity,
     mind::Mind,
     overlay::{self, OverlayConfig},
+    plane::{DataPlane, PlaneKind},
     platform::Platform,
     recording::Recorder,
 };
+
+/// How many connections may wait for HAProxy; the kernel takes `net.core.somaxconn` if that is less.
+const BACKLOG: u32 = 4_096;
 
 /// Runs a node until a signal says to stop.
 ///
@@ -30,7 +42,7 @@ pub(crate) async fn run(config: Config, host: &Host) -> Result<()> {
     let terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     refuse_unfit_host(&config)?;
     warn_of_strange_address(&config, host);
-    let helper = helper(&config.proxy)?;
+    let prepared = Prepared::of(&config, host)?;
     let keypair = identity::load_or_create(&config.key_file)?;
     let node = identity::node_id(&keypair);
     let api = api::bind(config.api).await?;
@@ -54,9 +66,8 @@ pub(crate) async fn run(config: Config, host: &Host) -> Result<()> {
     let recorder = recorder
         .map(|path| Recorder::create(path, &settings, start))
         .transpose()?;
-    let data_plane = DataPlane::attach(&config.data_plane(node.clone()), clock::now())?;
+    let data_plane = prepared.start(&config, &node)?;
     let control = Mind::new(Control::new(settings.clone(), start), recorder);
-    let proxy = start_proxy(helper, &config, &node);
     info!(%node, strategy = %config.strategy, service = %config.service, api = %config.api, "Running");
     let (adviser, answers) = Adviser::new(config.services.clone(), config.period);
     let sources = Sources {
@@ -67,13 +78,16 @@ pub(crate) async fn run(config: Config, host: &Host) -> Result<()> {
         interrupt,
         terminate,
     };
-    Agent::new(config, node, control, data_plane, proxy, overlay, adviser)
+    Agent::new(config, node, control, data_plane, overlay, adviser)
         .run(sources)
         .await
 }
 
 /// Refuses what `dfaas-agent check` would refuse.
 fn refuse_unfit_host(config: &Config) -> Result<()> {
+    if config.plane == PlaneKind::Haproxy {
+        return Ok(());
+    }
     let findings = data_plane::check(Some(&config.interface), config.functions_port);
     let failures = findings
         .into_iter()
@@ -101,11 +115,43 @@ fn helper(choice: &ProxyChoice) -> Result<Result<Service, String>> {
     })
 }
 
-fn start_proxy(helper: Result<Service, String>, config: &Config, node: &NodeId) -> Proxy {
+/// What of the data plane can be had before the node is known to anybody.
+enum Prepared {
+    /// The HAProxy that helps the kernel, or why there is none.
+    Kernel(Result<Service, String>),
+    Haproxy(ProxyConfig),
+}
+
+impl Prepared {
+    fn of(config: &Config, host: &Host) -> Result<Self> {
+        Ok(match config.plane {
+            PlaneKind::Kernel => Self::Kernel(helper(&config.proxy)?),
+            PlaneKind::Haproxy => Self::Haproxy(only_proxy(config, host)?),
+        })
+    }
+
+    fn start(self, config: &Config, node: &NodeId) -> Result<DataPlane> {
+        let now = clock::now();
+        match self {
+            Self::Kernel(helper) => {
+                let kernel = Kernel::attach(&config.data_plane(node.clone()), now)?;
+                Ok(DataPlane::kernel(kernel, start_helper(helper, config, node)))
+            }
+            Self::Haproxy(proxy) => {
+                let ports = [proxy.bind.port(), proxy.functions_port];
+                let proxy = Proxy::start(proxy, node.clone());
+                Ok(DataPlane::haproxy(proxy, ports, now))
+            }
+        }
+    }
+}
+
+fn start_helper(helper: Result<Service, String>, config: &Config, node: &NodeId) -> Proxy {
     match helper {
         Ok(service) => {
             let config = ProxyConfig {
                 bind: config.proxy_bind,
+                duty: Duty::Help,
                 functions_port: config.functions_port,
                 service,
             };
@@ -121,12 +167,62 @@ fn start_proxy(helper: Result<Service, String>, config: &Config, node: &NodeId) 
     }
 }
 
+/// The HAProxy that is the data plane.
+fn only_proxy(config: &Config, host: &Host) -> Result<ProxyConfig> {
+    let service = match &config.proxy {
+        ProxyChoice::Adopted(socket) => Service::Adopted(socket.clone()),
+        ProxyChoice::At(path) => Service::Own(Program::at(path).context("--haproxy")?),
+        ProxyChoice::Auto => Service::Own(Program::needed()?),
+        ProxyChoice::Off => bail!("--data-plane haproxy is nothing without HAProxy (--haproxy off)"),
+    };
+    let duty = match &service {
+        Service::Own(_) => Duty::Serve(listen(config, host)?),
+        Service::Adopted(_) => Duty::ServeAdopted,
+    };
+    Ok(ProxyConfig {
+        bind: SocketAddrV4::new(*config.service.ip(), config.service.port()),
+        duty,
+        functions_port: config.functions_port,
+        service,
+    })
+}
+
+/// Listens where users and peers come; everywhere, if their address is not this host's own but leads to it.
+fn listen(config: &Config, host: &Host) -> Result<Arc<[TcpListener]>> {
+    let told = config.service.addresses();
+    let own = host.addresses(&config.interface);
+    let listeners = told.map(|address| {
+        let ip = match address.ip() {
+            ip if own.contains(&ip) => ip,
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let address = SocketAddr::new(ip, address.port());
+        listen_at(address).with_context(|| {
+            format!("listening on {address} for users and peers (--node-ip, --node-ipv6, --service-port)")
+        })
+    });
+    listeners.collect()
+}
+
+fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => {
+            let socket = TcpSocket::new_v6()?;
+            // IPv4 has a listener of its own.
+            set_ipv6_v6only(&socket, true)?;
+            socket
+        }
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)?.into_std()
+}
+
 fn warn_of_strange_address(config: &Config, host: &Host) {
-    let told = [
-        Some(IpAddr::V4(*config.service.ip())),
-        config.service.ipv6().map(IpAddr::V6),
-    ];
-    for address in told.into_iter().flatten() {
+    for told in config.service.addresses() {
+        let address = told.ip();
         if !host.addresses(&config.interface).contains(&address) {
             warn!(%address, interface = config.interface, "The interface has no such address; see --node-ip, --node-ipv6");
         }

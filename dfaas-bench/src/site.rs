@@ -19,6 +19,9 @@ const UNLIMITED: u32 = 10_000_000;
 /// Of the function that is refused.
 const LIMITED: u32 = 1;
 const SIZES: [u32; 3] = [64, 16 << 10, 1 << 20];
+/// Congestion control without pacing: these links have no bottleneck, and the timers by which BBR, the default of some
+/// machines, paces its senders would be what is measured.
+const HOST_SYSCTLS: [&str; 1] = ["net.ipv4.tcp_congestion_control=reno"];
 /// Ports for as many connections as a round can close.
 const CLIENT_SYSCTLS: [&str; 1] = ["net.ipv4.ip_local_port_range=1100 65000"];
 const ROUTER_SYSCTLS: [&str; 3] = [
@@ -185,6 +188,7 @@ fn path(route: Route, bytes: u32) -> String {
 fn host(network: &Network, name: &str, number: u8) -> Result<Namespace> {
     let host = network.add_host(name, number)?;
     network.add_plain_interface(&host, number)?;
+    set(&host, &HOST_SYSCTLS)?;
     Ok(host)
 }
 

@@ -1,16 +1,18 @@
 //! HTTP/1.1 (RFC 9112) as far as steering needs it: where a request begins and ends, what it asks for, and where its
 //! response ends.
 //!
-//! Heads are read by automata that cost one table look-up and one store a byte: no branch depends on the byte, which
+//! Heads are read by automata that cost two table look-ups and one store a byte: no branch depends on the byte, which
 //! keeps the kernel's verifier content (5.10 included) and lets host and kernel run the very same code.
 
+mod automaton;
 mod chunks;
 mod grammar;
 mod request;
 mod response;
 
+pub use automaton::Words;
 pub use chunks::{CHUNK_LINE_BYTES, ChunkLine};
-pub use grammar::{STATES, Table};
+pub use grammar::STATES;
 pub use request::{Head, Progress, Target, Unframed, read, scan_request};
 pub use response::{Facts, Response, Stage, scan_response};
 
@@ -22,9 +24,6 @@ pub const NAME_BYTES: usize = 64;
 
 /// The longest peer identity that is looked up, in bytes.
 pub const NODE_ID_BYTES: usize = 64;
-
-/// After so many bytes the automaton may stop if it has come to an end.
-const BLOCK_BYTES: usize = 64;
 
 /// For each state, one more than the position at which it was entered last; 0 where it never was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,30 +68,6 @@ pub struct Span {
     pub start: u16,
     /// Number of bytes, at least 1.
     pub length: u16,
-}
-
-/// Runs an automaton over the first `length` bytes, from a state to a state.
-#[inline(always)]
-fn scan(table: &Table, bytes: &[u8; HELD_BYTES], length: usize, from: u8, marks: &mut Marks) -> u8 {
-    let length = if length > HELD_BYTES { HELD_BYTES } else { length };
-    let mut state = from;
-    let mut index = 0;
-    let mut block = 0;
-    while block < HELD_BYTES {
-        block += BLOCK_BYTES;
-        while index < block {
-            if index >= length {
-                return state;
-            }
-            state = table[state as usize][bytes[index] as usize];
-            marks.0[state as usize] = index as u16 + 1;
-            index += 1;
-        }
-        if state <= grammar::LAST_FINAL {
-            break;
-        }
-    }
-    state
 }
 
 /// Goes on with a number whose first digits gave `number`; its next digits are at `start` to `end`.

@@ -12,6 +12,7 @@ extern crate std;
 pub mod closing;
 pub mod decide;
 pub mod extent;
+pub mod guard;
 pub mod histogram;
 pub mod http;
 pub mod maps;

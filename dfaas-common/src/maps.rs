@@ -170,15 +170,11 @@ impl FlowKey {
 
     /// Sends a segment that came to this node on over this connection.
     #[inline(always)]
-    #[must_use]
-    pub const fn readdress(&self, segment: Segment) -> Segment {
-        Segment {
-            source: segment.destination,
-            destination: self.remote,
-            source_port: Be16::from_raw(u16::from_ne_bytes(self.local_port)),
-            destination_port: Be16::from_raw(u16::from_ne_bytes(self.remote_port)),
-            ..segment
-        }
+    pub const fn readdress(&self, segment: &mut Segment) {
+        segment.source = segment.destination;
+        segment.destination = self.remote;
+        segment.source_port = Be16::from_raw(u16::from_ne_bytes(self.local_port));
+        segment.destination_port = Be16::from_raw(u16::from_ne_bytes(self.remote_port));
     }
 }
 
@@ -498,8 +494,16 @@ events! {
     helper_failed,
     /// Requests that are not counted with their function, because that table is full.
     uncounted,
+    /// Requests whose time to the first byte is not noted, because that table is full.
+    untimed,
     /// Local connections for which no listener was lent.
     no_listener,
+    /// Packets that the guard dropped because their source is blocked.
+    guard_blocked,
+    /// Packets that the guard dropped for flags that no stack sends.
+    guard_flags,
+    /// SYNs that the guard dropped because their network sends too many.
+    guard_syns,
 }
 
 const _: () = {
@@ -539,11 +543,11 @@ mod tests {
     fn events_keep_their_names() {
         let events = Events {
             opened: 3,
-            no_listener: 4,
+            guard_syns: 4,
             ..Events::default()
         };
         let named = events.named();
         assert_eq!(named[0], ("opened", 3));
-        assert_eq!(*named.last().unwrap(), ("no_listener", 4));
+        assert_eq!(*named.last().unwrap(), ("guard_syns", 4));
     }
 }

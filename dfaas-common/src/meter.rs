@@ -35,6 +35,13 @@ impl Limit {
         reserved: 0,
     };
 
+    /// Whether it admits everything.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_unlimited(&self) -> bool {
+        self.interval_ns == u64::MAX
+    }
+
     /// A limit of `rate_rps` requests per second that lets `burst` requests come at once (at least one).
     ///
     /// A rate that is not a positive number admits nothing; an infinite one admits everything.
@@ -70,7 +77,7 @@ pub const fn admit(arrival_ns: u64, now_ns: u64, limit: &Limit) -> Option<u64> {
     if limit.interval_ns == 0 {
         return None;
     }
-    if limit.interval_ns == u64::MAX {
+    if limit.is_unlimited() {
         return Some(arrival_ns);
     }
     let start_ns = if arrival_ns > now_ns { arrival_ns } else { now_ns };

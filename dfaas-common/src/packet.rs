@@ -436,46 +436,40 @@ impl Headers {
         pseudo_sum(&self.source, &self.destination, self.segment_bytes)
     }
 
-    /// A segment from here to where this one came from.
+    /// Makes a segment one from here to where this one came from: in place, for a stack has no room for it.
     #[inline(always)]
-    #[must_use]
-    pub const fn answer(&self) -> Segment {
-        Segment {
-            ethernet_destination: self.ethernet_source,
-            ethernet_source: self.ethernet_destination,
-            source: self.destination,
-            destination: self.source,
-            source_port: self.destination_port,
-            destination_port: self.source_port,
-            sequence: self.acknowledgment.get(),
-            acknowledgment: self.sequence_end(),
-            flags: ACK,
-            window: 0,
-            options_bytes: 0,
-            payload_bytes: 0,
-            ip_bytes: self.ip_bytes,
-        }
+    pub const fn answer(&self, segment: &mut Segment) {
+        segment.ethernet_destination = self.ethernet_source;
+        segment.ethernet_source = self.ethernet_destination;
+        segment.source = self.destination;
+        segment.destination = self.source;
+        segment.source_port = self.destination_port;
+        segment.destination_port = self.source_port;
+        segment.sequence = self.acknowledgment.get();
+        segment.acknowledgment = self.sequence_end();
+        segment.flags = ACK;
+        segment.window = 0;
+        segment.options_bytes = 0;
+        segment.payload_bytes = 0;
+        segment.ip_bytes = self.ip_bytes;
     }
 
-    /// A segment that goes where this one goes.
+    /// Makes a segment one that goes where this one goes.
     #[inline(always)]
-    #[must_use]
-    pub const fn onward(&self) -> Segment {
-        Segment {
-            ethernet_destination: self.ethernet_destination,
-            ethernet_source: self.ethernet_source,
-            source: self.source,
-            destination: self.destination,
-            source_port: self.source_port,
-            destination_port: self.destination_port,
-            sequence: self.sequence.get(),
-            acknowledgment: self.acknowledgment.get(),
-            flags: self.flags,
-            window: self.window.get(),
-            options_bytes: 0,
-            payload_bytes: 0,
-            ip_bytes: self.ip_bytes,
-        }
+    pub const fn onward(&self, segment: &mut Segment) {
+        segment.ethernet_destination = self.ethernet_destination;
+        segment.ethernet_source = self.ethernet_source;
+        segment.source = self.source;
+        segment.destination = self.destination;
+        segment.source_port = self.source_port;
+        segment.destination_port = self.destination_port;
+        segment.sequence = self.sequence.get();
+        segment.acknowledgment = self.acknowledgment.get();
+        segment.flags = self.flags;
+        segment.window = self.window.get();
+        segment.options_bytes = 0;
+        segment.payload_bytes = 0;
+        segment.ip_bytes = self.ip_bytes;
     }
 }
 

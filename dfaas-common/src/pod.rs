@@ -1,10 +1,12 @@
 //! Tells aya that every key and value may be copied to and from the kernel as bytes.
 
+use crate::guard::Guard;
 use crate::maps::{
     Bucket, Client, Config, Counters, Events, FlowKey, Function, FunctionKey, Held, Latency, Opening, Pair,
     Peer, PeerKey, Reply, Stamp, Target, Upstream,
 };
 use crate::meter::Limit;
+use crate::packet::Address;
 
 macro_rules! pod {
     ($($name:ident,)*) => {
@@ -16,6 +18,7 @@ macro_rules! pod {
 }
 
 pod! {
+    Address,
     Bucket,
     Client,
     Config,
@@ -24,6 +27,7 @@ pod! {
     FlowKey,
     Function,
     FunctionKey,
+    Guard,
     Held,
     Latency,
     Limit,

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -29,15 +30,15 @@ pub enum NameError {
     Character(char),
 }
 
-/// The identity of a node: the text of its libp2p peer id.
+/// The identity of a node: the text of its libp2p peer id. Policies repeat it for each function, so a copy shares it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct NodeId(String);
+pub struct NodeId(Arc<str>);
 
 /// The name of a function, without the suffix of the platform's default namespace.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct FunctionName(String);
+pub struct FunctionName(Arc<str>);
 
 impl NodeId {
     /// Takes a text of 1 to 128 visible ASCII characters.
@@ -98,7 +99,7 @@ macro_rules! impl_text {
 
         impl From<$name> for String {
             fn from(name: $name) -> String {
-                name.0
+                name.0.as_ref().to_owned()
             }
         }
     };
@@ -107,7 +108,7 @@ macro_rules! impl_text {
 impl_text!(NodeId);
 impl_text!(FunctionName);
 
-fn checked(text: String, max: usize, allowed: impl Fn(char) -> bool) -> Result<String, NameError> {
+fn checked(text: String, max: usize, allowed: impl Fn(char) -> bool) -> Result<Arc<str>, NameError> {
     if text.is_empty() {
         return Err(NameError::Empty);
     }
@@ -119,7 +120,7 @@ fn checked(text: String, max: usize, allowed: impl Fn(char) -> bool) -> Result<S
     }
     match text.chars().find(|&c| !allowed(c)) {
         Some(c) => Err(NameError::Character(c)),
-        None => Ok(text),
+        None => Ok(text.into()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::{AddrParseError, Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6},
+    net::{AddrParseError, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6},
     str::FromStr,
 };
 
@@ -44,6 +44,12 @@ impl ServiceAddress {
     /// The port.
     pub const fn port(&self) -> u16 {
         self.service.port()
+    }
+
+    /// Where a request can be sent, the address of IPv4 first.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> + use<> {
+        let ipv6 = self.ipv6.map(|ip| SocketAddr::from((ip, self.port())));
+        [Some(self.service.into()), ipv6].into_iter().flatten()
     }
 
     /// Tells whether a request can be sent there at all.

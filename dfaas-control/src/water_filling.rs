@@ -16,9 +16,11 @@ use crate::settings::Settings;
 use crate::status::PeerFunctionStatus;
 use crate::strategy::{Known, Local, Strategy, next_after};
 
+use self::distances::Distances;
 use self::view::View;
 
 mod allocation;
+mod distances;
 mod view;
 
 /// How often counters are looked at within a period, to notice a surge before the period ends.
@@ -42,6 +44,8 @@ pub(crate) struct WaterFilling {
     nodes: BTreeMap<NodeId, Node>,
     /// This node's state as the peers know it.
     published: Option<NodeState>,
+    /// How far the live nodes are from each other; absent where that may have changed.
+    distances: Option<Distances>,
     sequence: u64,
     outbox: Option<Vec<u8>>,
     /// A reason to publish before the period ends, acted upon with the next sample.
@@ -70,6 +74,7 @@ impl WaterFilling {
             pending: Duration::ZERO,
             nodes: BTreeMap::new(),
             published: None,
+            distances: None,
             sequence: 0,
             outbox: None,
             publish_soon: false,
@@ -115,6 +120,9 @@ impl WaterFilling {
             bands: self.own_bands(local),
         };
         self.outbox = Some(state.encode());
+        if self.published.as_ref().map(|before| &before.bands) != Some(&state.bands) {
+            self.distances = None;
+        }
         self.published = Some(state);
         self.publish_soon = false;
         self.changed = true;
@@ -193,6 +201,7 @@ impl WaterFilling {
         for node in self.nodes.values_mut() {
             if node.stale_at().is_some_and(|at| at <= now) {
                 node.state = None;
+                self.distances = None;
                 self.changed = true;
             }
         }
@@ -200,13 +209,19 @@ impl WaterFilling {
             .retain(|_, node| node.state.is_some() || now < node.heard + forget_after);
     }
 
-    fn policy(&self, local: &Local) -> Policy {
+    /// The states of all live nodes in the order of their ids, this one's published one among them.
+    fn live<'a>(&'a self, local: &'a Local) -> Vec<(&'a NodeId, &'a NodeState)> {
         let peers = self
             .nodes
             .iter()
             .filter_map(|(id, node)| Some((id, node.state.as_ref()?)));
         let own = self.published.as_ref().map(|state| (&local.settings.node, state));
-        let view = View::new(peers, own);
+        peers.chain(own).collect::<BTreeMap<_, _>>().into_iter().collect()
+    }
+
+    fn policy(&self, local: &Local, distances: &Distances) -> Policy {
+        let live = self.live(local);
+        let view = View::new(live, &local.settings.node, distances);
         let functions = self.functions(local).into_iter().map(|name| {
             let spec = local.functions.get(name);
             let policy = FunctionPolicy {
@@ -265,6 +280,9 @@ impl Strategy for WaterFilling {
             self.changed |= self.nodes.len() <= DECIDE_AT_ONCE_NODES_MAX;
             self.decide_soon = true;
         }
+        if before.map(|before| &before.bands) != Some(&state.bands) {
+            self.distances = None;
+        }
         let node = Node {
             version: state.version,
             heard: now,
@@ -286,6 +304,7 @@ impl Strategy for WaterFilling {
         if let Some(node) = self.nodes.get_mut(id) {
             node.state = None;
             node.lost = Some(now);
+            self.distances = None;
             self.changed = true;
         }
     }
@@ -326,7 +345,13 @@ impl Strategy for WaterFilling {
             return None;
         }
         self.decide_soon = false;
-        Some(self.policy(local))
+        let distances = self
+            .distances
+            .take()
+            .unwrap_or_else(|| Distances::told(&self.live(local)));
+        let policy = self.policy(local, &distances);
+        self.distances = Some(distances);
+        Some(policy)
     }
 
     fn demand_rps(&self, function: &FunctionName) -> f64 {

@@ -33,7 +33,8 @@ pub(crate) fn came(
     scratch: &mut Scratch,
 ) -> Result<Next, Fault> {
     hold(packet, headers, key, client, scratch)?;
-    if take(packet, headers, key, client, scratch)? {
+    if let Some(held) = due(headers, key, client) {
+        take(packet, headers, client, held, scratch)?;
         return Ok(Next::Ask);
     }
     scratch.opening = client.asking;
@@ -167,31 +168,32 @@ fn enter(key: &FlowKey, at: u32, length: u32, scratch: &mut Scratch) {
     let _full = maps::insert_ahead(key, &scratch.ahead);
 }
 
-/// Makes the packet the segment with the next request, if one is held and its turn has come.
+/// The next request, if one is held and its turn has come.
+#[inline(always)]
+pub(crate) fn due(headers: &Headers, key: &FlowKey, client: &mut Client) -> Option<&'static Held> {
+    if client.request.ahead == 0 {
+        return None;
+    }
+    let upstream = maps::upstream(&client.upstream)?;
+    // Of a response that could not be followed, nobody knows whether it is complete.
+    if upstream.response.stage != Stage::Idle as u8 || !is_answered(upstream, headers) {
+        return None;
+    }
+    let length = client.request.ahead;
+    client.request.ahead = 0;
+    let held = maps::ahead(key)?;
+    (held.at == client.request.at && held.length == length).then_some(held)
+}
+
+/// Makes the packet the segment with the next request.
 #[inline(always)]
 pub(crate) fn take(
     packet: &Packet,
     headers: &mut Headers,
-    key: &FlowKey,
-    client: &mut Client,
+    client: &Client,
+    held: &Held,
     scratch: &mut Scratch,
-) -> Result<bool, Fault> {
-    if client.request.ahead == 0 {
-        return Ok(false);
-    }
-    let Some(upstream) = maps::upstream(&client.upstream) else {
-        return Ok(false);
-    };
-    // Of a response that could not be followed, nobody knows whether it is complete.
-    if upstream.response.stage != Stage::Idle as u8 || !is_answered(upstream, headers) {
-        return Ok(false);
-    }
-    let length = client.request.ahead;
-    client.request.ahead = 0;
-    let Some(held) = maps::ahead(key).filter(|held| held.at == client.request.at && held.length == length)
-    else {
-        return Ok(false);
-    };
+) -> Result<(), Fault> {
     compose::onward(headers, scratch);
     scratch.segment.sequence = held.at;
     scratch.segment.flags = ACK | PSH;
@@ -199,7 +201,7 @@ pub(crate) fn take(
     compose::reread(headers, scratch);
     count::event(|events| &mut events.ahead_asked);
     ask(headers, client, scratch);
-    Ok(true)
+    Ok(())
 }
 
 /// Whether a server's response is complete, as far as anybody can tell, and its client has all of it.

@@ -143,7 +143,8 @@ fn spliced(
         }
         return Ok(Next::Verdict(verdict));
     }
-    if ahead::take(packet, headers, key, client, scratch)? {
+    if let Some(held) = ahead::due(headers, key, client) {
+        ahead::take(packet, headers, client, held, scratch)?;
         return Ok(Next::Ask);
     }
     pass(packet, headers, client, scratch).map(Next::Verdict)
@@ -209,7 +210,7 @@ pub(crate) fn send(
         compose::held(packet, partial, scratch)?;
         return Ok(TC_ACT_OK);
     }
-    scratch.segment = client.upstream.readdress(scratch.segment);
+    client.upstream.readdress(&mut scratch.segment);
     compose::held(packet, partial, scratch)?;
     Ok(packet.route())
 }
@@ -372,7 +373,7 @@ fn last(
         compose::bare(packet, partial, scratch)?;
         return Ok(TC_ACT_OK);
     }
-    scratch.segment = client.upstream.readdress(scratch.segment);
+    client.upstream.readdress(&mut scratch.segment);
     compose::bare(packet, partial, scratch)?;
     Ok(packet.route())
 }

@@ -18,13 +18,13 @@ pub(crate) const DRAIN_WINDOW: u16 = 0xffff;
 /// Addresses the segment in the scratch space as an acknowledgment to the sender of these headers.
 #[inline(never)]
 pub(crate) fn answer(headers: &Headers, scratch: &mut Scratch) {
-    scratch.segment = headers.answer();
+    headers.answer(&mut scratch.segment);
 }
 
 /// Addresses it to where these headers go.
 #[inline(never)]
 pub(crate) fn onward(headers: &Headers, scratch: &mut Scratch) {
-    scratch.segment = headers.onward();
+    headers.onward(&mut scratch.segment);
 }
 
 /// Makes the packet the segment in the scratch space, without options and payload.

@@ -9,7 +9,7 @@ use dfaas_common::{
         IS_SPLICED, KNOWN, Known, Phase, SYN_PERMITS_SACK, TARGET_DATA_IN_SYN, Target, Upstream,
     },
     numbering::Numbers,
-    packet::{Be16, Headers, RST, SYN, Segment},
+    packet::{Be16, Headers, RST, SYN},
     tcp_options::{NO_WINDOW_SCALE, OUR_WINDOW_SCALE, SynOptions, rescale_window},
 };
 
@@ -486,7 +486,7 @@ fn give_up(packet: &Packet, headers: &Headers, client: &Client, scratch: &mut Sc
         compose::bare(packet, partial, scratch)?;
         return Ok(TC_ACT_OK);
     }
-    scratch.segment = client.upstream.readdress(scratch.segment);
+    client.upstream.readdress(&mut scratch.segment);
     compose::bare(packet, partial, scratch)?;
     Ok(packet.route())
 }
@@ -516,18 +516,15 @@ fn send_syn(
     scratch: &mut Scratch,
 ) -> Result<(), HelperFailed> {
     let client = &scratch.client;
-    let direction = if client.is(IS_LOCAL) {
-        headers.onward()
-    } else {
-        client.upstream.readdress(headers.onward())
-    };
-    scratch.segment = Segment {
-        sequence: client.numbering.upstream.wrapping_sub(1),
-        acknowledgment: 0,
-        flags: SYN,
-        window: client.asking.window,
-        ..direction
-    };
+    let segment = &mut scratch.segment;
+    headers.onward(segment);
+    if !client.is(IS_LOCAL) {
+        client.upstream.readdress(segment);
+    }
+    segment.sequence = client.numbering.upstream.wrapping_sub(1);
+    segment.acknowledgment = 0;
+    segment.flags = SYN;
+    segment.window = client.asking.window;
     let options = SynOptions {
         segment_size: client.asking.segment_size,
         window_scale: client.asking.window_scale,

@@ -87,7 +87,7 @@ pub(crate) fn first_byte(upstream: &mut Upstream) {
         peer: upstream.target,
     };
     let Some(latency) = maps::latency(&pair) else {
-        return;
+        return event(|events| &mut events.untimed);
     };
     let duration_ns = now_ns.wrapping_sub(upstream.decided_ns);
     latency.sum_ns = latency.sum_ns.wrapping_add(duration_ns);

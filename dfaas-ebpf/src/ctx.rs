@@ -1,5 +1,7 @@
 //! The window into packets: every access to one goes through here.
 
+mod arrival;
+
 use core::{
     arch::asm,
     mem::offset_of,
@@ -17,12 +19,40 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use dfaas_common::{
-    http::{ChunkLine, HELD_BYTES},
-    maps::{FlowKey, REPLY_BYTES, Reply, STAMP_BYTES, Stamp},
+    http::{ChunkLine, HELD_BYTES, Words},
+    maps::{FlowKey, Held, REPLY_BYTES, Reply, STAMP_BYTES, Stamp},
     packet::{Address, Ipv4Translated, Ipv6Frame, TCP_TRANSLATED_BYTES, Tcp},
 };
 
+pub(crate) use self::arrival::Arrival;
 use crate::maps::{Scratch, Seen};
+
+/// What frames have before their first byte in memory, so that their IP header is aligned.
+const LEAD_BYTES: usize = 2;
+
+/// A packet whose first bytes can be read.
+pub(crate) trait Start {
+    /// Reads the first bytes of the frame into a value with a lead of two bytes; nothing if there are too few.
+    fn read_behind_lead<T>(&self, value: &mut T) -> Option<()>;
+}
+
+/// Reads the headers of a plain TCP segment. Returns whether it is one.
+#[inline(always)]
+pub(crate) fn read_headers(start: &impl Start, seen: &mut Seen) -> bool {
+    if start.read_behind_lead(&mut seen.ipv4).is_none() {
+        return false;
+    }
+    if seen.ipv4.is_plain_tcp() {
+        seen.headers = seen.ipv4.headers();
+        return true;
+    }
+    let is_ipv6 = Ipv6Frame::is_ethertype(seen.ipv4.ethernet.ethertype);
+    if !is_ipv6 || start.read_behind_lead(&mut seen.ipv6).is_none() || !seen.ipv6.is_plain_tcp() {
+        return false;
+    }
+    seen.headers = seen.ipv6.headers();
+    true
+}
 
 /// A helper of the kernel refused.
 pub(crate) struct HelperFailed;
@@ -70,19 +100,7 @@ impl Packet {
     /// each.
     #[inline(never)]
     pub(crate) fn read_headers(&self, seen: &mut Seen) -> bool {
-        if self.read_behind_lead(&mut seen.ipv4).is_none() {
-            return false;
-        }
-        if seen.ipv4.is_plain_tcp() {
-            seen.headers = seen.ipv4.headers();
-            return true;
-        }
-        let is_ipv6 = Ipv6Frame::is_ethertype(seen.ipv4.ethernet.ethertype);
-        if !is_ipv6 || self.read_behind_lead(&mut seen.ipv6).is_none() || !seen.ipv6.is_plain_tcp() {
-            return false;
-        }
-        seen.headers = seen.ipv6.headers();
-        true
+        read_headers(self, seen)
     }
 
     /// Reads a router's message that an IPv4 packet was too big, and what it quotes; the first bytes of the frame have
@@ -101,17 +119,6 @@ impl Packet {
             && seen.ipv6.is_icmp()
             && self.read_behind_lead(&mut seen.ipv6_too_big).is_some()
             && seen.ipv6_too_big.quotes(&mut seen.quoted)
-    }
-
-    /// Reads the first bytes of the frame into a value with a lead of two bytes; nothing if there are too few.
-    #[inline(always)]
-    fn read_behind_lead<T>(&self, value: &mut T) -> Option<()> {
-        // SAFETY: as many bytes are written as the value has behind its lead, and it consists of integers.
-        let result = unsafe {
-            let to = from_mut(value).cast::<u8>().add(2);
-            bpf_skb_load_bytes(self.skb.cast(), 0, to.cast(), size_of::<T>() as u32 - 2)
-        };
-        (result == 0).then_some(())
     }
 
     /// Reads `length` bytes, 1 to [`HELD_BYTES`], into a buffer that has room for as many.
@@ -393,6 +400,23 @@ impl Packet {
     }
 }
 
+impl Start for Packet {
+    #[inline(always)]
+    fn read_behind_lead<T>(&self, value: &mut T) -> Option<()> {
+        // SAFETY: as many bytes are written as the value has behind its lead, and it consists of integers.
+        let result = unsafe {
+            let to = from_mut(value).cast::<u8>().add(LEAD_BYTES);
+            bpf_skb_load_bytes(
+                self.skb.cast(),
+                0,
+                to.cast(),
+                (size_of::<T>() - LEAD_BYTES) as u32,
+            )
+        };
+        (result == 0).then_some(())
+    }
+}
+
 /// The verdict that drops a packet which has served its purpose.
 #[inline(always)]
 pub(crate) fn swallow() -> i32 {
@@ -432,6 +456,18 @@ fn masked<const MASK: i32>(number: u64) -> u64 {
 fn expose<T>(value: &mut T) {
     // SAFETY: changes nothing; without `nomem` all memory that the pointer leads to counts as changed.
     unsafe { asm!("{0} = {0}", in(reg) from_mut(value), options(nostack, preserves_flags)) };
+}
+
+/// One of the scratch space's buffers as words.
+#[inline(always)]
+pub(crate) fn words(bytes: &[u8; HELD_BYTES]) -> &Words {
+    const {
+        assert!(offset_of!(Scratch, held) % align_of::<Words>() == 0);
+        assert!(offset_of!(Held, bytes) % align_of::<Words>() == 0);
+        assert!(offset_of!(Scratch, copy) % align_of::<Words>() == 0);
+    }
+    // SAFETY: as many bytes, aligned like that; values of maps are aligned to eight bytes.
+    unsafe { &*from_ref(bytes).cast() }
 }
 
 /// The Internet checksum's sum over the first `length` bytes of a buffer of [`SUMMED_BYTES`].

@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::TC_ACT_OK;
 use dfaas_common::{
     maps::{Client, Config, FlowKey, IS_NATURAL, IS_SPLICED, Phase, Upstream},
-    packet::{ACK, Headers, PSH, RST, SYN, Segment},
+    packet::{ACK, Headers, PSH, RST, SYN},
     tcp_options::{NO_WINDOW_SCALE, rescale_window},
 };
 
@@ -46,22 +46,20 @@ pub(crate) fn answer(
         return Ok(swallow());
     }
     if step == Step::Acknowledge {
-        let direction = match hook {
-            Hook::Ingress => upstream.client.readdress(headers.onward()),
-            Hook::Egress => headers.onward(),
-        };
-        acknowledge_client(packet, config, client, upstream, direction, partial, scratch)?;
+        compose::onward(headers, scratch);
+        if hook == Hook::Ingress {
+            upstream.client.readdress(&mut scratch.segment);
+        }
+        acknowledge_client(packet, config, client, upstream, partial, scratch)?;
         return Ok(match hook {
             Hook::Ingress => packet.route(),
             Hook::Egress => TC_ACT_OK,
         });
     }
     let numbering = &upstream.numbering;
-    scratch.segment = Segment {
-        sequence: numbering.upstream,
-        acknowledgment: numbering.server,
-        ..upstream_segment(headers, client)
-    };
+    answer_server(headers, client, scratch);
+    scratch.segment.sequence = numbering.upstream;
+    scratch.segment.acknowledgment = numbering.server;
     if step == Step::Replay {
         replay(packet, &client_key, partial, scratch)?;
     } else {
@@ -154,19 +152,17 @@ fn meet(
     Ok(Step::Acknowledge)
 }
 
-/// The common part of what we send to the server on the client's behalf.
+/// Sets up the common part of what we send to the server on the client's behalf.
 #[inline(always)]
-fn upstream_segment(headers: &Headers, client: &Client) -> Segment {
+fn answer_server(headers: &Headers, client: &Client, scratch: &mut Scratch) {
     let scale = if client.asking.window_scale == NO_WINDOW_SCALE {
         0
     } else {
         client.asking.window_scale
     };
-    Segment {
-        flags: ACK,
-        window: rescale_window(client.asking.window, 0, scale),
-        ..headers.answer()
-    }
+    compose::answer(headers, scratch);
+    scratch.segment.flags = ACK;
+    scratch.segment.window = rescale_window(client.asking.window, 0, scale);
 }
 
 /// Sends the held bytes, all of them: what the server has already, it drops.
@@ -180,28 +176,26 @@ fn replay(packet: &Packet, key: &FlowKey, partial: bool, scratch: &mut Scratch) 
     Ok(compose::data(packet, held, partial, scratch)?)
 }
 
-/// Tells the client that its first bytes have arrived, and how large the server's window is.
+/// Tells the client, to whom the segment in the scratch space is on its way, that its first bytes have arrived, and how
+/// large the server's window is.
 #[inline(always)]
 fn acknowledge_client(
     packet: &Packet,
     config: &Config,
     client: &Client,
     upstream: &Upstream,
-    direction: Segment,
     partial: bool,
     scratch: &mut Scratch,
 ) -> Result<(), Fault> {
     let acknowledgment = client.numbering.client.wrapping_add(client.first_bytes);
     // The window of a SYN-ACK is not scaled (RFC 7323, section 2.2).
-    let window = rescale_window(direction.window, 0, client.numbering.promised_scale);
-    let segment_size = config.segment_size(direction.family());
-    scratch.segment = Segment {
-        sequence: client.numbering.ours,
-        acknowledgment,
-        flags: ACK,
-        window: upstream::window_behind(segment_size, upstream, acknowledgment, window),
-        ..direction
-    };
+    let segment = &mut scratch.segment;
+    let window = rescale_window(segment.window, 0, client.numbering.promised_scale);
+    let segment_size = config.segment_size(segment.family());
+    segment.sequence = client.numbering.ours;
+    segment.acknowledgment = acknowledgment;
+    segment.flags = ACK;
+    segment.window = upstream::window_behind(segment_size, upstream, acknowledgment, window);
     Ok(compose::bare(packet, partial, scratch)?)
 }
 

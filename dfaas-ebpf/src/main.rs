@@ -1,4 +1,4 @@
-//! The eBPF programs: two at traffic control, one at the socket look-up.
+//! The eBPF programs: two at traffic control, one at the socket look-up, and a guard before all of them.
 //!
 //! They only translate between packets and `dfaas-common`, where the decisions are.
 #![no_std]
@@ -12,6 +12,7 @@ mod compose;
 mod connect;
 mod count;
 mod ctx;
+mod guard;
 mod handshake;
 mod maps;
 mod open;
@@ -24,16 +25,16 @@ mod translate;
 mod upstream;
 
 use aya_ebpf::{
-    bindings::{TC_ACT_OK, sk_action},
-    macros::{classifier, sk_lookup},
-    programs::{SkLookupContext, TcContext},
+    bindings::{TC_ACT_OK, sk_action, xdp_action},
+    macros::{classifier, sk_lookup, xdp},
+    programs::{SkLookupContext, TcContext, XdpContext},
 };
 use dfaas_common::{
     maps::{Config, FlowKey},
     packet::{Address, Headers},
 };
 
-use crate::ctx::{HelperFailed, Lookup, Packet, swallow};
+use crate::ctx::{Arrival, HelperFailed, Lookup, Packet, swallow};
 
 /// Why a packet could not be handled.
 ///
@@ -72,6 +73,16 @@ impl From<HelperFailed> for Fault {
     #[inline(always)]
     fn from(_: HelperFailed) -> Self {
         Self::HELPER
+    }
+}
+
+/// What arrives at the interface, where the operator has a guard there.
+#[xdp]
+pub fn guard(ctx: XdpContext) -> u32 {
+    if guard::admits(&Arrival::new(&ctx)) {
+        xdp_action::XDP_PASS
+    } else {
+        xdp_action::XDP_DROP
     }
 }
 

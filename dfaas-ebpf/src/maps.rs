@@ -2,20 +2,21 @@
 
 use aya_ebpf::{
     bindings::{BPF_ANY, BPF_F_NO_PREALLOC, BPF_NOEXIST, bpf_spin_lock},
-    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, SockMap},
+    btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerCpuHashMap, SockMap, lpm_trie::Key},
     helpers::{bpf_spin_lock as lock, bpf_spin_unlock as unlock},
     macros::btf_map,
     programs::SkLookupContext,
 };
 use dfaas_common::{
     decide::ANSWERS,
+    guard::{self, Guard},
     http::{ChunkLine, Marks, NODE_ID_BYTES, Response},
     maps::{
         self, Client, Config, Counters, Events, FlowKey, Function, FunctionKey, Held, IS_PROXIED, Latency,
         Opening, Pair, Peer, PeerKey, Reply, Stamp, Target, Upstream,
     },
     meter::{self, Limit},
-    packet::{Headers, Ipv4Frame, Ipv4TooBig, Ipv6Frame, Ipv6TooBig, Quoted, Segment},
+    packet::{Address, Headers, Ipv4Frame, Ipv4TooBig, Ipv6Frame, Ipv6TooBig, Quoted, Segment},
     tcp_options::OptionMarks,
 };
 
@@ -137,6 +138,16 @@ static LATENCY: PerCpuHashMap<Pair, Latency, { maps::FUNCTIONS }, { BPF_F_NO_PRE
 /// Kernel -> agent.
 #[btf_map]
 static EVENTS: PerCpuArray<Events, 1> = PerCpuArray::new();
+/// Agent -> kernel.
+#[btf_map]
+static GUARD: Array<Guard, 1> = Array::new();
+/// Agent -> kernel: prefixes of sources that are blocked.
+#[btf_map]
+static BLOCKED: LpmTrie<Address, u32, { guard::BLOCKED }> = LpmTrie::new();
+/// Kernel only, by network: the theoretical arrival time of its next SYN, in nanoseconds of the monotonic clock. Tables
+/// whose oldest entries go first may have no lock: two processors at once may take one SYN too many.
+#[btf_map]
+static SYNS: LruHashMap<Address, u64, { guard::NETWORKS }> = LruHashMap::new();
 /// Kernel only.
 #[btf_map]
 static SEEN: PerCpuArray<Seen, 1> = PerCpuArray::new();
@@ -346,6 +357,36 @@ pub(crate) fn latency(pair: &Pair) -> Option<&'static mut Latency> {
 pub(crate) fn events() -> Option<&'static mut Events> {
     // SAFETY: per CPU.
     EVENTS.get_ptr_mut(0).map(|events| unsafe { &mut *events })
+}
+
+#[inline(always)]
+pub(crate) fn guard() -> Option<&'static Guard> {
+    GUARD.get(0)
+}
+
+/// Whether an address is of a prefix that is blocked.
+#[inline(always)]
+pub(crate) fn is_blocked(source: &Address) -> bool {
+    BLOCKED.get(&Key::new(guard::ADDRESS_BITS, *source)).is_some()
+}
+
+/// Takes a SYN of a network, if it may send one at this time. One for which there is no room may.
+#[inline(always)]
+pub(crate) fn take_syn(network: &Address, limit: &Limit, now_ns: u64) -> bool {
+    let Some(arrival) = SYNS.get_ptr_mut(network) else {
+        let first_ns = meter::admit(now_ns, now_ns, limit);
+        return first_ns.is_some_and(|next_ns| {
+            let _full = SYNS.insert(network, next_ns, BPF_ANY.into());
+            true
+        });
+    };
+    // SAFETY: as in `opening`.
+    let arrival = unsafe { &mut *arrival };
+    let Some(next_ns) = meter::admit(*arrival, now_ns, limit) else {
+        return false;
+    };
+    *arrival = next_ns;
+    true
 }
 
 /// Gives the connection to a lent listener, if there is one: the proxy's for the connections of clients that it has,

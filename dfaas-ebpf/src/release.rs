@@ -88,7 +88,7 @@ pub(crate) fn address(headers: &Headers, upstream: &Upstream, scratch: &mut Scra
     scratch.segment.flags = RST | ACK;
     scratch.segment.window = 0;
     if !upstream.is(IS_LOCAL) {
-        scratch.segment = scratch.server.readdress(scratch.segment);
+        scratch.server.readdress(&mut scratch.segment);
         scratch.segment.ethernet_destination = upstream.next_hop;
         scratch.segment.ethernet_source = headers.ethernet_destination;
     }

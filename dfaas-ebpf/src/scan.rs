@@ -8,7 +8,7 @@ use dfaas_common::{
     pairing::TokenText,
 };
 
-use crate::maps;
+use crate::{ctx::words, maps};
 
 /// Reads the first `length` of the held bytes as a request's head. Returns the automaton's state.
 #[unsafe(no_mangle)]
@@ -17,7 +17,7 @@ pub extern "C" fn dfaas_scan_request(length: u32) -> u32 {
     let Some(scratch) = maps::scratch() else {
         return 0;
     };
-    scan_request(&scratch.held.bytes, length as usize, &mut scratch.marks).into()
+    scan_request(words(&scratch.held.bytes), length as usize, &mut scratch.marks).into()
 }
 
 /// What [`dfaas_sender`] returns instead of an index; 0 is this node.
@@ -52,7 +52,7 @@ pub extern "C" fn dfaas_scan_response(length: u32, from: u32) -> u32 {
     let Some(bytes) = scratch.copy.first_chunk::<HELD_BYTES>() else {
         return 0;
     };
-    scan_response(bytes, length as usize, from as u8, &mut scratch.marks).into()
+    scan_response(words(bytes), length as usize, from as u8, &mut scratch.marks).into()
 }
 
 /// Follows the response in the scratch space through the first `length` bytes of the chunk's line there. Returns how

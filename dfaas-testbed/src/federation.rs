@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    env,
     time::{Duration, Instant},
 };
 
@@ -14,6 +15,8 @@ const FORM_TIMEOUT: Duration = Duration::from_secs(30);
 const PERIOD: Duration = Duration::from_secs(1);
 /// The client's number.
 pub const CLIENT: u8 = 100;
+/// Names the data plane of nodes that do not choose one.
+pub const DATA_PLANE: &str = "DFAAS_TEST_DATA_PLANE";
 
 /// What a node is.
 #[derive(Clone, Debug)]
@@ -22,6 +25,8 @@ pub struct NodeSpec {
     pub functions: Vec<Function>,
     /// How it shares out what is too much.
     pub strategy: String,
+    /// Who steers its requests, as `dfaas-agent run --data-plane` has it.
+    pub data_plane: String,
     /// More arguments for its agent.
     pub agent_arguments: Vec<String>,
     /// How often its agent tells others and decides.
@@ -31,11 +36,12 @@ pub struct NodeSpec {
 }
 
 impl NodeSpec {
-    /// A node with these functions and the default strategy.
+    /// A node with these functions, the default strategy, and the data plane that [`DATA_PLANE`] names, or the kernel.
     pub fn new(functions: Vec<Function>) -> Self {
         Self {
             functions,
             strategy: "water-filling".to_owned(),
+            data_plane: env::var(DATA_PLANE).unwrap_or_else(|_| "kernel".to_owned()),
             agent_arguments: Vec::new(),
             period: PERIOD,
             provider_arguments: Vec::new(),

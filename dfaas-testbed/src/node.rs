@@ -10,8 +10,8 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{
-    Answer, Namespace, Network, Process, Status, binary, federation::NodeSpec, http, kernel_maps, patience,
-    stack, wait_until,
+    Answer, Namespace, Network, Process, Status, binary, clock::pace, federation::NodeSpec, http,
+    kernel_maps, stack, wait_until,
 };
 
 /// Where the agent of each node tells about itself.
@@ -127,6 +127,8 @@ impl Node {
             &address,
             "--service-port",
             &service_port,
+            "--data-plane",
+            &self.spec.data_plane,
         ];
         let overlay = [
             "--listen",
@@ -137,7 +139,7 @@ impl Node {
             "/run/agent",
         ];
         // What is older than some periods counts for nothing, so a slow machine needs longer ones.
-        let period = format!("{}ms", patience(self.spec.period).as_millis());
+        let period = format!("{}ms", pace(self.spec.period).as_millis());
         let loops = ["--recalc-period", &period, "--strategy", &self.spec.strategy];
         let extra: Vec<&str> = self.spec.agent_arguments.iter().map(String::as_str).collect();
         let arguments = [&["run"][..], &own, &platform, &overlay, &loops, &extra].concat();

@@ -7,7 +7,7 @@ use std::{io, path::Path};
 
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
-    programs::{Program, ProgramError, SchedClassifier, SkLookup},
+    programs::{Program, ProgramError, SchedClassifier, SkLookup, Xdp},
 };
 use rustix::{
     io::Errno,
@@ -19,7 +19,7 @@ fn every_program_is_accepted() {
     let mut ebpf = programs();
     let mut names: Vec<String> = ebpf.programs().map(|(name, _)| name.to_owned()).collect();
     names.sort();
-    assert_eq!(names, ["egress", "ingress", "listener"]);
+    assert_eq!(names, ["egress", "guard", "ingress", "listener"]);
     for name in names {
         let program = ebpf.program_mut(&name).unwrap();
         let processed = processed(program);
@@ -42,6 +42,9 @@ fn programs() -> Ebpf {
 fn load(program: &mut Program) -> Result<(), ProgramError> {
     if let Ok(listener) = <&mut SkLookup>::try_from(&mut *program) {
         return listener.load();
+    }
+    if let Ok(guard) = <&mut Xdp>::try_from(&mut *program) {
+        return guard.load();
     }
     <&mut SchedClassifier>::try_from(program)?.load()
 }

@@ -43,6 +43,9 @@ pub(crate) struct Args {
     /// How the nodes share out what is too much for one
     #[arg(long, default_value = "water-filling")]
     strategy: String,
+    /// Who steers requests: kernel or haproxy
+    #[arg(long, default_value = "kernel", value_parser = ["kernel", "haproxy"])]
+    data_plane: String,
 }
 
 /// Shows the federation until it is told to end.
@@ -56,7 +59,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     build_programs()?;
     let end = interrupt::watch()?;
     println!("demo: starting three nodes");
-    let federation = start(&args.strategy)?;
+    let federation = start(&args.strategy, &args.data_plane)?;
     println!("demo: formed in {} ms", federation.formed_in.as_millis());
     let relay = relay(&federation);
     for line in hints(&federation, relay.is_some()) {
@@ -97,9 +100,10 @@ pub(crate) fn build_programs() -> Result<()> {
 /// # Errors
 ///
 /// When they do not find each other.
-pub(crate) fn start(strategy: &str) -> Result<Federation> {
+pub(crate) fn start(strategy: &str, data_plane: &str) -> Result<Federation> {
     let specs = CAPACITIES.map(|rate| NodeSpec {
         strategy: strategy.to_owned(),
+        data_plane: data_plane.to_owned(),
         ..NodeSpec::new(vec![figlet(rate), shasum()])
     });
     Federation::start(&specs)
@@ -126,11 +130,14 @@ fn hints(federation: &Federation, relayed: bool) -> Vec<String> {
             "  curl http://localhost:{PORT}/function/{FUNCTION} -d 'Hello DFaaS world!'"
         ));
     }
-    lines.push(
-        "What the kernel of a node was told (all nodes are on this kernel, so there are three of each map):"
-            .to_owned(),
-    );
-    lines.push("  bpftool map dump name FUNCTIONS".to_owned());
+    let is_in_kernel = |node: &dfaas_testbed::Node| node.spec().data_plane == "kernel";
+    if federation.nodes.iter().any(is_in_kernel) {
+        lines.push(
+            "What the kernel of a node was told (all nodes are on this kernel, so there are three of each map):"
+                .to_owned(),
+        );
+        lines.push("  bpftool map dump name FUNCTIONS".to_owned());
+    }
     if let Some(node) = federation.nodes.first() {
         let target = node.namespace().pid();
         lines.push(format!(

@@ -14,7 +14,12 @@ const TARGET: &str = if cfg!(target_endian = "big") {
 /// The agent embeds the object from here, whatever the target folder of the other crates is.
 const FOLDER: &str = "target/ebpf";
 /// BTF is made from full debug information; bpf-linker writes it only when asked to.
-const FLAGS: &[&str] = &["-Cdebuginfo=2", "-Clink-arg=--btf"];
+/// Its habit of copying in order leaves what is to be moved or filled to calls that go byte by byte.
+const FLAGS: &[&str] = &[
+    "-Cdebuginfo=2",
+    "-Clink-arg=--btf",
+    "-Clink-arg=--disable-expand-memcpy-in-order",
+];
 
 /// Builds the eBPF programs and prints where they are and how large.
 ///

@@ -38,7 +38,7 @@ pub(crate) fn check() -> Result<usize> {
     if blocks.is_empty() {
         return Ok(0);
     }
-    let federation = demo::start("water-filling")?;
+    let federation = demo::start("water-filling", "kernel")?;
     let relay = demo::relay(&federation).context("the README's commands need the demo's ports")?;
     for block in &blocks {
         run_block(block)?;

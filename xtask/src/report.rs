@@ -32,6 +32,8 @@ pub(crate) struct Step {
 pub(crate) struct Score {
     pub(crate) passed: u64,
     pub(crate) failed: u64,
+    /// Tests that said that they could not be done here.
+    pub(crate) skipped: u64,
 }
 
 impl Report {
@@ -82,6 +84,11 @@ impl Report {
         self.steps.push(step);
     }
 
+    /// What was done so far.
+    pub(crate) fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
     /// What a task ends with.
     pub(crate) fn exit_code(&self) -> ExitCode {
         if self.total().failed > 0 {
@@ -104,12 +111,14 @@ impl Score {
         Self {
             passed: well.into(),
             failed: (!well).into(),
+            skipped: 0,
         }
     }
 
     pub(crate) fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;
+        self.skipped += other.skipped;
     }
 
     /// The numbers of a line such as `test result: ok. 5 passed; 0 failed; 0 ignored`.
@@ -127,6 +136,7 @@ impl Score {
         Self {
             passed: before("passed").unwrap_or(0),
             failed: before("failed").unwrap_or(0),
+            skipped: 0,
         }
     }
 }
@@ -153,7 +163,11 @@ impl fmt::Display for Report {
 
 impl fmt::Display for Score {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} passed, {} failed", self.passed, self.failed)
+        write!(f, "{} passed, {} failed", self.passed, self.failed)?;
+        if self.skipped > 0 {
+            write!(f, ", {} skipped", self.skipped)?;
+        }
+        Ok(())
     }
 }
 

@@ -42,6 +42,51 @@ pub(crate) enum Needs {
     Namespaces,
 }
 
+/// The federations that are asked everything once more, with HAProxy as the data plane.
+const FEDERATION: &str = "dfaas-testbed federation";
+/// What of the federations' tests concerns the kernel alone, and why.
+const KERNEL_ONLY: [(&str, &str); 14] = [
+    (
+        "attack::flood",
+        "half-open connections in OPENING; HAProxy's are the host's own",
+    ),
+    ("attack::full", "CLIENTS filled; HAProxy has no such table"),
+    ("attack::malformed", "the programs' counters of malformed packets"),
+    (
+        "attack::slow",
+        "sweeps of maps, and when the kernel hands over; HAProxy has time-outs of its own",
+    ),
+    ("attack::limits::a_refusal", "the time that the programs run"),
+    ("checksums::", "checksums that the programs make"),
+    ("ipv6::haproxy_leads", "what the kernel hands over to HAProxy"),
+    ("leftovers::", "entries of maps"),
+    ("paths::", "messages of routers that the programs translate"),
+    ("proxy::", "what the kernel hands over to HAProxy"),
+    (
+        "reconfiguration::",
+        "refusals of a peer that is behind with its policy, which only the kernel takes back",
+    ),
+    ("tcp::blind", "sequence numbers that the programs check"),
+    ("wide::", "the overlay, which is the same whoever steers"),
+    ("wrong::", "command lines, which are the same whoever steers"),
+];
+/// What is run on HAProxy wherever federations are tested: some of each kind, in half a minute. The ring of its own runs
+/// all, also `share`, which a loaded machine fails now and then.
+const HAPROXY_PART: [&str; 5] = [
+    "answers::",
+    "ipv6::",
+    "platform::",
+    "smuggling::the_data_plane_lets",
+    "trust::a_peer_that_is_struck_off",
+];
+
+/// How much is run with HAProxy as the data plane.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Extent {
+    Part,
+    All,
+}
+
 /// What cargo built.
 pub(crate) struct Suite {
     pub(crate) programs: Vec<Program>,
@@ -98,6 +143,20 @@ impl Program {
             file,
             folder,
         })
+    }
+
+    /// How to run it once more, with HAProxy alone as the data plane; nothing if that makes no difference.
+    pub(crate) fn command_on_haproxy(&self, extent: Extent) -> Option<Command> {
+        let mut command = (self.name == FEDERATION).then(|| self.command())?;
+        command.env(dfaas_testbed::DATA_PLANE, "haproxy");
+        for (name, _reason) in KERNEL_ONLY {
+            command.args(["--skip", name]);
+        }
+        match extent {
+            Extent::Part => command.args(HAPROXY_PART),
+            Extent::All => &mut command,
+        };
+        Some(command)
     }
 
     /// How to run it. Tests that measure time run one after another.

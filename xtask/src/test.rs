@@ -8,7 +8,7 @@ use crate::{
     build, ebpf, readme,
     report::Report,
     setup, shell,
-    suite::{Needs, Program, Suite},
+    suite::{Extent, Needs, Program, Suite},
     tidy, vmtest,
 };
 
@@ -27,6 +27,8 @@ enum Ring {
     Kernel,
     /// Federations in network namespaces, and the commands of the README
     Net,
+    /// All federations with HAProxy as the data plane; the ring before has a part of them
+    Haproxy,
     /// The same programs and federations on older kernels in software emulation, over good and bad links
     Vm,
 }
@@ -49,8 +51,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         check_sources(&mut report);
     }
     let programs = build(&mut report);
-    for ring in [Ring::Host, Ring::Kernel, Ring::Net, Ring::Vm] {
-        // All that the machines can do takes a quarter of an hour: only who asks for it waits so long.
+    for ring in [Ring::Host, Ring::Kernel, Ring::Net, Ring::Haproxy, Ring::Vm] {
+        // What takes a quarter of an hour runs only for who asks for it.
+        if ring == Ring::Haproxy && args.ring.is_none() {
+            continue;
+        }
         if ring == Ring::Vm && args.ring.is_none() {
             vmtest::short(&mut report, &programs);
         } else if wanted(ring) {
@@ -71,10 +76,12 @@ impl Ring {
             Self::Kernel => run_all(report, programs, Needs::Kernel),
             Self::Net => {
                 run_all(report, programs, Needs::Namespaces);
+                run_on_haproxy(report, programs, Extent::Part);
                 report.check("readme", || {
                     readme::check().map(|blocks| println!("{blocks} blocks of the README work"))
                 });
             }
+            Self::Haproxy => run_on_haproxy(report, programs, Extent::All),
             Self::Vm => vmtest::ring(report, programs),
         }
     }
@@ -83,6 +90,14 @@ impl Ring {
 fn run_all(report: &mut Report, programs: &[Program], needs: Needs) {
     for program in programs.iter().filter(|program| program.needs == needs) {
         report.tests(&program.name, &mut program.command());
+    }
+}
+
+fn run_on_haproxy(report: &mut Report, programs: &[Program], extent: Extent) {
+    for program in programs {
+        if let Some(mut command) = program.command_on_haproxy(extent) {
+            report.tests(&format!("{}, on HAProxy", program.name), &mut command);
+        }
     }
 }
 

@@ -6,6 +6,7 @@ mod log;
 mod machine;
 mod plan;
 mod root;
+mod table;
 
 use std::{env, path::PathBuf, process::ExitCode};
 
@@ -17,6 +18,7 @@ use self::{
     machine::Machine,
     plan::{Extent, Programs},
     root::Root,
+    table::Table,
 };
 use crate::{
     ebpf, packages,
@@ -86,7 +88,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     for kernel in kernel::ALL.iter().filter(wanted) {
         test(&mut report, kernel, extent, &suite.programs);
     }
-    println!("{report}");
+    println!("{report}\n\n{}", Table::new(report.steps()));
     Ok(report.exit_code())
 }
 

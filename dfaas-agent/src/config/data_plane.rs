@@ -11,10 +11,15 @@ use dfaas_control::ServiceAddress;
 
 use super::{
     Host,
+    guard::GuardOptions,
     mistakes::{Kind, Mistakes},
     port,
 };
-use crate::{data_plane::DataInSyn, go_duration};
+use crate::{
+    data_plane::{DataInSyn, GuardConfig, GuardMode},
+    go_duration,
+    plane::PlaneKind,
+};
 
 /// The least time after which a silent connection may be forgotten; the kernel's clock for flows ticks in seconds.
 const IDLE_TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(30 * 24 * 3600);
@@ -27,6 +32,14 @@ const NAT_PORT_MIN: u16 = 1024;
 /// The options that `run` and `check` share.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct InterfaceOptions {
+    /// Who steers requests: kernel (eBPF, with HAProxy for what it cannot frame) or haproxy (HAProxy alone, without eBPF)
+    #[arg(
+        long,
+        env = "AGENT_DATA_PLANE",
+        value_name = "WHICH",
+        default_value = "kernel"
+    )]
+    data_plane: String,
     /// The interface on which users and peers reach this node [default: that of the default route]
     #[arg(
         long,
@@ -47,7 +60,7 @@ pub(crate) struct InterfaceOptions {
 }
 
 #[derive(Clone, Debug, clap::Args)]
-pub(super) struct DataPlaneOptions {
+pub(crate) struct DataPlaneOptions {
     #[command(flatten)]
     interface: InterfaceOptions,
     /// The address that peers are told [default: the interface's first IPv4 address]
@@ -103,9 +116,12 @@ pub(super) struct DataPlaneOptions {
         default_value = "131072"
     )]
     flows_max: String,
+    #[command(flatten)]
+    guard: GuardOptions,
 }
 
 pub(super) struct Section {
+    pub(super) kind: PlaneKind,
     pub(super) interface: String,
     pub(super) service: ServiceAddress,
     pub(super) functions_port: u16,
@@ -119,19 +135,26 @@ pub(super) struct Rest {
     pub(super) nat_ports: (u16, u16),
     pub(super) idle_timeout: Duration,
     pub(super) flows_max: u32,
+    pub(super) guard: GuardConfig,
 }
 
 impl InterfaceOptions {
-    /// The interface and the functions port, checked for `dfaas-agent check`, which says itself what is missing.
+    /// The data plane, the interface and the functions port, checked for `dfaas-agent check`, which says itself what is
+    /// missing.
     ///
     /// # Errors
     /// All mistakes at once.
-    pub(crate) fn check(&self, host: &Host) -> Result<(Option<String>, u16), Mistakes> {
+    pub(crate) fn check(&self, host: &Host) -> Result<(PlaneKind, Option<String>, u16), Mistakes> {
         let mut mistakes = Mistakes::default();
+        let kind = mistakes.take("--data-plane", kind(&self.data_plane));
         let functions_port = mistakes.take("--functions-port", port(&self.functions_port));
         let named = Some(self.interface.clone()).filter(|name| !name.is_empty());
         let interface = named.or_else(|| host.default_interface().map(str::to_owned));
-        mistakes.none_or_else((interface, functions_port.unwrap_or_default()))
+        mistakes.none_or_else((
+            kind.unwrap_or(PlaneKind::Kernel),
+            interface,
+            functions_port.unwrap_or_default(),
+        ))
     }
 
     fn existing(&self, host: &Host, mistakes: &mut Mistakes) -> Option<String> {
@@ -161,7 +184,24 @@ impl InterfaceOptions {
 }
 
 impl DataPlaneOptions {
+    /// The functions port, and the service's address if HAProxy is to listen there, for whoever writes a configuration.
+    ///
+    /// # Errors
+    /// All mistakes at once.
+    pub(crate) fn listeners(&self, host: &Host) -> Result<(u16, Option<ServiceAddress>), Mistakes> {
+        let (kind, _, functions_port) = self.interface.check(host)?;
+        if kind == PlaneKind::Kernel {
+            return Ok((functions_port, None));
+        }
+        let mut mistakes = Mistakes::default();
+        match self.check(host, &mut mistakes) {
+            Some(section) => mistakes.none_or_else((functions_port, Some(section.service))),
+            None => Err(mistakes),
+        }
+    }
+
     pub(super) fn check(&self, host: &Host, mistakes: &mut Mistakes) -> Option<Section> {
+        let kind = mistakes.take("--data-plane", kind(&self.interface.data_plane));
         let interface = self.interface.existing(host, mistakes);
         let address = self.address(interface.as_deref(), host, mistakes);
         let ipv6 = mistakes.take("--node-ipv6", self.ipv6(interface.as_deref(), host));
@@ -171,7 +211,15 @@ impl DataPlaneOptions {
         let nat_ports = mistakes.take("--nat-ports", nat_ports(&self.nat_ports));
         let idle_timeout = mistakes.take("--idle-timeout", idle_timeout(&self.idle_timeout));
         let flows_max = mistakes.take("--flows-max", flows_max(&self.flows_max));
+        let guard = self.guard.check(mistakes);
+        if kind == Some(PlaneKind::Haproxy)
+            && guard.as_ref().is_some_and(|guard| guard.mode != GuardMode::Off)
+        {
+            let text = "HAProxy alone has none: it comes with the kernel's data plane";
+            mistakes.note(Kind::Usage, "--guard", text);
+        }
         Some(Section {
+            kind: kind?,
             interface: interface?,
             service: ServiceAddress::new(address?, service_port?).with_ipv6(ipv6?),
             functions_port: functions_port?,
@@ -180,6 +228,7 @@ impl DataPlaneOptions {
                 nat_ports: nat_ports?,
                 idle_timeout: idle_timeout?,
                 flows_max: flows_max?,
+                guard: guard?,
             },
         })
     }
@@ -218,6 +267,10 @@ impl DataPlaneOptions {
 
 fn is_of_link(address: &Ipv6Addr) -> bool {
     address.is_unicast_link_local()
+}
+
+fn kind(text: &str) -> Result<PlaneKind, String> {
+    PlaneKind::from_str(text.trim(), true).map_err(|_| format!("{text:?} is not one of kernel, haproxy"))
 }
 
 fn data_in_syn(text: &str) -> Result<DataInSyn, String> {

@@ -6,7 +6,7 @@ use dfaas_control::{NodeId, Tokenless};
 
 use super::mistakes::{Kind, Mistakes};
 use crate::{
-    admitted::{Admitted, node_id},
+    admitted::{self, node_id},
     go_duration,
 };
 
@@ -56,7 +56,7 @@ impl PairingOptions {
         let named = self.admitted_peers_file.clone();
         // An empty variable is one that was not set.
         let file = named.filter(|file| !file.as_os_str().is_empty());
-        if let Err(error) = Admitted::new(file.clone()).follow() {
+        if let Err(error) = admitted::follow(file.clone()).follow() {
             mistakes.note(Kind::Host, "--admitted-peers-file", format_args!("{error:#}"));
         }
         file

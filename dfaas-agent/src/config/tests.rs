@@ -378,3 +378,13 @@ fn check(arguments: &[&str]) -> Result<Config, Mistakes> {
 fn node() -> NodeId {
     NodeId::new("n1").unwrap()
 }
+
+#[test]
+fn haproxy_steers_alone_only_where_there_is_one() {
+    assert_eq!(check(&[]).unwrap().plane, PlaneKind::Kernel);
+    let alone = "--data-plane=haproxy";
+    assert_eq!(check(&[alone]).unwrap().plane, PlaneKind::Haproxy);
+    let told = |arguments: &[&str]| check(arguments).unwrap_err().to_string();
+    assert!(told(&[alone, "--haproxy=off"]).starts_with("--haproxy: the data plane is HAProxy"));
+    assert!(told(&["--data-plane=luck"]).starts_with("--data-plane: \"luck\" is not one of kernel, haproxy"));
+}

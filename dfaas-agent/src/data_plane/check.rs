@@ -52,6 +52,14 @@ pub(crate) fn check(interface: Option<&str>, functions_port: u16) -> Vec<Finding
     ]
 }
 
+/// Examines what a node without eBPF needs, but for HAProxy.
+pub(crate) fn check_without_kernel(functions_port: u16) -> Vec<Finding> {
+    vec![Finding {
+        subject: "platform",
+        result: platform(functions_port),
+    }]
+}
+
 fn kernel() -> Result<String, String> {
     const PATH: &str = "/proc/sys/kernel/osrelease";
     let release = fs::read_to_string(PATH).map_err(|error| format!("{PATH}: {error}"))?;

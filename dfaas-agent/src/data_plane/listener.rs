@@ -9,6 +9,9 @@ use std::{
 
 use anyhow::{Context, Result};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+use tracing::debug;
+
+use crate::sockets::{Family, Sockets, StateFlags};
 
 /// State `LISTEN` in `/proc/net/tcp` (`include/net/tcp_states.h`).
 const LISTEN: &str = "0A";
@@ -18,15 +21,36 @@ const IPV6_SOCKETS: &str = "/proc/net/tcp6";
 
 /// The inode of the socket that listens on a port in this network namespace, IPv4 first: one of IPv6 takes both.
 pub(super) fn find(port: u16) -> Result<Option<u64>> {
-    match find_in_table(IPV4_SOCKETS, port)? {
+    match find_of(Family::Ipv4, port)? {
         Some(inode) => Ok(Some(inode)),
-        None => find_in_table(IPV6_SOCKETS, port),
+        None => find_ipv6(port),
     }
 }
 
 /// The inode of one that takes connections by IPv6.
 pub(super) fn find_ipv6(port: u16) -> Result<Option<u64>> {
-    find_in_table(IPV6_SOCKETS, port)
+    find_of(Family::Ipv6, port)
+}
+
+/// Asks the kernel for its listeners. The table of all sockets, which is read where it cannot be asked, takes
+/// milliseconds, and longer with every connection.
+fn find_of(family: Family, port: u16) -> Result<Option<u64>> {
+    find_by_diagnosis(family, port).or_else(|error| {
+        debug!(error = format!("{error:#}"), "The kernel has no socket diagnosis");
+        let table = match family {
+            Family::Ipv4 => IPV4_SOCKETS,
+            Family::Ipv6 => IPV6_SOCKETS,
+        };
+        find_in_table(table, port)
+    })
+}
+
+fn find_by_diagnosis(family: Family, port: u16) -> Result<Option<u64>> {
+    let listeners = Sockets::open()?.list(family, StateFlags::LISTEN)?;
+    let found = listeners
+        .iter()
+        .find(|listener| listener.socket_id.source_port == port);
+    Ok(found.map(|listener| listener.inode.into()))
 }
 
 fn find_in_table(table: &str, port: u16) -> Result<Option<u64>> {
@@ -117,6 +141,20 @@ mod tests {
         let inode = find(listener.local_addr().unwrap().port()).unwrap().unwrap();
         let borrowed = borrow(inode).unwrap().unwrap();
         assert_eq!(File::from(borrowed).metadata().unwrap().ino(), inode);
+    }
+
+    #[test]
+    fn the_table_and_the_diagnosis_agree() {
+        let listeners = ["127.0.0.1:0", "[::1]:0"].map(|address| TcpListener::bind(address).unwrap());
+        for (listener, family, table) in [
+            (&listeners[0], Family::Ipv4, IPV4_SOCKETS),
+            (&listeners[1], Family::Ipv6, IPV6_SOCKETS),
+        ] {
+            let port = listener.local_addr().unwrap().port();
+            let inode = find_in_table(table, port).unwrap();
+            assert!(inode.is_some());
+            assert_eq!(find_by_diagnosis(family, port).unwrap(), inode);
+        }
     }
 
     #[test]

@@ -97,7 +97,12 @@ impl PolicyMaps {
     /// Brings the maps to a policy.
     ///
     /// New peers and limits are there before a function's row names them, and go after the last row that does.
+    ///
+    /// Where there are not enough buckets, limits of peers have none, and what they would meter does not happen.
     pub(super) fn apply(&mut self, policy: &Policy, names: &mut Names) -> Result<()> {
+        for name in policy.functions.keys() {
+            self.buckets.claim(&BucketOf::Local(name.clone()));
+        }
         self.add_peers(policy, names)?;
         self.add_limits(policy, names)?;
         self.write_functions(policy, names)?;
@@ -195,8 +200,16 @@ impl PolicyMaps {
         names: &mut Names,
     ) -> Option<(Pair, u32)> {
         let function = names.functions.claim(name)?;
-        let peer = names.peers.get(peer)?;
-        Some((Pair { function, peer }, self.buckets.claim(&bucket)?))
+        let index = names.peers.get(peer)?;
+        let Some(bucket) = self.buckets.claim(&bucket) else {
+            warn!(function = %name, %peer, "There are no more than {} limits; nothing goes between us", maps::BUCKETS - 1);
+            return None;
+        };
+        let pair = Pair {
+            function,
+            peer: index,
+        };
+        Some((pair, bucket))
     }
 
     fn write_functions(&mut self, policy: &Policy, names: &mut Names) -> Result<()> {

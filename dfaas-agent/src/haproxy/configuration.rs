@@ -3,7 +3,12 @@
 //! The rules are those of `dfaas_common::decide`, word for word: the same order, the same token bucket, the same
 //! number of draws. What a rule looks up is described in `rows`.
 
-use std::{fmt::Write, net::SocketAddrV4, path::PathBuf};
+use std::{
+    fmt::{self, Display, Formatter, Write},
+    net::SocketAddr,
+    os::fd::RawFd,
+    path::PathBuf,
+};
 
 use dfaas_common::{
     decide::{Answer, DRAWS},
@@ -14,7 +19,7 @@ use dfaas_common::{
 
 use super::{
     ledger::FORGED,
-    rows::{FALLBACK_FIELD, MISSING_LIMIT, OWN_SHARE, PLAIN},
+    rows::{FALLBACK_FIELD, MISSING_LIMIT, OWN_SHARE},
 };
 
 /// The stick table with a row for each bucket and counter.
@@ -41,15 +46,32 @@ const CLOCK_RANGE: u64 = 1 << 32;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
     /// Where connections come in.
-    pub(crate) bind: SocketAddrV4,
-    /// Whether they come in by IPv6 too, at the loopback's same port.
-    pub(crate) takes_ipv6: bool,
+    pub(crate) entrances: Vec<Entrance>,
     /// The local port on which the platform serves functions and nothing else.
     pub(crate) functions_port: u16,
     /// Where policy comes in.
     pub(crate) control: PathBuf,
     /// The file of the map.
     pub(crate) map: PathBuf,
+}
+
+/// Where connections come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Entrance {
+    /// HAProxy listens there.
+    Address(SocketAddr),
+    /// Somebody listens for HAProxy, which inherits the socket with this number.
+    Inherited(RawFd),
+}
+
+impl Display for Entrance {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address @ SocketAddr::V4(_)) => address.fmt(f),
+            Self::Address(address @ SocketAddr::V6(_)) => write!(f, "{address} v6only"),
+            Self::Inherited(descriptor) => write!(f, "fd@{descriptor}"),
+        }
+    }
 }
 
 /// The whole configuration.
@@ -61,9 +83,10 @@ pub(crate) fn text(settings: &Settings) -> String {
         map: settings.map.display().to_string(),
     };
     rules.frontend(settings);
-    let mut text = rules.text;
-    backends(&mut text, settings);
-    text
+    rules.platform(settings);
+    rules.peers(settings);
+    rules.meters();
+    rules.text
 }
 
 fn global(text: &mut String, settings: &Settings) {
@@ -106,28 +129,7 @@ defaults
     }
 }
 
-fn backends(text: &mut String, settings: &Settings) {
-    let port = settings.functions_port;
-    // A peer's kernel decides once a connection, so each request has one of its own.
-    put(
-        text,
-        &format!(
-            "
-backend platform
-    server platform 127.0.0.1:{port}
-
-backend peers
-    http-reuse never
-    option http-server-close
-    server peer 0.0.0.0:0
-
-backend {METERS}
-    stick-table type string len {METER_KEY_BYTES} size {METERS_MAX} expire {METERS_EXPIRE} store gpt0,gpc0"
-        ),
-    );
-}
-
-/// Writes the rules of the frontend.
+/// Writes the rules of the frontend, and of the backend for what is not served here at once.
 struct Rules {
     text: String,
     map: String,
@@ -135,19 +137,66 @@ struct Rules {
 
 impl Rules {
     fn frontend(&mut self, settings: &Settings) {
-        put(
-            &mut self.text,
-            &format!("\nfrontend service\n    bind {}", settings.bind),
-        );
-        if settings.takes_ipv6 {
-            self.line(&format!("bind [::1]:{} v6only", settings.bind.port()));
+        put(&mut self.text, "\nfrontend service");
+        for entrance in &settings.entrances {
+            self.line(&format!("bind {entrance}"));
         }
+        self.line("acl refused var(txn.refusal) -m found");
         self.sender();
         self.path();
         self.function();
+        self.line("acl taken var(txn.taken) -m found");
         self.local();
+        self.take("taken");
+        // No function needs it.
+        self.rule("del-header DFaaS-Node-Token", "taken");
+        self.line("use_backend platform if taken");
+        self.line("default_backend peers");
+    }
+
+    fn platform(&mut self, settings: &Settings) {
+        let port = settings.functions_port;
+        put(
+            &mut self.text,
+            &format!("\nbackend platform\n    server platform 127.0.0.1:{port}"),
+        );
+    }
+
+    /// What only some requests need is here, so that the others do not pass by it.
+    ///
+    /// A peer decides about each request, whatever connection brings it, and connections are kept by their
+    /// destination, so they may be used again.
+    fn peers(&mut self, settings: &Settings) {
+        put(&mut self.text, "\nbackend peers");
+        self.line("acl refused var(txn.refusal) -m found");
+        self.line("acl taken var(txn.taken) -m found");
+        self.buckets();
         self.forward();
-        self.take();
+        self.take("");
+        self.line(&format!("acl here var(txn.peer) -m str {OWN_SHARE}"));
+        let place = self.look_up("str(p/),concat(,txn.peer)");
+        self.set("place", &place, "!here");
+        self.rule("set-dst var(txn.place),field(1,|)", "!here");
+        self.rule("set-dst-port var(txn.place),field(2,|),add(0)", "!here");
+        let own = self.look_up("str(self)");
+        self.rule(&format!("set-header DFaaS-Node-ID %[{own}]"), "!here");
+        self.rule(
+            "set-header DFaaS-Node-Token %[var(txn.place),field(3,|)]",
+            "!here",
+        );
+        self.rule("set-dst str(127.0.0.1)", "here");
+        self.rule(&format!("set-dst-port int({})", settings.functions_port), "here");
+        self.line("server peer 0.0.0.0:0");
+    }
+
+    fn meters(&mut self) {
+        put(
+            &mut self.text,
+            &format!(
+                "\nbackend {METERS}\n    stick-table type string len {METER_KEY_BYTES} size {METERS_MAX} \
+                 expire {METERS_EXPIRE} store gpt0,gpc0"
+            ),
+        );
     }
 
     /// Who sent the request.
@@ -191,13 +240,9 @@ impl Rules {
         self.line("acl root pathq -m str /");
         self.line("acl relative url_beg /");
         self.line("acl framed req.ver -m str 2.0");
-        self.line(&format!("acl function path -m reg '^/function/{PLAIN}+(/|$)'"));
-        // What cannot be decoded is looked at as it is.
-        for path in ["path", "path,url_dec"] {
-            self.line(&format!(r"acl climbs {path} -m reg '[/\\]\.\.?([/\\;]|$)'"));
-        }
+        self.line("acl function path_beg /function/");
         self.rule(&format!("return status 200 {}", page(Answer::Root)), "root");
-        for terms in ["!function", "climbs", "!relative !framed"] {
+        for terms in ["!function", "!relative !framed"] {
             self.refuse(Answer::Forbidden, "str(x/403)", terms);
         }
     }
@@ -209,6 +254,13 @@ impl Rules {
         self.set("row", &row, "");
         self.line("acl exists var(txn.row) -m found");
         self.refuse(Answer::NotFound, "str(x/404)", "!exists");
+        // A path without these has nothing to be decoded, and climbs nowhere.
+        self.line(r"acl odd path -m sub /. \\. %");
+        // What cannot be decoded is looked at as it is.
+        for path in ["path", "path,url_dec"] {
+            self.line(&format!(r"acl climbs {path} -m reg '[/\\]\.\.?([/\\;]|$)'"));
+        }
+        self.refuse(Answer::Forbidden, "str(x/403)", "odd climbs");
         self.set("function", "var(txn.row),field(1,|)", "");
         self.line("acl hosted var(txn.row),field(2,|) -m str 1");
         self.refuse(Answer::NotFound, &pair("n", "from"), "from_node !hosted");
@@ -217,13 +269,17 @@ impl Rules {
     /// Serves it here, if the limit allows it.
     fn local(&mut self) {
         self.set("now", &format!("date(0,us),and({})", CLOCK_RANGE - 1), "");
-        self.line("acl taken var(txn.taken) -m found");
-        self.line("acl never var(txn.arrival) -m int 0");
-        self.line(&format!("acl past var(txn.wait) -m int ge {}", CLOCK_RANGE / 2));
-        self.line("acl conforms var(txn.wait),sub(txn.tolerance) -m int le 0");
+        self.buckets();
         self.try_to_take("str(l/),concat(,txn.function)", "!from_node");
         self.try_to_take(&pair("a", "from"), "from_node");
         self.refuse(Answer::OverLimit, &pair("o", "from"), "from_node !taken");
+    }
+
+    /// What rules ask of a bucket.
+    fn buckets(&mut self) {
+        self.line("acl never var(txn.arrival) -m int 0");
+        self.line(&format!("acl past var(txn.wait) -m int ge {}", CLOCK_RANGE / 2));
+        self.line("acl conforms var(txn.wait),sub(txn.tolerance) -m int le 0");
     }
 
     /// Sends it to a peer: drawn by weight, then by cap.
@@ -278,41 +334,26 @@ impl Rules {
         self.set("taken", "int(1)", &format!("{open} conforms"));
     }
 
-    /// Takes the token that was found, and goes that way.
-    fn take(&mut self) {
+    /// Takes the token that was found.
+    fn take(&mut self, terms: &str) {
         let mask = CLOCK_RANGE - 1;
-        self.set("interval", "var(txn.limit),field(1,|),add(0)", "");
+        self.set("interval", "var(txn.limit),field(1,|),add(0)", terms);
         // Zero stands for a bucket that was never used.
         let arrival = format!("var(txn.now),add(txn.wait),add(txn.interval),and({mask}),or(1)");
-        self.set("arrival", &arrival, "");
-        self.rule(&format!("track-sc1 var(txn.key) table {METERS}"), "");
-        self.rule("sc-set-gpt0(1) var(txn.arrival)", "");
-        self.rule("sc-inc-gpc0(1)", "");
-        self.line("acl drawn var(txn.peer) -m found");
-        self.line(&format!("acl here var(txn.peer) -m str {OWN_SHARE}"));
-        let forwarded = "drawn !here";
-        let place = self.look_up("str(p/),concat(,txn.peer)");
-        self.set("place", &place, forwarded);
-        self.rule("set-dst var(txn.place),field(1,|)", forwarded);
-        self.rule("set-dst-port var(txn.place),field(2,|),add(0)", forwarded);
-        let own = self.look_up("str(self)");
-        self.rule(&format!("set-header DFaaS-Node-ID %[{own}]"), forwarded);
-        let token = "set-header DFaaS-Node-Token %[var(txn.place),field(3,|)]";
-        self.rule(token, forwarded);
-        // No function needs it.
-        self.rule("del-header DFaaS-Node-Token", "!drawn");
-        self.rule("del-header DFaaS-Node-Token", "here");
-        self.line(&format!("use_backend peers if {forwarded}"));
-        self.line("default_backend platform");
+        self.set("arrival", &arrival, terms);
+        self.rule(&format!("track-sc1 var(txn.key) table {METERS}"), terms);
+        self.rule("sc-set-gpt0(1) var(txn.arrival)", terms);
+        self.rule("sc-inc-gpc0(1)", terms);
     }
 
     /// Counts a refusal, and answers it.
     fn refuse(&mut self, answer: Answer, key: &str, terms: &str) {
         self.set("refusal", key, terms);
-        self.rule(&format!("track-sc2 var(txn.refusal) table {METERS}"), terms);
-        self.rule("sc-inc-gpc0(2)", terms);
+        // The terms may cost more than a look at what came of them.
+        self.rule(&format!("track-sc2 var(txn.refusal) table {METERS}"), "refused");
+        self.rule("sc-inc-gpc0(2)", "refused");
         let status = status(answer);
-        self.rule(&format!("return status {status} {}", page(answer)), terms);
+        self.rule(&format!("return status {status} {}", page(answer)), "refused");
     }
 
     fn set(&mut self, variable: &str, expression: &str, terms: &str) {
@@ -408,8 +449,9 @@ mod tests {
     #[test]
     fn what_differs_between_hosts_is_in_the_settings() {
         let text = text(&Settings {
-            bind: "127.0.0.1:8091".parse().unwrap(),
-            takes_ipv6: true,
+            entrances: ["127.0.0.1:8091", "[::1]:8091"]
+                .map(|address| Entrance::Address(address.parse().unwrap()))
+                .into(),
             functions_port: 8090,
             control: "/run/x/control.sock".into(),
             map: "/run/x/dfaas-policy.map".into(),

@@ -111,6 +111,7 @@ mod tests {
     use std::os::unix::{fs::PermissionsExt, net::UnixListener};
 
     use super::*;
+    use crate::haproxy::Entrance;
 
     #[test]
     fn a_folder_is_private_and_goes_with_its_owner() {
@@ -119,8 +120,7 @@ mod tests {
         let mode = fs::metadata(&folder.path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
         let settings = Settings {
-            bind: "127.0.0.1:1".parse().unwrap(),
-            takes_ipv6: false,
+            entrances: vec![Entrance::Address("127.0.0.1:1".parse().unwrap())],
             functions_port: 2,
             control: folder.control(),
             map: folder.map(),

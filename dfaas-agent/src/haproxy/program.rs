@@ -1,7 +1,11 @@
 //! The program HAProxy: found, examined, started.
 
 use std::{
-    env, io,
+    env,
+    fmt::{self, Display, Formatter},
+    io,
+    net::TcpListener,
+    os::fd::AsRawFd,
     path::{Path, PathBuf},
     process::Stdio,
 };
@@ -41,6 +45,20 @@ impl Program {
         found.map(|file| Self::at(&file)).transpose()
     }
 
+    /// Finds the one without which nothing goes.
+    ///
+    /// # Errors
+    /// It is not there, or of no use.
+    pub(crate) fn needed() -> Result<Self> {
+        Self::find()?.with_context(|| {
+            format!(
+                "there is no program haproxy on this host, and --data-plane haproxy is nothing without it: install \
+                 HAProxy {} or later, or name it with --haproxy",
+                Version::MIN
+            )
+        })
+    }
+
     /// Takes the program at a path.
     ///
     /// # Errors
@@ -67,19 +85,19 @@ impl Program {
     }
 
     /// Starts it, as nobody if that is possible.
-    pub(super) fn start(&self, folder: &Folder) -> io::Result<Child> {
+    pub(super) fn start(&self, folder: &Folder, listeners: &[TcpListener]) -> io::Result<Child> {
         if folder.belongs_to_nobody() {
-            match self.command(folder).uid(NOBODY).gid(NOBODY).spawn() {
+            match self.command(folder, listeners).uid(NOBODY).gid(NOBODY).spawn() {
                 Ok(child) => return Ok(child),
                 Err(error) => {
                     debug!(%error, "HAProxy cannot be started as nobody; it gets this process's rights")
                 }
             }
         }
-        self.command(folder).spawn()
+        self.command(folder, listeners).spawn()
     }
 
-    fn command(&self, folder: &Folder) -> Command {
+    fn command(&self, folder: &Folder, listeners: &[TcpListener]) -> Command {
         let mut command = Command::new(&self.path);
         command.arg("-db").arg("-f").arg(folder.configuration());
         command
@@ -89,7 +107,16 @@ impl Program {
         // The terminal's Ctrl-C is for the agent, which ends HAProxy in order.
         command.process_group(0).kill_on_drop(true);
         sys::tie_to_parent(&mut command);
+        for listener in listeners {
+            sys::hand_down(&mut command, listener.as_raw_fd());
+        }
         command
+    }
+}
+
+impl Display for Program {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is version {}", self.path.display(), self.version)
     }
 }
 

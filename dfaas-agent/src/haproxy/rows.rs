@@ -23,8 +23,6 @@ use dfaas_control::{FunctionName, FunctionPolicy, NodeId, Peer, Policy, Route, T
 
 use crate::steering::{self, Choice};
 
-/// What a name is made of, as a regular expression.
-pub(super) const PLAIN: &str = "[A-Za-z0-9._-]";
 /// The first field of a function's row that holds a fallback.
 pub(super) const FALLBACK_FIELD: usize = 4;
 /// A limit that admits nothing.

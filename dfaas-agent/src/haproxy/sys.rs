@@ -1,7 +1,11 @@
 //! What a child does before it becomes HAProxy.
 
-use std::io::{Error, ErrorKind};
+use std::{
+    io::{Error, ErrorKind},
+    os::fd::{BorrowedFd, RawFd},
+};
 
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
 use tokio::process::Command;
 
@@ -19,4 +23,15 @@ pub(super) fn tie_to_parent(command: &mut Command) {
     };
     // SAFETY: between fork and exec only two system calls are made and an error without memory of its own.
     unsafe { command.pre_exec(tie) };
+}
+
+/// Lets the child have a descriptor of this process under the same number. It has to stay open until the child runs.
+pub(super) fn hand_down(command: &mut Command, descriptor: RawFd) {
+    let keep = move || {
+        // SAFETY: the caller keeps it open, and the child has all that its parent had open.
+        let descriptor = unsafe { BorrowedFd::borrow_raw(descriptor) };
+        Ok(fcntl_setfd(descriptor, FdFlags::empty())?)
+    };
+    // SAFETY: between fork and exec only one system call is made.
+    unsafe { command.pre_exec(keep) };
 }

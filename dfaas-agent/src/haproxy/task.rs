@@ -1,6 +1,6 @@
 //! The task that keeps a HAProxy running, or follows one that the operator runs.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{net::TcpListener, os::fd::AsRawFd, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, anyhow};
 use rustix::process::{Pid, Signal, kill_process};
@@ -12,10 +12,11 @@ use tokio::{
 use tracing::{debug, info, warn};
 
 use super::{
-    ProxyConfig, Service, Snapshot, State,
-    configuration::Settings,
+    Duty, ProxyConfig, Service, Snapshot, State,
+    configuration::{Entrance, Settings},
     control::{Control, Reading},
     folder::Folder,
+    helping_entrances,
     ledger::Ledger,
     program::{self, Program},
     rows::Rows,
@@ -91,9 +92,12 @@ impl Task {
 
     /// One that the operator restarts is there again within moments.
     fn pause_max(&self) -> Duration {
-        match self.config.service {
-            Service::Own(_) => PAUSE_MAX,
-            Service::Adopted(_) => 5 * PAUSE_MIN,
+        match (&self.config.service, &self.config.duty) {
+            (Service::Own(_), Duty::Help) => PAUSE_MAX,
+            // Nobody else serves meanwhile.
+            (Service::Own(_), Duty::Serve(_) | Duty::ServeAdopted) | (Service::Adopted(_), _) => {
+                5 * PAUSE_MIN
+            }
         }
     }
 
@@ -121,16 +125,26 @@ impl Task {
     async fn serve_with_child(&mut self, program: &Program) -> Result<Stopped> {
         let folder = Folder::new().context("a folder for HAProxy")?;
         let rows = self.wanted.borrow().clone();
+        let listeners = match &self.config.duty {
+            Duty::Serve(listeners) => Arc::clone(listeners),
+            Duty::Help | Duty::ServeAdopted => Arc::default(),
+        };
+        let entrances = match &*listeners {
+            [] => helping_entrances(self.config.bind),
+            inherited => {
+                let numbers = inherited.iter().map(TcpListener::as_raw_fd);
+                numbers.map(Entrance::Inherited).collect()
+            }
+        };
         let settings = Settings {
-            bind: self.config.bind,
-            takes_ipv6: super::loopback_has_ipv6(),
+            entrances,
             functions_port: self.config.functions_port,
             control: folder.control(),
             map: folder.map(),
         };
         folder.fill(&settings, rows.as_deref().unwrap_or(&Rows::new()))?;
         let mut child = program
-            .start(&folder)
+            .start(&folder, &listeners)
             .with_context(|| format!("starting {}", program.path.display()))?;
         let stderr = child.stderr.take().context("HAProxy has no stderr")?;
         let talk = tokio::spawn(program::listen(stderr));
@@ -232,7 +246,13 @@ impl Task {
         if let State::Ready { version, pid } = &state
             && last != state
         {
-            info!(version, pid, bind = %self.config.bind, "HAProxy takes what the kernel cannot frame");
+            let bind = self.config.bind;
+            match self.config.duty {
+                Duty::Help => info!(version, pid, %bind, "HAProxy takes what the kernel cannot frame"),
+                Duty::Serve(_) | Duty::ServeAdopted => {
+                    info!(version, pid, %bind, "HAProxy takes all requests")
+                }
+            }
         }
         let counts = Arc::new(self.ledger.totals().clone());
         let applied = self.applied.clone();

@@ -1,6 +1,7 @@
 //! HAProxy itself, with the configuration and the policy that the agent gives it.
 
 mod adopted;
+mod alone;
 mod stub;
 
 use std::{
@@ -384,8 +385,7 @@ fn haproxy_finds_nothing_wrong_with_its_configuration() {
     let base = tempfile::tempdir().unwrap();
     let folder = Folder::within(base.path()).unwrap();
     let settings = Settings {
-        bind: "127.0.0.1:8091".parse().unwrap(),
-        takes_ipv6: true,
+        entrances: helping_entrances("127.0.0.1:8091".parse().unwrap()),
         functions_port: 8090,
         control: folder.control(),
         map: folder.map(),
@@ -479,6 +479,7 @@ impl Node {
 fn config(port: u16, functions_port: u16, service: Service) -> ProxyConfig {
     ProxyConfig {
         bind: SocketAddrV4::new(Ipv4Addr::LOCALHOST, port),
+        duty: Duty::Help,
         functions_port,
         service,
     }

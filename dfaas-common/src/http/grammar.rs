@@ -5,7 +5,7 @@
 pub const STATES: usize = 256;
 
 /// The next state for a state and a byte.
-pub type Table = [[u8; 256]; STATES];
+pub(super) type Table = [[u8; 256]; STATES];
 
 /// Not in a valid head; final.
 pub(super) const MALFORMED: u8 = 0;

@@ -1,12 +1,13 @@
 //! The head of a request (RFC 9112, sections 3 and 6).
 
 use super::{
-    DIGITS_MAX, HELD_BYTES, Marks, Span, decimal,
+    DIGITS_MAX, HELD_BYTES, Marks, Span,
+    automaton::{Automaton, Words, words},
+    decimal,
     grammar::{
         BODY, CODING_COLON, Class, END, FIELD_MARKS, FIRST_OWN_FIELD_MARK, Grammar, LENGTH_BAD, LENGTH_COLON,
-        LENGTH_FIRST, LENGTH_MORE, Layer, MALFORMED, Table,
+        LENGTH_FIRST, LENGTH_MORE, Layer, MALFORMED,
     },
-    scan,
 };
 
 const REQUEST_LINE_END: u8 = 3;
@@ -35,12 +36,7 @@ const UPGRADE_COLON: u8 = FIRST_OWN_FIELD_MARK + 6;
 /// Behind the connection option `close`.
 const CLOSE: u8 = FIRST_OWN_FIELD_MARK + 7;
 
-struct Automaton {
-    table: Table,
-    start: u8,
-}
-
-static AUTOMATON: Automaton = build();
+pub(super) static AUTOMATON: Automaton = build();
 const START: u8 = build().start;
 
 const fn build() -> Automaton {
@@ -53,10 +49,7 @@ const fn build() -> Automaton {
     own_fields(&mut grammar, &before);
     own_fields(&mut grammar, &behind);
     grammar.table[REQUEST_LINE_END as usize] = grammar.table[before.line as usize];
-    Automaton {
-        table: grammar.table,
-        start,
-    }
+    Automaton::new(&grammar.table, start)
 }
 
 const fn own_fields(grammar: &mut Grammar, layer: &Layer) {
@@ -226,7 +219,7 @@ pub enum Progress {
 /// Reads the first `length` bytes as a request's head.
 #[inline(always)]
 pub fn read(bytes: &[u8; HELD_BYTES], length: usize, marks: &mut Marks) -> Progress {
-    let state = scan_request(bytes, length, marks);
+    let state = scan_request(&words(bytes), length, marks);
     Progress::from_state(state, marks, bytes, length)
 }
 
@@ -235,9 +228,9 @@ const PREFACE_BYTES: usize = 24;
 
 /// Runs the automaton over the first `length` bytes of a request; [`Progress::from_state`] says what its state means.
 #[inline(always)]
-pub fn scan_request(bytes: &[u8; HELD_BYTES], length: usize, marks: &mut Marks) -> u8 {
+pub fn scan_request(words: &Words, length: usize, marks: &mut Marks) -> u8 {
     marks.clear();
-    scan(&AUTOMATON.table, bytes, length, START, marks)
+    AUTOMATON.run(words, length, START, marks)
 }
 
 impl Progress {

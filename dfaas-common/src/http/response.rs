@@ -2,13 +2,13 @@
 
 use super::{
     DIGITS_MAX, HELD_BYTES, Marks,
+    automaton::{Automaton, Words, words},
     chunks::{self, ChunkLine},
     decimal,
     grammar::{
         BODY, CODING_COLON, Class, END, FIELD_MARKS, FIRST_OWN_FIELD_MARK, Grammar, LENGTH_BAD, LENGTH_FIRST,
-        LENGTH_MORE, Layer, MALFORMED, Table,
+        LENGTH_MORE, Layer, MALFORMED,
     },
-    scan,
 };
 
 /// Behind a status of 100 to 199 but 101.
@@ -34,12 +34,7 @@ const REFUSED_COLON: u8 = FIRST_OWN_FIELD_MARK + 2;
 /// At the end of a line that names no coding, or not the whole of its name.
 const CUT_CODING: u8 = FIRST_OWN_FIELD_MARK + 3;
 
-struct Automaton {
-    table: Table,
-    start: u8,
-}
-
-static AUTOMATON: Automaton = build();
+pub(super) static AUTOMATON: Automaton = build();
 const START: u8 = build().start;
 
 const fn build() -> Automaton {
@@ -53,10 +48,7 @@ const fn build() -> Automaton {
     grammar.content_length(&before, &behind);
     coding(&mut grammar, &before);
     coding(&mut grammar, &behind);
-    Automaton {
-        table: grammar.table,
-        start,
-    }
+    Automaton::new(&grammar.table, start)
 }
 
 const fn status_line(grammar: &mut Grammar, start: u8, line_return: u8) {
@@ -171,9 +163,9 @@ const fn coding(grammar: &mut Grammar, layer: &Layer) {
 
 /// Runs the automaton over the first `length` bytes of (a part of) a response's head, from a state to a state.
 #[inline(always)]
-pub fn scan_response(bytes: &[u8; HELD_BYTES], length: usize, from: u8, marks: &mut Marks) -> u8 {
+pub fn scan_response(words: &Words, length: usize, from: u8, marks: &mut Marks) -> u8 {
     marks.clear();
-    scan(&AUTOMATON.table, bytes, length, from, marks)
+    AUTOMATON.run(words, length, from, marks)
 }
 
 /// What is awaited of a server.
@@ -271,7 +263,7 @@ impl Response {
     /// Follows (a part of) a head of `length` bytes at least 1. Returns how many bytes belong to the head.
     #[inline(always)]
     pub fn follow_head(&mut self, bytes: &[u8; HELD_BYTES], length: usize, marks: &mut Marks) -> u32 {
-        let state = scan_response(bytes, length, self.state, marks);
+        let state = scan_response(&words(bytes), length, self.state, marks);
         self.note_head(bytes, length, state, marks)
     }
 

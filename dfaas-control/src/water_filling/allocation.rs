@@ -1,6 +1,10 @@
 //! Who may send how much to whom, as a pure function of what all nodes told.
 
+use std::collections::BTreeMap;
+
 use crate::rtt_band::RttBand;
+
+use super::distances::Distances;
 
 /// Rates below this are rounding errors, not traffic: one request in a quarter of an hour.
 pub(crate) const RATE_RPS_MIN: f64 = 1e-3;
@@ -14,12 +18,29 @@ pub(crate) struct Load {
     pub(crate) demand_rps: f64,
 }
 
-/// Who may send how much to whom. Nodes are numbered as in the loads it was made from.
+/// What one node, the viewer, may send to whom and admits from whom. Nodes are numbered as in the loads.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Allocation {
-    /// By sender, then receiver.
-    placed: Vec<f64>,
+    viewer: usize,
+    /// What is placed from the viewer, by receiver.
+    sent: Vec<f64>,
+    /// What is placed on the viewer, by sender.
+    received: Vec<f64>,
     left: Vec<f64>,
+}
+
+/// What all senders with the same distances to everybody can reach within a band.
+struct Reach {
+    senders: Vec<usize>,
+    receivers: Vec<usize>,
+}
+
+/// What the senders of a reach ask for in a round, each in proportion to the receivers' surplus.
+struct Ask<'a> {
+    reach: &'a Reach,
+    by_sender: Vec<f64>,
+    /// The surplus within reach.
+    total: f64,
 }
 
 impl Load {
@@ -34,38 +55,52 @@ impl Load {
 
 impl Allocation {
     /// Places deficits on surpluses: whole if they fit, else by max-min fair shares; nearest band first, and inside
-    /// a band in proportion to the surplus.
-    pub(crate) fn new(loads: &[Load], band: impl Fn(usize, usize) -> RttBand) -> Self {
-        let mut surplus: Vec<f64> = loads.iter().map(|load| load.surplus_rps()).collect();
+    /// a band in proportion to the surplus. Every viewer of the same loads and distances computes the same.
+    pub(crate) fn new(loads: &[Load], distances: &Distances, viewer: usize) -> Self {
+        let mut left: Vec<f64> = loads.iter().map(|load| load.surplus_rps()).collect();
         let deficits: Vec<f64> = loads.iter().map(|load| load.deficit_rps()).collect();
-        let mut grants = fair_shares(&deficits, surplus.iter().sum());
-        let mut placed = vec![0.0; loads.len() * loads.len()];
-        let givers: Vec<usize> = (0..loads.len()).filter(|&i| grants[i] > 0.0).collect();
-        let takers: Vec<usize> = (0..loads.len()).filter(|&j| surplus[j] > 0.0).collect();
-        if givers.is_empty() || takers.is_empty() {
-            return Self {
-                placed,
-                left: surplus,
-            };
+        let mut grants = fair_shares(&deficits, left.iter().sum());
+        let mut allocation = Self {
+            viewer,
+            sent: vec![0.0; loads.len()],
+            received: vec![0.0; loads.len()],
+            left: Vec::new(),
+        };
+        let receivers: Vec<usize> = (0..loads.len()).filter(|&j| left[j] > 0.0).collect();
+        let mut alike: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for i in (0..loads.len()).filter(|&i| grants[i] > 0.0) {
+            alike.entry(distances.like(i)).or_default().push(i);
         }
         for wanted in RttBand::all() {
-            let links = links(&givers, &takers, |i, j| band(i, j) == wanted);
-            place(&links, &mut grants, &mut surplus, &mut placed);
+            let reaches = alike.values().map(|senders| Reach {
+                senders: senders.clone(),
+                receivers: distances.within(senders[0], wanted, &receivers),
+            });
+            let reaches: Vec<Reach> = reaches.filter(|reach| !reach.receivers.is_empty()).collect();
+            allocation.place(&reaches, &mut grants, &mut left);
         }
-        Self {
-            placed,
-            left: surplus,
-        }
+        allocation.left = left;
+        allocation
     }
 
-    /// How much of the sender's deficit goes to the receiver, in requests per second.
-    pub(crate) fn placed_rps(&self, sender: usize, receiver: usize) -> f64 {
-        self.placed[sender * self.left.len() + receiver]
+    /// How much of the viewer's deficit goes to the receiver, in requests per second.
+    pub(crate) fn placed_rps(&self, receiver: usize) -> f64 {
+        self.sent[receiver]
     }
 
-    /// How much the sender may spill onto the receiver beyond what is placed, in requests per second: an equal share
-    /// of what the receiver has left, for every other node.
-    pub(crate) fn stand_by_rps(&self, sender: usize, receiver: usize) -> f64 {
+    /// How much the viewer may send to the receiver in all, in requests per second.
+    pub(crate) fn cap_rps(&self, receiver: usize) -> f64 {
+        self.placed_rps(receiver) + self.stand_by_rps(self.viewer, receiver)
+    }
+
+    /// How much the viewer admits from the sender in all, in requests per second: what is the sender's cap.
+    pub(crate) fn admitted_rps(&self, sender: usize) -> f64 {
+        self.received[sender] + self.stand_by_rps(sender, self.viewer)
+    }
+
+    /// How much a node may spill onto another one beyond what is placed, in requests per second: an equal share of
+    /// what the receiver has left, for every other node.
+    fn stand_by_rps(&self, sender: usize, receiver: usize) -> f64 {
         if sender == receiver {
             0.0
         } else {
@@ -73,9 +108,75 @@ impl Allocation {
         }
     }
 
-    /// How much the sender may send to the receiver in all, in requests per second.
-    pub(crate) fn cap_rps(&self, sender: usize, receiver: usize) -> f64 {
-        self.placed_rps(sender, receiver) + self.stand_by_rps(sender, receiver)
+    /// Places as much as is within reach.
+    fn place(&mut self, reaches: &[Reach], grants: &mut [f64], surplus: &mut [f64]) {
+        // Each round uses up a receiver or satisfies every sender that still has one.
+        for _ in 0..=surplus.len() {
+            let asks: Vec<Ask<'_>> = reaches
+                .iter()
+                .filter_map(|reach| Ask::new(reach, grants, surplus))
+                .collect();
+            if asks.is_empty() {
+                return;
+            }
+            let mut asked = vec![0.0; surplus.len()];
+            for ask in &asks {
+                let by_surplus = ask.by_sender.iter().sum::<f64>() / ask.total;
+                for &j in &ask.reach.receivers {
+                    asked[j] += by_surplus * surplus[j];
+                }
+            }
+            // Of what it is asked for, a receiver gives such a part to each; by its surplus, that is this much.
+            let given = |j: usize| surplus[j] * (surplus[j] / asked[j]).min(1.0);
+            for ask in &asks {
+                self.note(ask, given);
+                let part = ask.reach.receivers.iter().map(|&j| given(j)).sum::<f64>() / ask.total;
+                for (&i, rate) in ask.reach.senders.iter().zip(&ask.by_sender) {
+                    grants[i] = (grants[i] - rate * part).max(0.0);
+                }
+            }
+            for (rest, asked) in surplus.iter_mut().zip(asked) {
+                *rest = (*rest - asked).max(0.0);
+            }
+        }
+    }
+
+    /// Takes down what an ask means for the viewer.
+    fn note(&mut self, ask: &Ask<'_>, given: impl Fn(usize) -> f64) {
+        for (&i, rate) in ask.reach.senders.iter().zip(&ask.by_sender) {
+            if i == self.viewer {
+                for &j in ask.reach.receivers.iter().filter(|&&j| given(j) > 0.0) {
+                    self.sent[j] += rate * given(j) / ask.total;
+                }
+            }
+        }
+        let here = self.viewer;
+        if ask.reach.receivers.binary_search(&here).is_ok() && given(here) > 0.0 {
+            for (&i, rate) in ask.reach.senders.iter().zip(&ask.by_sender) {
+                self.received[i] += rate * given(here) / ask.total;
+            }
+        }
+    }
+}
+
+impl<'a> Ask<'a> {
+    /// What is still to be placed; nothing if that is too little to matter.
+    fn new(reach: &'a Reach, grants: &[f64], surplus: &[f64]) -> Option<Self> {
+        let total: f64 = reach.receivers.iter().map(|&j| surplus[j]).sum();
+        let ask = |&i: &usize| {
+            if grants[i] < REST_RPS_MIN {
+                0.0
+            } else {
+                grants[i].min(total)
+            }
+        };
+        let by_sender: Vec<f64> = reach.senders.iter().map(ask).collect();
+        let is_worth_it = total >= REST_RPS_MIN && by_sender.iter().any(|&rate| rate > 0.0);
+        is_worth_it.then_some(Self {
+            reach,
+            by_sender,
+            total,
+        })
     }
 }
 
@@ -90,55 +191,6 @@ fn fair_shares(asked: &[f64], total: f64) -> Vec<f64> {
         rest = (rest - shares[i]).max(0.0);
     }
     shares
-}
-
-/// For each giver, the takers it is linked to.
-fn links(
-    givers: &[usize],
-    takers: &[usize],
-    linked: impl Fn(usize, usize) -> bool,
-) -> Vec<(usize, Vec<usize>)> {
-    let takers_of = |i| takers.iter().copied().filter(|&j| linked(i, j)).collect();
-    givers.iter().map(|&i| (i, takers_of(i))).collect()
-}
-
-/// Places as much as the links permit.
-fn place(links: &[(usize, Vec<usize>)], grants: &mut [f64], surplus: &mut [f64], placed: &mut [f64]) {
-    // Each round uses up a receiver or satisfies every sender that still has one.
-    for _ in 0..=surplus.len() {
-        let asks = asks(links, grants, surplus);
-        if asks.is_empty() {
-            return;
-        }
-        let mut asked = vec![0.0; surplus.len()];
-        for &(_, receiver, rate) in &asks {
-            asked[receiver] += rate;
-        }
-        let offered = surplus.to_vec();
-        for (sender, receiver, rate) in asks {
-            let given = rate * (offered[receiver] / asked[receiver]).min(1.0);
-            placed[sender * surplus.len() + receiver] += given;
-            grants[sender] = (grants[sender] - given).max(0.0);
-            surplus[receiver] = (surplus[receiver] - given).max(0.0);
-        }
-    }
-}
-
-/// What every sender asks of its receivers: what it still has to place, in proportion to their surplus.
-fn asks(links: &[(usize, Vec<usize>)], grants: &[f64], surplus: &[f64]) -> Vec<(usize, usize, f64)> {
-    let mut asks = Vec::new();
-    for (sender, receivers) in links {
-        let total: f64 = receivers.iter().map(|&j| surplus[j]).sum();
-        if grants[*sender] < REST_RPS_MIN || total < REST_RPS_MIN {
-            continue;
-        }
-        let asked = grants[*sender].min(total);
-        let shares = receivers
-            .iter()
-            .map(|&j| (*sender, j, asked * surplus[j] / total));
-        asks.extend(shares.filter(|&(_, _, rate)| rate > 0.0));
-    }
-    asks
 }
 
 #[cfg(test)]

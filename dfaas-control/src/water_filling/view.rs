@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use crate::message::NodeState;
 use crate::names::{FunctionName, NodeId};
 use crate::policy::{FunctionPolicy, Peer, Route, Trust};
-use crate::rtt_band::RttBand;
 use crate::water_filling::allocation::{Allocation, Load, RATE_RPS_MIN};
+use crate::water_filling::distances::Distances;
 
 /// The states of all live nodes in the order of their ids, the viewer's published one among them.
 #[derive(Debug)]
@@ -14,24 +14,20 @@ pub(super) struct View<'a> {
     live: Vec<(&'a NodeId, &'a NodeState)>,
     /// The position of the viewer; absent until it has published.
     me: Option<usize>,
-    /// By node, then node.
-    bands: Vec<RttBand>,
+    distances: &'a Distances,
 }
 
 impl<'a> View<'a> {
+    /// Takes all states in the order of their ids, and the distances of these nodes.
     pub(super) fn new(
-        peers: impl Iterator<Item = (&'a NodeId, &'a NodeState)>,
-        own: Option<(&'a NodeId, &'a NodeState)>,
+        live: Vec<(&'a NodeId, &'a NodeState)>,
+        viewer: &NodeId,
+        distances: &'a Distances,
     ) -> Self {
-        let live: Vec<_> = peers.chain(own).collect::<BTreeMap<_, _>>().into_iter().collect();
-        let me = own.and_then(|(own, _)| live.iter().position(|&(id, _)| id == own));
-        let bands = live
-            .iter()
-            .flat_map(|&a| live.iter().map(move |&b| band_between(a, b)));
         Self {
-            me,
-            bands: bands.collect(),
+            me: live.iter().position(|&(id, _)| id == viewer),
             live,
+            distances,
         }
     }
 
@@ -60,18 +56,18 @@ impl<'a> View<'a> {
             return FunctionPolicy::default();
         };
         let loads: Vec<Load> = self.live.iter().map(|(_, state)| load(state, name)).collect();
-        let allocation = Allocation::new(&loads, |i, j| self.bands[i * loads.len() + j]);
+        let allocation = Allocation::new(&loads, self.distances, me);
         FunctionPolicy {
-            routes: self.routes(&allocation, me),
-            admit: self.admissions(&allocation, me),
+            routes: self.routes(&allocation),
+            admit: self.admissions(&allocation),
             ..FunctionPolicy::default()
         }
     }
 
     /// Where the viewer sends its excess: by what is placed; if nothing is, by its stand-by credit.
-    fn routes(&self, allocation: &Allocation, me: usize) -> BTreeMap<NodeId, Route> {
-        let placed = |j: usize| allocation.placed_rps(me, j);
-        let cap = |j: usize| allocation.cap_rps(me, j);
+    fn routes(&self, allocation: &Allocation) -> BTreeMap<NodeId, Route> {
+        let placed = |j: usize| allocation.placed_rps(j);
+        let cap = |j: usize| allocation.cap_rps(j);
         let usable: Vec<usize> = (0..self.live.len()).filter(|&j| cap(j) >= RATE_RPS_MIN).collect();
         let placed_total: f64 = usable.iter().map(|&j| placed(j)).sum();
         let cap_total: f64 = usable.iter().map(|&j| cap(j)).sum();
@@ -93,26 +89,16 @@ impl<'a> View<'a> {
     }
 
     /// What the viewer admits: exactly what the others compute as their caps.
-    fn admissions(&self, allocation: &Allocation, me: usize) -> BTreeMap<NodeId, f64> {
+    fn admissions(&self, allocation: &Allocation) -> BTreeMap<NodeId, f64> {
         let caps = self
             .live
             .iter()
             .enumerate()
-            .map(|(i, &(id, _))| (id, allocation.cap_rps(i, me)));
+            .map(|(i, &(id, _))| (id, allocation.admitted_rps(i)));
         caps.filter(|&(_, cap)| cap >= RATE_RPS_MIN)
             .map(|(id, cap)| (id.clone(), cap))
             .collect()
     }
-}
-
-/// The band of two nodes: what both say, or one; if they differ, the farther.
-fn band_between(a: (&NodeId, &NodeState), b: (&NodeId, &NodeState)) -> RttBand {
-    let told = [a.1.bands.get(b.0), b.1.bands.get(a.0)];
-    told.into_iter()
-        .flatten()
-        .max()
-        .copied()
-        .unwrap_or(RttBand::FARTHEST)
 }
 
 fn load(state: &NodeState, name: &FunctionName) -> Load {

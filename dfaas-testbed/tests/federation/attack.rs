@@ -2,6 +2,7 @@
 
 mod flood;
 mod full;
+mod guard;
 mod limits;
 mod malformed;
 mod slow;

@@ -3,7 +3,7 @@
 use std::{io::ErrorKind, time::Duration};
 
 use anyhow::{Context as _, Error, Result, bail, ensure};
-use dfaas_testbed::{Response, now};
+use dfaas_testbed::{Response, now, patience};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -103,7 +103,7 @@ impl Attempt {
 
 impl Seen {
     async fn send(&mut self, front_end: &FrontEnd) -> Result<()> {
-        let connected = timeout(PATIENCE, TcpStream::connect(front_end.address)).await;
+        let connected = timeout(patience(PATIENCE), TcpStream::connect(front_end.address)).await;
         let mut stream = connected.context("connecting")??;
         stream.set_nodelay(true)?;
         let bytes = replaced(&self.attempt.bytes, MARKER, self.marker.as_bytes());
@@ -111,13 +111,13 @@ impl Seen {
         // Who is refused early may find the connection closed, and has an answer all the same.
         let mut sent = stream.write_all(first).await;
         if !second.is_empty() && sent.is_ok() {
-            sleep(PAUSE).await;
+            sleep(patience(PAUSE)).await;
             sent = stream.write_all(second).await;
         }
         self.is_closed = sent.is_err();
         let start = now();
-        while start.elapsed() < PATIENCE {
-            let is_over = match timeout(QUIET, self.receive(&mut stream)).await {
+        while start.elapsed() < patience(PATIENCE) {
+            let is_over = match timeout(patience(QUIET), self.receive(&mut stream)).await {
                 Ok(is_end) => is_end?,
                 Err(_) => self.is_over(start.elapsed()),
             };
@@ -130,7 +130,7 @@ impl Seen {
 
     /// Whether no more need be waited for when nothing came for a while. A wait is told from a slow answer by waiting.
     fn is_over(&self, elapsed: Duration) -> bool {
-        let is_enough = !self.received.is_empty() || elapsed > 2 * QUIET;
+        let is_enough = !self.received.is_empty() || elapsed > 2 * patience(QUIET);
         is_enough && self.attempt.allows(&self.outcome())
     }
 

@@ -2,7 +2,7 @@
 
 use std::{thread, time::Duration};
 
-use dfaas_testbed::{Federation, Load, Outcome, Sample, now, wait_until};
+use dfaas_testbed::{Federation, Load, Outcome, Sample, now, patience, wait_until};
 
 use crate::kit::{curl, three, try_curl, turn};
 
@@ -43,7 +43,7 @@ fn check_death(kill: impl FnOnce(&mut Federation)) {
     kill(&mut federation);
     let killed = start.elapsed();
     let (mut count, mut last_sent) = (0, Duration::ZERO);
-    while start.elapsed() < killed + NOTICED + AFTERWARDS {
+    while start.elapsed() < killed + patience(NOTICED) + AFTERWARDS {
         // It falls where a request is taken back and decided again.
         let new = sent_there(&federation);
         if new > count {
@@ -54,8 +54,12 @@ fn check_death(kill: impl FnOnce(&mut Federation)) {
     }
     let samples = load.stop().unwrap();
     println!("the last request was sent there {last_sent:?} after its death");
-    assert!(last_sent < NOTICED, "{last_sent:?} {}", federation.logs());
-    check_all_well(&federation, &samples, killed + NOTICED);
+    assert!(
+        last_sent < patience(NOTICED),
+        "{last_sent:?} {}",
+        federation.logs()
+    );
+    check_all_well(&federation, &samples, killed + patience(NOTICED));
 }
 
 #[test]
@@ -73,9 +77,13 @@ fn requests_succeed_again_within_a_second_of_a_providers_restart() {
         federation.nodes[0].start_provider().unwrap();
     }
     let restarted = start.elapsed();
-    thread::sleep(AFTERWARDS);
+    thread::sleep(patience(AFTERWARDS));
     let samples = load.stop().unwrap();
-    check_all_well(&federation, &samples, restarted + Duration::from_secs(1));
+    check_all_well(
+        &federation,
+        &samples,
+        restarted + patience(Duration::from_secs(1)),
+    );
     let last = samples.iter().max_by_key(|sample| sample.sent).unwrap();
     assert!(
         matches!(&last.outcome, Outcome::Answered { served_by: Some(node), .. } if node == "node1"),

@@ -89,7 +89,9 @@ impl Sniffer {
                 continue;
             };
             let packet = &bytes[..length];
-            let at = packet.windows(FIELD.len()).position(|part| part == FIELD);
+            let mut parts = packet.windows(FIELD.len());
+            // HAProxy writes names in small letters.
+            let at = parts.position(|part| part.eq_ignore_ascii_case(FIELD));
             let token = at.and_then(|at| packet.get(at + FIELD.len()..)?.get(..32));
             if let Some(token) = token {
                 return String::from_utf8(token.to_vec()).unwrap();

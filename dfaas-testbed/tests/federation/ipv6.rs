@@ -6,7 +6,7 @@ use dfaas_testbed::{Federation, Function, Namespace, Node, NodeSpec, Wire, wait_
 
 use crate::{
     front_ends::trio,
-    kit::{PLENTY_RPS, curl, pair, turn},
+    kit::{PLENTY_RPS, curl, is_on_haproxy, pair, turn},
 };
 
 const READY: Duration = Duration::from_secs(10);
@@ -110,8 +110,11 @@ fn wait_for_haproxy(node: &Node) {
     .unwrap();
 }
 
-/// How many connections HAProxy got for the version of IP.
+/// How many connections HAProxy got for the version of IP. Where there is nobody else to get them, none.
 fn events(node: &Node) -> u64 {
+    if is_on_haproxy() {
+        return 0;
+    }
     let status = node.status().unwrap();
     status.0["totals"]["events"]["proxied_family"].as_u64().unwrap()
 }

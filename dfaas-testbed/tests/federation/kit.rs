@@ -1,13 +1,14 @@
 //! What the tests have in common.
 
 use std::{
+    env,
     io::{self, Write as _},
     process::Output,
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
-use dfaas_testbed::{Federation, Function, Namespace, NodeSpec, Process, figlet, patience};
+use dfaas_testbed::{DATA_PLANE, Federation, Function, Namespace, NodeSpec, Process, figlet, patience};
 
 /// More than any test asks for.
 pub(crate) const PLENTY_RPS: u32 = 1_000_000;
@@ -17,6 +18,11 @@ static TURN: Mutex<()> = Mutex::new(());
 /// Tests measure time: they run one after the other.
 pub(crate) fn turn() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether HAProxy alone steers, which does not try elsewhere what a peer refuses.
+pub(crate) fn is_on_haproxy() -> bool {
+    env::var(DATA_PLANE).is_ok_and(|name| name == "haproxy")
 }
 
 /// Two nodes that tests only ask: `echo` and `figlet` are at node 1, `far` is an echo at node 2.

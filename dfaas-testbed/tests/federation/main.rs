@@ -1,4 +1,7 @@
 //! Federations of real agents and providers, asked by real clients. Needs root.
+//!
+//! All is run for the kernel's data plane. With `DFAAS_TEST_DATA_PLANE=haproxy` it is run for HAProxy alone;
+//! `xtask/src/suite.rs` says what is left out then, and why.
 
 #![expect(
     clippy::unwrap_used,

@@ -1,12 +1,12 @@
 //! How the requests of kept connections spread over nodes, and that each is counted once.
 
-use std::{thread, time::Duration};
+use std::{mem, thread, time::Duration};
 
 use dfaas_testbed::{Burst, Status, Totals, now, wait_until};
 
 use crate::{
     front_ends::{SHARED_RPS, trio},
-    kit::turn,
+    kit::{is_on_haproxy, turn},
 };
 
 const CONNECTIONS: usize = 64;
@@ -24,6 +24,8 @@ const ROUNDS_MAX: usize = 6;
 /// How long the demand of a test before may be remembered.
 const CALM_WITHIN: Duration = Duration::from_secs(10);
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(30);
+/// HAProxy's counters are read five times a second.
+const COUNTED: Duration = Duration::from_millis(500);
 
 #[test]
 fn requests_of_kept_connections_spread_and_are_counted_once() {
@@ -189,6 +191,19 @@ struct Counts {
 
 impl Counts {
     fn read() -> Self {
+        let mut counts = Self::of_now();
+        if is_on_haproxy() {
+            wait_until("all counted", CALM_WITHIN, || {
+                thread::sleep(COUNTED);
+                let before = mem::replace(&mut counts, Self::of_now());
+                counts.totals == before.totals
+            })
+            .unwrap();
+        }
+        counts
+    }
+
+    fn of_now() -> Self {
         let nodes = &trio().nodes;
         let statuses: Vec<Status> = nodes.iter().map(|node| node.status().unwrap()).collect();
         Self {

@@ -258,7 +258,7 @@ fn connect(from: &Node, to: &Node) -> TcpStream {
     let server = to.service();
     let stream = from.namespace().on_thread(move || TcpStream::connect(server));
     let stream = stream.unwrap().unwrap();
-    stream.set_read_timeout(Some(READY)).unwrap();
+    stream.set_read_timeout(Some(patience(READY))).unwrap();
     stream
 }
 

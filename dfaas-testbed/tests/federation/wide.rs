@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use dfaas_testbed::{Links, Namespace, Process, Status, binary, get, now, patience, wait_until};
+use dfaas_testbed::{Links, Namespace, Process, Status, binary, get, now, pace, wait_until};
 
 use crate::kit::turn;
 
@@ -25,7 +25,7 @@ const TOGETHER: Duration = Duration::from_secs(60);
 /// For how long it is looked whether what must not happen does.
 const QUIET: Duration = Duration::from_secs(8);
 /// For how long a starved agent may keep silent before all connections to it are opened anew.
-const SILENCE: &str = "8s";
+const SILENCE: Duration = Duration::from_secs(8);
 
 #[test]
 fn ten_nodes_on_three_links_find_each_other_through_one() {
@@ -143,7 +143,8 @@ impl Node {
         self.agent = None;
         let address = Links::address(self.link, self.number).to_string();
         let own = ["run", "--interface", "eth0", "--node-ip", &address];
-        let period = format!("{}s", patience(Duration::from_secs(1)).as_secs());
+        let period = format!("{}s", pace(Duration::from_secs(1)).as_secs());
+        let silence = format!("{}s", pace(SILENCE).as_secs());
         let rest = [
             "--state-dir",
             "/run/agent",
@@ -152,7 +153,7 @@ impl Node {
             "--bootstrap-nodes-list",
             known,
             "--overlay-silence",
-            SILENCE,
+            &silence,
             "--haproxy",
             "off",
         ];

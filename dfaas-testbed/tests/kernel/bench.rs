@@ -4,11 +4,12 @@ use std::{path::Path, process::Command};
 
 use aya::{
     Ebpf, EbpfLoader, Pod, TestRunOptions,
-    maps::{Array, HashMap, Map, MapData, PerCpuArray},
-    programs::{SchedClassifier, TestRun as _},
+    maps::{Array, HashMap, LpmTrie, Map, MapData, PerCpuArray, lpm_trie::Key},
+    programs::{SchedClassifier, TestRun as _, Xdp},
 };
 use dfaas_common::{
     decide::Answer,
+    guard::Guard,
     http::{NAME_BYTES, NODE_ID_BYTES},
     maps::{
         Client, Config, Events, FALLBACKS, FlowKey, Function, FunctionKey, LOCAL, Opening, Pair, Peer,
@@ -198,6 +199,39 @@ impl Bench {
         };
         out.truncate(result.data_size_out as usize);
         Some(Seen { verdict, frame: out })
+    }
+
+    /// Loads the guard with these settings.
+    pub(crate) fn guard(&mut self, settings: Guard) {
+        let program: &mut Xdp = self.ebpf.program_mut("guard").unwrap().try_into().unwrap();
+        program.load().unwrap();
+        self.array("GUARD").set(0, settings, 0).unwrap();
+    }
+
+    /// Whether the guard lets a frame in.
+    pub(crate) fn admits(&mut self, frame: &[u8]) -> bool {
+        let program: &mut Xdp = self.ebpf.program_mut("guard").unwrap().try_into().unwrap();
+        let result = program.test_run(TestRunOptions {
+            data_in: Some(frame),
+            ..TestRunOptions::default()
+        });
+        match result.unwrap().return_value {
+            1 => false,
+            2 => true,
+            other => panic!("verdict {other}"),
+        }
+    }
+
+    pub(crate) fn block(&mut self, prefix: Address, bits: u32) {
+        self.blocked().insert(&Key::new(bits, prefix), 1, 0).unwrap();
+    }
+
+    pub(crate) fn unblock(&mut self, prefix: Address, bits: u32) {
+        self.blocked().remove(&Key::new(bits, prefix)).unwrap();
+    }
+
+    fn blocked(&mut self) -> LpmTrie<&mut MapData, Address, u32> {
+        LpmTrie::try_from(self.map("BLOCKED")).unwrap()
     }
 
     pub(crate) fn ingress(&mut self, frame: &[u8]) -> Seen {

@@ -9,6 +9,7 @@ use crate::{
     bench::{Bench, Verdict},
     frame::{CLIENT_ISN, Segment, Sent},
     handshake::open,
+    onward::answer_of_peer,
 };
 
 const REQUEST: &[u8] = b"GET /function/known HTTP/1.1\r\nHost: n\r\n\r\n";
@@ -133,6 +134,41 @@ fn requests_that_cannot_be_counted_are_counted_as_such() {
     let answer = Segment::read(&bench.ingress(&sent.bytes()).frame);
     assert!(answer.text().starts_with("HTTP/1.1 503 "), "{}", answer.text());
     assert_eq!(bench.events()["uncounted"], 1);
+}
+
+#[test]
+fn requests_that_cannot_be_timed_are_served_and_counted() {
+    let mut bench = Bench::with_room("LATENCY", 1);
+    bench.offer("known", Limit::NONE, Limit::UNLIMITED);
+    bench.offer_as(1, "other", Limit::NONE, Limit::UNLIMITED);
+    be_served_by_peer(&mut bench, FIRST_PORT, REQUEST);
+    assert_eq!(bench.events().get("untimed"), None);
+    let request = b"GET /function/other HTTP/1.1\r\nHost: n\r\n\r\n";
+    be_served_by_peer(&mut bench, FIRST_PORT + 1, request);
+    assert_eq!(bench.events()["untimed"], 1);
+}
+
+/// A request, its way to the peer, and the peer's response.
+#[track_caller]
+fn be_served_by_peer(bench: &mut Bench, port: u16, request: &[u8]) {
+    let our_isn = open(bench, port);
+    let sent = Sent::data(port, our_isn.wrapping_add(1), request);
+    let syn = Segment::read(&bench.ingress(&sent.bytes()).frame);
+    let answer = answer_of_peer(&syn);
+    let replay = Segment::read(&bench.ingress(&answer.bytes()).frame);
+    let response = Sent {
+        sequence: 9_001,
+        acknowledgment: replay
+            .tcp
+            .sequence_number
+            .wrapping_add(replay.payload.len() as u32),
+        flags: "AP",
+        options: Vec::new(),
+        payload: b"HTTP/1.1 204 No Content\r\n\r\n".to_vec(),
+        ..answer
+    };
+    let passed = Segment::read(&bench.ingress(&response.bytes()).frame);
+    assert_eq!(passed.text(), "HTTP/1.1 204 No Content\r\n\r\n");
 }
 
 fn ask(bench: &mut Bench, port: u16) -> (Sent, Verdict) {

@@ -6,6 +6,7 @@ mod answers;
 mod bench;
 mod frame;
 mod full;
+mod guard;
 mod handshake;
 mod heads;
 mod onward;

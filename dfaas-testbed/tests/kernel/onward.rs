@@ -66,15 +66,7 @@ fn the_replay_holds_the_request_and_the_stamp() {
     let mut bench = Bench::new();
     let (_, seen) = ask(&mut bench, 42_004, Limit::NONE, Limit::UNLIMITED);
     let syn = Segment::read(&seen.frame);
-    let answer = Sent {
-        source: PEER,
-        source_port: 80,
-        destination_port: syn.tcp.source_port,
-        sequence: 9_000,
-        acknowledgment: syn.tcp.sequence_number.wrapping_add(1),
-        flags: "SA",
-        ..Sent::syn(80)
-    };
+    let answer = answer_of_peer(&syn);
     let seen = bench.ingress(&answer.bytes());
     assert_eq!(seen.verdict, Verdict::Redirect);
     let replay = Segment::read(&seen.frame);
@@ -166,6 +158,19 @@ fn the_stack_gets_the_request_and_the_client_its_answer() {
         "in the numbers of our SYN-ACK"
     );
     assert!(bench.upstream(&sent.key()).unwrap().first_byte_ns > 0);
+}
+
+/// The SYN-ACK of a peer that takes no data in SYNs.
+pub(crate) fn answer_of_peer(syn: &Segment) -> Sent {
+    Sent {
+        source: PEER,
+        source_port: 80,
+        destination_port: syn.tcp.source_port,
+        sequence: 9_000,
+        acknowledgment: syn.tcp.sequence_number.wrapping_add(1),
+        flags: "SA",
+        ..Sent::syn(80)
+    }
 }
 
 fn from_peer() -> String {

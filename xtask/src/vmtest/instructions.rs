@@ -61,7 +61,7 @@ mod tests {
     fn the_committed_table_has_every_kernel() {
         let table = parse(TABLE).unwrap();
         for kernel in kernel::ALL {
-            for program in ["ingress", "egress", "listener"] {
+            for program in ["ingress", "egress", "guard", "listener"] {
                 let key = (kernel.name.to_owned(), program.to_owned());
                 let most = table[&key];
                 let line = |count: u64| format!("verifier: {program} processed {count} instructions");

@@ -6,7 +6,10 @@ use anyhow::{Result, ensure};
 use dfaas_testbed::now;
 
 use super::{instructions, machine::Said, plan::Run};
-use crate::report::{Score, Step, failed_test};
+use crate::report::{Score, Step};
+
+/// What a test says that cannot be done.
+const SKIPPED: &str = "SKIPPED: ";
 
 /// What a machine has said.
 pub(crate) struct Log {
@@ -14,6 +17,8 @@ pub(crate) struct Log {
     steps: Vec<Step>,
     /// The run that is under way.
     current: Option<(Step, Instant)>,
+    /// The test that is under way in it.
+    test: Option<String>,
     /// What verifiers processed that the table does not allow.
     findings: Vec<String>,
 }
@@ -24,6 +29,7 @@ impl Log {
             kernel,
             steps: Vec::new(),
             current: None,
+            test: None,
             findings: Vec::new(),
         }
     }
@@ -50,7 +56,20 @@ impl Log {
             return;
         };
         step.score.add(Score::read(line));
-        step.failed.extend(failed_test(line).map(str::to_owned));
+        // The harness counts a test that says so among those that passed.
+        step.score.skipped += u64::from(line.contains(SKIPPED));
+        if let Some((name, _)) = line
+            .strip_prefix("test ")
+            .and_then(|rest| rest.split_once(" ... "))
+        {
+            self.test = Some(name.to_owned());
+        }
+        // What a test says at once stands between its name and what came of it.
+        match line.rsplit(" ... ").next() {
+            Some("ok") => self.test = None,
+            Some("FAILED") => step.failed.extend(self.test.take()),
+            _ => {}
+        }
         self.findings.extend(instructions::check(self.kernel, line).err());
     }
 
@@ -62,7 +81,9 @@ impl Log {
         // It ended before it could say so, or there was nothing to do, which nobody asks for.
         if step.score.failed == 0 && (status != 0 || step.score.passed == 0) {
             step.score.failed = 1;
+            step.failed.extend(self.test.take());
         }
+        step.score.passed = step.score.passed.saturating_sub(step.score.skipped);
         self.steps.push(step);
     }
 
@@ -99,6 +120,36 @@ mod tests {
     fn a_run_that_ended_well_is_counted() {
         let lines = ["test a ... ok", "test result: ok. 3 passed; 0 failed; 0 ignored"];
         check(&lines, Some(0), (3, 0));
+    }
+
+    #[test]
+    fn failed_tests_are_named_though_they_said_something_or_never_ended() {
+        let mut log = Log::new("5.10");
+        log.see(&Said::Begin("plain"));
+        for line in [
+            "test a ... ok",
+            "test b ... half of it",
+            "FAILED",
+            "test c ... FAILED",
+        ] {
+            log.see(&Said::Line(line));
+        }
+        log.see(&Said::End(101));
+        log.see(&Said::Begin("loss-1"));
+        log.see(&Said::Line("test d ... "));
+        log.see(&Said::End(124));
+        let failed: Vec<_> = log.steps().map(|step| step.failed).collect();
+        assert_eq!(failed, [vec!["b", "c"], vec!["d"]]);
+    }
+
+    #[test]
+    fn a_test_that_says_it_was_skipped_did_not_pass() {
+        let lines = [
+            "test a ... SKIPPED: a VLAN: no such device",
+            "ok",
+            "test result: ok. 1 passed; 0 failed; 0 ignored",
+        ];
+        check(&lines, Some(0), (0, 0));
     }
 
     #[test]

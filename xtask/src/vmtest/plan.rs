@@ -117,6 +117,8 @@ const LEFT_OUT: &[LeftOut] = &[
 ];
 
 /// Tests about what users get, whatever happens to packets.
+const OF_LINKS: [&str; 4] = ["answers", "requests", "tcp", "transfers"];
+/// Those of them that there is time for before a change is done.
 const OF_TRANSFERS: [&str; 2] = ["answers", "transfers"];
 
 /// The tests that tell most in the shortest time.
@@ -188,19 +190,20 @@ impl Profile {
             && !tests.is_empty()
         {
             // Who names a test knows why it is left out otherwise.
-            return vec![Run {
+            let named = |test: &String| Run {
                 left_out: Vec::new(),
                 timeout: LONG_TIMEOUT,
-                ..self.run(self.name, tests.to_vec(), programs)
-            }];
+                ..self.run(&format!("{} {test}", self.name), vec![test.clone()], programs)
+            };
+            return tests.iter().map(named).collect();
         }
         let modules = modules(&programs.tests);
         let wanted = |module: &&str| match extent {
             Extent::Short => *module == SHORT,
-            Extent::Ring if !is_in_ring(kernel, module) => false,
-            Extent::Ring | Extent::Full | Extent::Only { .. } => {
-                self.netem.is_none() || OF_TRANSFERS.contains(module)
+            Extent::Ring => {
+                is_in_ring(kernel, module) && (self.netem.is_none() || OF_TRANSFERS.contains(module))
             }
+            Extent::Full | Extent::Only { .. } => self.netem.is_none() || OF_LINKS.contains(module),
         };
         let chosen = modules.into_iter().filter(wanted);
         chosen.map(|module| self.run_of(module, programs)).collect()
@@ -280,6 +283,7 @@ mod tests {
         assert_eq!(plain[0].filter, tests);
         let lossy = runs("5.10", only(&["loss-5".to_owned()]), &programs());
         assert_eq!((lossy.len(), lossy[0].netem), (1, Some("loss 5%")));
+        assert_eq!(lossy[0].name, "loss-5 wrong::a");
     }
 
     fn programs() -> Programs {

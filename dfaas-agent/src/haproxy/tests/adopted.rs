@@ -55,14 +55,13 @@ impl Operator {
 
     fn run(&self, map: &Path) -> Child {
         let settings = Settings {
-            bind: SocketAddrV4::new(Ipv4Addr::LOCALHOST, self.port),
-            takes_ipv6: false,
+            entrances: vec![Entrance::Address((Ipv4Addr::LOCALHOST, self.port).into())],
             functions_port: self.functions_port,
             control: self.folder.control(),
             map: map.to_owned(),
         };
         self.folder.fill(&settings, &BTreeMap::new()).unwrap();
-        program().start(&self.folder).unwrap()
+        program().start(&self.folder, &[]).unwrap()
     }
 
     fn adopt(&self) -> Proxy {

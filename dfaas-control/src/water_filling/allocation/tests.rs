@@ -36,7 +36,7 @@ fn without_deficits_the_surplus_is_stand_by_credit() {
 #[test]
 fn nearest_surplus_is_used_first() {
     let loads = loads(&[(0.0, 30.0), (20.0, 0.0), (20.0, 0.0)]);
-    let allocation = Allocation::new(&loads, |i, j| band(if i + j == 2 { 0 } else { 3 }));
+    let allocation = Whole::new(&loads, |i, j| band(if i + j == 2 { 0 } else { 3 }));
     near(allocation.placed_rps(0, 2), 20.0);
     near(allocation.placed_rps(0, 1), 10.0);
 }
@@ -45,7 +45,7 @@ fn nearest_surplus_is_used_first() {
 fn a_contested_near_receiver_is_divided_and_the_rest_goes_far() {
     // Both senders are near to the first receiver only.
     let loads = loads(&[(0.0, 10.0), (0.0, 30.0), (20.0, 0.0), (100.0, 0.0)]);
-    let allocation = Allocation::new(&loads, |i, j| band(if i.max(j) == 2 { 0 } else { 4 }));
+    let allocation = Whole::new(&loads, |i, j| band(if i.max(j) == 2 { 0 } else { 4 }));
     // Asked for 10 and 20, the near receiver gives two thirds of each.
     near(allocation.placed_rps(0, 2), 20.0 / 3.0);
     near(allocation.placed_rps(1, 2), 40.0 / 3.0);
@@ -89,12 +89,21 @@ proptest! {
     }
 
     #[test]
+    fn what_one_may_send_the_other_admits_to_the_last_bit(case in case()) {
+        let allocation = case.allocate();
+        let nodes = 0..case.loads.len();
+        for (i, j) in nodes.clone().flat_map(|i| nodes.clone().map(move |j| (i, j))) {
+            prop_assert_eq!(allocation.0[i].cap_rps(j), allocation.0[j].admitted_rps(i));
+        }
+    }
+
+    #[test]
     fn nothing_goes_far_while_something_near_is_left(case in case()) {
         let allocation = case.allocate();
         let nodes = 0..case.loads.len();
         for (i, j, near) in nodes.clone().flat_map(|i| nodes.clone().map(move |j| (i, j))).flat_map(|(i, j)| nodes.clone().map(move |k| (i, j, k))) {
             let used = allocation.placed_rps(i, j) > TOLERANCE_RPS && case.band(i, near) < case.band(i, j);
-            prop_assert!(!used || allocation.left[near] < TOLERANCE_RPS, "{i} uses {j} though {near} has room");
+            prop_assert!(!used || allocation.left(near) < TOLERANCE_RPS, "{i} uses {j} though {near} has room");
         }
     }
 
@@ -114,6 +123,39 @@ proptest! {
     }
 }
 
+/// The same allocation as each node sees it.
+#[derive(Debug)]
+struct Whole(Vec<Allocation>);
+
+impl Whole {
+    fn new(loads: &[Load], band: impl Fn(usize, usize) -> RttBand) -> Self {
+        let nodes = 0..loads.len();
+        let bands = nodes.clone().flat_map(|i| nodes.clone().map(move |j| (i, j)));
+        let distances = Distances::new(loads.len(), bands.map(|(i, j)| band(i, j)).collect());
+        Self(
+            nodes
+                .map(|viewer| Allocation::new(loads, &distances, viewer))
+                .collect(),
+        )
+    }
+
+    fn placed_rps(&self, sender: usize, receiver: usize) -> f64 {
+        self.0[sender].placed_rps(receiver)
+    }
+
+    fn stand_by_rps(&self, sender: usize, receiver: usize) -> f64 {
+        self.0[0].stand_by_rps(sender, receiver)
+    }
+
+    fn cap_rps(&self, sender: usize, receiver: usize) -> f64 {
+        self.0[sender].cap_rps(receiver)
+    }
+
+    fn left(&self, node: usize) -> f64 {
+        self.0[0].left[node]
+    }
+}
+
 #[derive(Debug)]
 struct Case {
     loads: Vec<Load>,
@@ -125,8 +167,8 @@ impl Case {
         band(self.bands[i.min(j)][i.max(j)])
     }
 
-    fn allocate(&self) -> Allocation {
-        Allocation::new(&self.loads, |i, j| self.band(i, j))
+    fn allocate(&self) -> Whole {
+        Whole::new(&self.loads, |i, j| self.band(i, j))
     }
 
     fn placed(&self) -> Vec<f64> {
@@ -172,8 +214,8 @@ fn loads(pairs: &[(f64, f64)]) -> Vec<Load> {
         .collect()
 }
 
-fn same_band(pairs: &[(f64, f64)]) -> Allocation {
-    Allocation::new(&loads(pairs), |_, _| RttBand::FARTHEST)
+fn same_band(pairs: &[(f64, f64)]) -> Whole {
+    Whole::new(&loads(pairs), |_, _| RttBand::FARTHEST)
 }
 
 fn band(value: u8) -> RttBand {

@@ -7,7 +7,7 @@ use dfaas_testbed::{Adviser, Burst, Federation, Held, Load, Node, Outcome, Runni
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use super::{FUNCTIONS, plain};
-use crate::kit::turn;
+use crate::kit::{curl, turn};
 
 const LIMIT_RPS: u32 = 100;
 /// The buckets, which hold half a second's worth, are empty by then.
@@ -88,6 +88,11 @@ fn limited() -> (Federation, Vec<Adviser>) {
     };
     dfaas_testbed::wait_until("advice taken", Duration::from_secs(30), || {
         is_ready(&federation.nodes[0], 1) && is_ready(&federation.nodes[1], 0)
+    })
+    .unwrap();
+    let url = format!("http://{}/function/far", federation.nodes[0].service());
+    dfaas_testbed::wait_until("the second node takes some", Duration::from_secs(30), || {
+        curl(&federation.client, &[&url]).status == 200
     })
     .unwrap();
     (federation, advisers)

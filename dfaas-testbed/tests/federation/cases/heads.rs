@@ -1,7 +1,7 @@
 //! Odd lines, targets, identities, versions and methods, and too much of anything.
 
 use super::{ANY, EITHER, FORGED, GET, LENIENT, REFUSED, case, post};
-use crate::attempt::Attempt;
+use crate::{attempt::Attempt, kit::is_on_haproxy};
 
 pub(super) fn all() -> Vec<Attempt> {
     [
@@ -240,7 +240,12 @@ fn versions() -> Vec<Attempt> {
         case(
             "HTTP/2 known beforehand",
             b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00",
-            "refused | closed | unclear",
+            // HAProxy knows it only if the first packet has it whole, and else refuses each of what looks like two requests.
+            if is_on_haproxy() {
+                "refused | refused refused | closed | unclear"
+            } else {
+                "refused | closed | unclear"
+            },
         ),
         case("TLS", HELLO, "refused | closed | waits"),
         case("SSH", b"SSH-2.0-OpenSSH_9.2\r\n", REFUSED),
