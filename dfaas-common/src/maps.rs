@@ -252,7 +252,7 @@ pub struct Client {
     pub phase: u8,
     /// `IS_*`.
     pub flags: u8,
-    /// How often the current upstream SYN was sent.
+    /// How often the current upstream SYN was sent; behind its answer, the first segment of the request.
     pub attempts: u8,
     /// The place in `known` that is used next.
     pub next_known: u8,
@@ -430,6 +430,8 @@ events! {
     upstream_retried,
     /// Servers that refused the connection.
     upstream_refused,
+    /// Peers left because they acknowledged nothing of a request that came again and again.
+    upstream_silent,
     /// Requests taken back from a server that refused or kept silent, and decided again.
     decided_again,
     /// Requests answered 503 because too many servers failed them.

@@ -105,7 +105,11 @@ fn spliced(
     if length > 0 {
         let was_left = client.request.left;
         match client.request.note(sequence, length) {
-            Place::Old => {}
+            Place::Old => {
+                if let Some(verdict) = connect::leave_silent(packet, headers, key, client, scratch)? {
+                    return Ok(Next::Verdict(verdict));
+                }
+            }
             Place::Within => {
                 if was_left > 0 && client.request.left == 0 {
                     asked(client);

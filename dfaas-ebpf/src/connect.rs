@@ -6,7 +6,7 @@ use dfaas_common::{
     decide::{Answer, Origin},
     maps::{
         Client, Config, DATA_IN_SYN_LOCAL, FlowKey, Held, IS_CURRENT, IS_LOCAL, IS_NATURAL, IS_PROXIED,
-        IS_SPLICED, KNOWN, Known, Phase, SYN_PERMITS_SACK, TARGET_DATA_IN_SYN, Target, Upstream,
+        IS_SPLICED, IS_TAKEN, KNOWN, Known, Phase, SYN_PERMITS_SACK, TARGET_DATA_IN_SYN, Target, Upstream,
     },
     numbering::Numbers,
     packet::{Be16, Headers, RST, SYN},
@@ -32,6 +32,8 @@ const ATTEMPTS_WITH_DATA: u8 = 2;
 /// After so many SYNs without an answer a request is decided again; once it was, after each. The client's
 /// retransmissions drive this: they start at 0.2 s and double.
 pub(crate) const ATTEMPTS_FIRST_SERVER: u8 = 2;
+/// After so many retransmissions of a request, none of which a peer acknowledged, the peer is left.
+const RETRANSMISSIONS: u8 = 2;
 /// A request that could not be decided again is given up after so many.
 const ATTEMPTS_MAX: u8 = 6;
 
@@ -427,7 +429,11 @@ pub(crate) fn waiting(
             return Ok(Next::Verdict(swallow()));
         }
         count::event(|events| &mut events.reset);
-        let verdict = give_up(packet, headers, client, scratch)?;
+        let sent = client
+            .first_bytes
+            .wrapping_add(client.numbering.stamp_bytes.into());
+        let sequence = client.numbering.upstream.wrapping_add(sent);
+        let verdict = give_up(packet, headers, client, sequence, scratch)?;
         release::forget(key, client, scratch);
         return Ok(Next::Verdict(verdict));
     }
@@ -470,14 +476,46 @@ pub(crate) fn waiting(
     }))
 }
 
-/// Tells a server that may have the request from its SYN that its client is gone.
+/// Leaves a peer that keeps silent about a request, if it is the whole of it that comes again: a connection that was
+/// kept may be forgotten there. The client's next retransmission is decided again.
 #[inline(always)]
-fn give_up(packet: &Packet, headers: &Headers, client: &Client, scratch: &mut Scratch) -> Result<i32, Fault> {
-    let sent = client
-        .first_bytes
-        .wrapping_add(client.numbering.stamp_bytes.into());
+pub(crate) fn leave_silent(
+    packet: &Packet,
+    headers: &Headers,
+    key: &FlowKey,
+    client: &mut Client,
+    scratch: &mut Scratch,
+) -> Result<Option<i32>, Fault> {
+    let is_whole = headers.sequence.get() == client.numbering.client
+        && u32::from(headers.payload_bytes()) >= client.first_bytes;
+    if !is_whole || client.is(IS_LOCAL) {
+        return Ok(None);
+    }
+    if maps::upstream(&client.upstream).is_none_or(|upstream| upstream.is(IS_TAKEN)) {
+        return Ok(None);
+    }
+    if client.attempts <= RETRANSMISSIONS {
+        client.attempts += 1;
+        return Ok(None);
+    }
+    if !take_back(key, client) {
+        return Ok(None);
+    }
+    count::event(|events| &mut events.upstream_silent);
+    give_up(packet, headers, client, client.numbering.upstream, scratch).map(Some)
+}
+
+/// Tells a server that its client is gone; the sequence number is that of the byte behind what the server may have.
+#[inline(always)]
+fn give_up(
+    packet: &Packet,
+    headers: &Headers,
+    client: &Client,
+    sequence: u32,
+    scratch: &mut Scratch,
+) -> Result<i32, Fault> {
     compose::onward(headers, scratch);
-    scratch.segment.sequence = client.numbering.upstream.wrapping_add(sent);
+    scratch.segment.sequence = sequence;
     scratch.segment.acknowledgment = 0;
     scratch.segment.flags = RST;
     scratch.segment.window = 0;

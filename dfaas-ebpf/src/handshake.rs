@@ -138,6 +138,7 @@ fn meet(
         upstream.flags |= IS_SPLICED;
         client.numbering = upstream.numbering;
         client.phase = Phase::Spliced as u8;
+        client.attempts = 1;
         upstream::note_taken(headers, 0, upstream);
     }
     let held_bytes = maps::held(key).map_or(0, |held| held.length);

@@ -2,9 +2,11 @@
 
 use std::{thread, time::Duration};
 
-use dfaas_testbed::{Federation, Load, Outcome, Sample, now, patience, wait_until};
+use dfaas_testbed::{
+    Federation, Function, Load, NodeSpec, Outcome, Sample, Wire, now, patience, wait_until,
+};
 
-use crate::kit::{curl, three, try_curl, turn};
+use crate::kit::{PLENTY_RPS, curl, three, try_curl, turn};
 
 /// More than node 1 takes and less than it takes together with any peer.
 const RATE_RPS: u32 = 25;
@@ -60,6 +62,39 @@ fn check_death(kill: impl FnOnce(&mut Federation)) {
         federation.logs()
     );
     check_all_well(&federation, &samples, killed + patience(NOTICED));
+}
+
+#[test]
+fn a_kept_connection_leaves_a_peer_that_keeps_silent() {
+    const CLIENTS: usize = 16;
+    const REQUEST: &[u8] = b"POST /function/far HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello";
+    let _turn = turn();
+    let nodes = ["near", "far", "far"].map(|name| NodeSpec::new(vec![Function::echo(PLENTY_RPS).named(name)]));
+    let federation = Federation::start(&nodes).unwrap();
+    let mut wires = Vec::new();
+    let mut silent = 0;
+    for _ in 0..CLIENTS {
+        let mut wire = Wire::connect(&federation.client, federation.nodes[0].service()).unwrap();
+        let answer = wire.ask(REQUEST, "POST").unwrap();
+        silent += usize::from(answer.served_by() == Some("node2"));
+        wires.push(wire);
+    }
+    assert!(silent > 0, "node 2 has served nobody");
+    federation.network.unplug(2).unwrap();
+    let asked = wires.into_iter().map(|mut wire| {
+        thread::spawn(move || {
+            let answer = wire.ask(REQUEST, "POST")?;
+            anyhow::Ok((answer.status, answer.served_by().map(str::to_owned)))
+        })
+    });
+    let asked: Vec<_> = asked.collect();
+    for answer in asked {
+        let (status, served_by) = answer.join().unwrap().unwrap();
+        assert_eq!((status, served_by.as_deref()), (200, Some("node3")));
+    }
+    let status = federation.nodes[0].status().unwrap();
+    let left = &status.0["totals"]["events"]["upstream_silent"];
+    println!("{silent} of {CLIENTS} connections were kept with node 2; {left} requests left it");
 }
 
 #[test]
