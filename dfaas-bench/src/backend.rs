@@ -1,9 +1,12 @@
 //! The server that all contenders reach: little more than its system calls, so that it is not what is measured.
 
 use std::{
+    env,
     fmt::Write as _,
     io,
     net::{SocketAddr, TcpListener as StdListener},
+    os::fd::{AsFd as _, OwnedFd},
+    process::{Child, Command},
     thread,
 };
 
@@ -14,6 +17,8 @@ use tokio::{
     runtime::{Builder, Runtime},
     task::{JoinSet, LocalSet},
 };
+
+use crate::machine::connections_a_process;
 
 /// As many connections may wait as a case opens at once, and then some.
 const BACKLOG: u32 = 4096;
@@ -32,6 +37,12 @@ pub(crate) struct Args {
     /// A function to list: its name ends with the number of bytes that it answers with, as in near-64
     #[arg(long = "function", value_name = "NAME=RATE")]
     functions: Vec<String>,
+    /// How many processes take connections from the one listening socket
+    #[arg(long, default_value_t = 1)]
+    processes: usize,
+    /// Take the listening socket from standard input
+    #[arg(long)]
+    is_shared: bool,
 }
 
 /// Serves until it is killed.
@@ -40,7 +51,15 @@ pub(crate) struct Args {
 ///
 /// When the address cannot be listened on.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let listener = runtime()?.block_on(async { listen(args.listen) })?;
+    let listener = if args.is_shared {
+        StdListener::from(io::stdin().as_fd().try_clone_to_owned()?)
+    } else {
+        runtime()?.block_on(async { listen(args.listen) })?
+    };
+    let mut others = Vec::new();
+    for _ in 1..args.processes {
+        others.push(share(args, &listener)?);
+    }
     let pages = Pages::new(&args.functions)?;
     let serve = |listener: StdListener| -> Result<()> {
         let runtime = runtime()?;
@@ -60,6 +79,19 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     })
 }
 
+/// Starts another process with the same socket. It ends with the namespace that it is in.
+fn share(args: &Args, listener: &StdListener) -> Result<Child> {
+    let mut command = Command::new(env::current_exe().context("finding this program")?);
+    command.args(["backend", "--is-shared", "--listen", &args.listen.to_string()]);
+    command.args(
+        args.functions
+            .iter()
+            .map(|function| format!("--function={function}")),
+    );
+    let socket = OwnedFd::from(listener.try_clone()?);
+    command.stdin(socket).spawn().context("starting another backend")
+}
+
 fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread().enable_io().build()
 }
@@ -77,7 +109,11 @@ async fn accept(listener: TcpListener, pages: &Pages) -> Result<()> {
     let mut connections = JoinSet::new();
     // Tasks must own what they use, and the pages last as long as the process.
     let pages: &'static Pages = Box::leak(Box::new(pages.clone()));
+    let most = connections_a_process() / THREADS;
     loop {
+        while connections.len() >= most {
+            connections.join_next().await;
+        }
         let (stream, _) = listener.accept().await?;
         connections.spawn_local(async move {
             // A client that goes away is the client's business.

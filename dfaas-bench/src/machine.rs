@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fs, process};
 
 use anyhow::{Context as _, Result};
+use rustix::process::{Resource, getrlimit};
 
 /// `USER_HZ` is 100 wherever Linux runs: it is part of its interface.
 const TICK_US: u64 = 10_000;
@@ -12,6 +13,15 @@ const IDLE_COLUMNS: [usize; 2] = [3, 4];
 const COLUMNS: usize = 8;
 /// A thread of the kernel (`include/linux/sched.h`), such as those that handle packets when there are many.
 const PF_KTHREAD: u32 = 0x0020_0000;
+
+/// Files that a process has besides connections.
+const OTHER_FILES: u64 = 1_000;
+
+/// How many connections a process may have.
+pub(crate) fn connections_a_process() -> usize {
+    let files = getrlimit(Resource::Nofile).current;
+    files.map_or(usize::MAX, |files| files.saturating_sub(OTHER_FILES) as usize)
+}
 
 /// For how long all CPUs together have been busy since the machine started, softirq included.
 ///

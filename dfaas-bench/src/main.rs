@@ -6,6 +6,7 @@
 mod backend;
 mod case;
 mod contender;
+mod hold;
 mod kernel;
 mod latency;
 mod machine;
@@ -49,6 +50,8 @@ enum Task {
     Site,
     /// Serves what is asked for
     Backend(backend::Args),
+    /// Keeps connections
+    Hold(hold::Args),
 }
 
 fn main() -> ExitCode {
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Task::Scale(args) => scale::run(&args),
         Task::Site => keep_site(),
         Task::Backend(args) => backend::run(&args),
+        Task::Hold(args) => hold::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,29 +1,16 @@
 //! What many peers, functions and live connections cost: none of them may slow down a packet.
 
+mod flows;
 mod peers;
 
-use std::{
-    fs,
-    net::{Ipv4Addr, SocketAddr, TcpStream},
-    sync::atomic::AtomicBool,
-    thread,
-    time::Duration,
-};
+use std::{fs, net::SocketAddr, sync::atomic::AtomicBool, thread, time::Duration};
 
-use anyhow::{Context as _, Result, anyhow, ensure};
-use dfaas_testbed::{Federation, Function, Namespace, Network, NodeSpec, Siege, Wire, get, now, wait_until};
-use rustix::{
-    net::{AddressFamily, SocketType, bind, connect, socket},
-    process::{Resource, Rlimit, getrlimit, setrlimit},
-};
+use anyhow::{Context as _, Result, ensure};
+use dfaas_testbed::{Federation, Function, Namespace, NodeSpec, Siege, get, now, wait_until};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 
-use crate::{
-    kernel::flow_bytes,
-    machine,
-    ports::{CLIENT, FIRST, SERVICE},
-    site::{agent, backend},
-};
+use crate::machine;
 
 const FLOWS: [usize; 3] = [1_000, 10_000, 100_000];
 const FUNCTIONS: [usize; 3] = [10, 1_000, 10_000];
@@ -36,13 +23,7 @@ const LOAD: Duration = Duration::from_secs(3);
 const CONNECTIONS: usize = 16;
 /// For as long the agent is watched: two walks of the tables, and some rounds.
 const WATCHED: Duration = Duration::from_secs(10);
-/// An address has fewer ports than the most connections.
-const SOURCES: [u8; 3] = [110, 111, 112];
-const OPENERS: usize = 8;
 const DESCRIPTORS: u64 = 300_000;
-/// Besides those of connections.
-const OTHER_DESCRIPTORS: usize = 1_000;
-const PORTS: &str = "1100 65000";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -57,19 +38,17 @@ pub(crate) struct Args {
 ///
 /// When something does not work, or a connection or a function is lost.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let flows_max = raise_file_limit();
+    raise_file_limit();
     for peers in PEERS {
         tell(
             args,
             &peers::with_peers(peers).with_context(|| format!("{peers} peers"))?,
         );
     }
-    let mut sizes = FLOWS.map(|flows| flows.min(flows_max)).to_vec();
-    sizes.dedup();
-    for flows in sizes {
+    for flows in FLOWS {
         tell(
             args,
-            &with_flows(flows).with_context(|| format!("{flows} flows"))?,
+            &flows::with_flows(flows).with_context(|| format!("{flows} flows"))?,
         );
     }
     for functions in FUNCTIONS {
@@ -81,8 +60,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Returns how many connections a process may have: not everybody may raise the limit.
-fn raise_file_limit() -> usize {
+/// Not everybody may raise the limit, so this is not all that is needed.
+fn raise_file_limit() {
     let wanted = |maximum| Rlimit {
         current: maximum,
         maximum,
@@ -92,8 +71,6 @@ fn raise_file_limit() -> usize {
         // What was allowed before stays allowed.
         let _refused = setrlimit(Resource::Nofile, wanted(allowed));
     }
-    let limit = getrlimit(Resource::Nofile).current.unwrap_or(DESCRIPTORS);
-    usize::try_from(limit).map_or(usize::MAX, |limit| limit.saturating_sub(OTHER_DESCRIPTORS))
 }
 
 #[expect(clippy::print_stdout, reason = "it tells the user what it measured")]
@@ -105,76 +82,6 @@ fn tell(args: &Args, measured: &Value) {
     let fields = measured.as_object().into_iter().flatten();
     let words: Vec<String> = fields.map(|(name, value)| format!("{name} {value}")).collect();
     println!("{}", words.join(", "));
-}
-
-/// A node with so many connections that are kept and idle.
-fn with_flows(flows: usize) -> Result<Value> {
-    let network = Network::new()?;
-    let node = network.add_host("node1", FIRST)?;
-    let client = network.add_host("client", CLIENT)?;
-    for source in SOURCES {
-        client.ip(&format!("address add {}/24 dev eth0\n", Network::address(source)))?;
-    }
-    client.on_thread(|| fs::write("/proc/sys/net/ipv4/ip_local_port_range", PORTS))??;
-    let backend = backend(&node, &[format!("near-64={PLENTY_RPS}")])?;
-    let agent = agent(&node, FIRST)?;
-    let server = SocketAddr::from((Network::address(FIRST), SERVICE));
-    let path = "/function/near-64";
-    let serves = || get(&client, server, path).is_ok_and(|answer| answer.is_ok());
-    wait_until("the node serves", TIMEOUT, serves).with_context(|| agent.log_tail(5))?;
-
-    let begun = now();
-    let mut kept = open(&client, server, path, flows)?;
-    let opened = begun.elapsed();
-    let rps = rate(&client, server, path)?;
-    let cpu_permille = cpu_permille(agent.pid())?;
-    // All of them still work: none was dropped for another.
-    for wire in kept.iter_mut().step_by(flows / 100) {
-        ensure!(wire.ask(&request(path), "GET")?.status == 200);
-    }
-    let measured = json!({
-        "flows": flows,
-        "rps": rps.round(),
-        "opened_per_second": (flows as f64 / opened.as_secs_f64()).round(),
-        "map_bytes_per_flow": flow_bytes(agent.pid())?.round(),
-        "agent_resident_mib": resident_mib(agent.pid())?,
-        "backend_resident_mib": resident_mib(backend.pid())?,
-        "agent_cpu_permille": cpu_permille,
-    });
-    Ok(measured)
-}
-
-/// Opens connections from all addresses of the client, and uses each once.
-fn open(client: &Namespace, server: SocketAddr, path: &str, flows: usize) -> Result<Vec<Wire>> {
-    let open = |opener: usize| -> Result<Vec<Wire>> {
-        client.enter_network()?;
-        let mut opened = Vec::new();
-        for number in (opener..flows).step_by(OPENERS) {
-            let source = Network::address(SOURCES[number % SOURCES.len()]);
-            let mut wire = connect_from(source, server)?;
-            let response = wire.ask(&request(path), "GET")?;
-            ensure!(response.status == 200, "{response:?}");
-            opened.push(wire);
-        }
-        Ok(opened)
-    };
-    thread::scope(|scope| {
-        let openers: Vec<_> = (0..OPENERS)
-            .map(|opener| scope.spawn(move || open(opener)))
-            .collect();
-        let mut all = Vec::new();
-        for opener in openers {
-            all.extend(opener.join().map_err(|_| anyhow!("an opener panicked"))??);
-        }
-        Ok(all)
-    })
-}
-
-fn connect_from(source: Ipv4Addr, server: SocketAddr) -> Result<Wire> {
-    let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
-    bind(&socket, &SocketAddr::from((source, 0))).context("taking a port")?;
-    connect(&socket, &server)?;
-    Wire::new(TcpStream::from(socket))
 }
 
 /// A node that offers so many functions.

@@ -224,8 +224,14 @@ fn set(host: &Namespace, settings: &[&str]) -> Result<()> {
 }
 
 pub(crate) fn backend(node: &Namespace, functions: &[String]) -> Result<Process> {
+    shared_backend(node, functions, 1)
+}
+
+/// A backend of several processes with one listening socket.
+pub(crate) fn shared_backend(node: &Namespace, functions: &[String], processes: usize) -> Result<Process> {
     let this = std::env::current_exe().context("finding this program")?;
     let mut arguments = vec!["backend".to_owned(), format!("--listen=0.0.0.0:{BACKEND}")];
+    arguments.push(format!("--processes={processes}"));
     arguments.extend(functions.iter().map(|function| format!("--function={function}")));
     Process::start(node, "backend", this, &arguments)
 }

@@ -2,9 +2,7 @@
 
 use std::{thread, time::Duration};
 
-use dfaas_testbed::{
-    Federation, Function, Load, NodeSpec, Outcome, Sample, Wire, now, patience, wait_until,
-};
+use dfaas_testbed::{Federation, Function, Load, NodeSpec, Outcome, Sample, Wire, now, patience, wait_until};
 
 use crate::kit::{PLENTY_RPS, curl, three, try_curl, turn};
 
@@ -69,7 +67,8 @@ fn a_kept_connection_leaves_a_peer_that_keeps_silent() {
     const CLIENTS: usize = 16;
     const REQUEST: &[u8] = b"POST /function/far HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello";
     let _turn = turn();
-    let nodes = ["near", "far", "far"].map(|name| NodeSpec::new(vec![Function::echo(PLENTY_RPS).named(name)]));
+    let nodes =
+        ["near", "far", "far"].map(|name| NodeSpec::new(vec![Function::echo(PLENTY_RPS).named(name)]));
     let federation = Federation::start(&nodes).unwrap();
     let mut wires = Vec::new();
     let mut silent = 0;
