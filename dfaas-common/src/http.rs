@@ -14,7 +14,7 @@ pub use automaton::Words;
 pub use chunks::{CHUNK_LINE_BYTES, ChunkLine};
 pub use grammar::STATES;
 pub use request::{Head, Progress, Target, Unframed, read, scan_request};
-pub use response::{Facts, Response, Stage, scan_response};
+pub use response::{Facts, Passage, Response, Stage, scan_response};
 
 /// The capacity of the buffer that holds the first bytes of a message: a whole Ethernet payload.
 pub const HELD_BYTES: usize = 1536;

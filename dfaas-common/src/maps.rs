@@ -135,16 +135,35 @@ pub struct Pair {
     pub peer: u32,
 }
 
-/// The state of one token bucket. Kernel only.
+/// A value that several processors change, with the lock for it. Kernel only.
+///
+/// The kernel's own type of the lock is `struct bpf_spin_lock` (Linux 5.1); programs have it in a mirror of this type.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
-pub struct Bucket {
+pub struct Locked<T> {
+    /// What is locked. For a token bucket, the theoretical arrival time of its next request, in nanoseconds of the
+    /// monotonic clock.
+    pub value: T,
     /// `struct bpf_spin_lock`.
     pub lock: u32,
     /// Keeps the layout free of padding.
     pub reserved: u32,
-    /// Theoretical arrival time of the next request, in nanoseconds of the monotonic clock.
-    pub arrival_ns: u64,
+}
+
+impl<T> core::ops::Deref for Locked<T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T> core::ops::DerefMut for Locked<T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.value
+    }
 }
 
 /// A connection from the side of who is remote: client or peer. Our own address is the one that we have in the version
@@ -280,6 +299,36 @@ impl Client {
     pub const fn is(&self, flag: u8) -> bool {
         self.flags & flag != 0
     }
+
+    /// Whether it is decided what becomes of the request that begins at this number.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has_decided(&self, start: u32) -> bool {
+        self.phase != Phase::Asking as u8 && self.numbering.client == start
+    }
+
+    /// Becomes what was made of it for a request that begins at this number, unless another processor was faster.
+    #[inline(always)]
+    pub fn decide(&mut self, start: u32, decided: &Self) -> bool {
+        if self.has_decided(start) {
+            return false;
+        }
+        *self = *decided;
+        true
+    }
+
+    /// Takes the request back from a server, if it is there and the connection waits for this: it is asked again.
+    /// Not from the proxy, which is the last resort, and not where the client believes that a part of it has arrived.
+    #[inline(always)]
+    pub fn take_back(&mut self, server: &FlowKey, waits_for: Phase) -> bool {
+        let is_there = self.phase == waits_for as u8 && self.upstream == *server;
+        if !is_there || self.is(IS_PROXIED) || self.asking.held != 0 {
+            return false;
+        }
+        self.asking.failures = self.asking.failures.saturating_add(1);
+        self.phase = Phase::Asking as u8;
+        true
+    }
 }
 
 /// A connection to a server on behalf of a client. Kernel writes, agent sweeps.
@@ -327,6 +376,18 @@ impl Upstream {
     #[must_use]
     pub const fn is(&self, flag: u8) -> bool {
         self.flags & flag != 0
+    }
+
+    /// Notes what a segment of the server acknowledges, and how many bytes it brings. Returns whether the server begins
+    /// to take the current request with it.
+    #[inline(always)]
+    pub const fn take(&mut self, acknowledgment: u32, length: u32) -> bool {
+        let taken = acknowledgment.wrapping_sub(self.numbering.upstream) as i32;
+        if self.is(IS_TAKEN) || (length == 0 && taken <= 0) {
+            return false;
+        }
+        self.flags |= IS_TAKEN;
+        true
     }
 
     /// Whether the next request may go here: all is answered and nobody closes.
@@ -498,6 +559,8 @@ events! {
     uncounted,
     /// Requests whose time to the first byte is not noted, because that table is full.
     untimed,
+    /// Requests that two processors decided about at the same time; only one of the decisions counts.
+    decided_twice,
     /// Local connections for which no listener was lent.
     no_listener,
     /// Packets that the guard dropped because their source is blocked.
@@ -514,12 +577,12 @@ const _: () = {
     assert!(size_of::<Function>() == 8 + 24 + 2 * SLOTS + 2 * FALLBACKS);
     assert!(size_of::<Target>() == 40);
     assert!(size_of::<Peer>() == 104);
-    assert!(size_of::<Bucket>() == 16);
+    assert!(size_of::<Locked<u64>>() == 16);
     assert!(size_of::<FlowKey>() == 20);
     assert!(size_of::<Opening>() == 24);
     assert!(size_of::<Held>() == 8 + HELD_BYTES);
-    assert!(size_of::<Client>() == 128);
-    assert!(size_of::<Upstream>() == 112);
+    assert!(size_of::<Client>() == 128 && size_of::<Locked<Client>>() == 136);
+    assert!(size_of::<Upstream>() == 112 && size_of::<Locked<Upstream>>() == 120);
     assert!(size_of::<Reply>() == 8 + REPLY_BYTES);
 };
 
@@ -532,13 +595,63 @@ mod tests {
         const MIB: usize = 1 << 20;
         // The kernel adds about 64 bytes to an element of a hash table.
         let element = |value: usize, key: usize| value + key + 64;
-        let clients = CLIENTS * element(size_of::<Client>(), size_of::<FlowKey>());
-        let upstreams = UPSTREAMS * element(size_of::<Upstream>(), size_of::<FlowKey>());
+        let clients = CLIENTS * element(size_of::<Locked<Client>>(), size_of::<FlowKey>());
+        let upstreams = UPSTREAMS * element(size_of::<Locked<Upstream>>(), size_of::<FlowKey>());
         let openings = OPENINGS * element(size_of::<Opening>(), size_of::<FlowKey>());
         let held = 2 * HELDS * element(size_of::<Held>(), size_of::<FlowKey>());
-        let buckets = BUCKETS * size_of::<Bucket>();
+        let buckets = BUCKETS * size_of::<Locked<u64>>();
         let total = clients + upstreams + openings + held + buckets;
         assert!(total < 96 * MIB, "{total} bytes");
+    }
+
+    #[test]
+    fn a_request_is_decided_once() {
+        let spliced = |start| {
+            let mut client = Client {
+                phase: Phase::Spliced as u8,
+                ..Client::default()
+            };
+            client.numbering.client = start;
+            client
+        };
+        let mut client = spliced(100);
+        assert!(client.decide(200, &spliced(200)));
+        assert!(!client.decide(200, &spliced(200)), "another processor was faster");
+        let server = FlowKey::default();
+        assert!(!client.take_back(&server, Phase::Connecting));
+        assert!(client.take_back(&server, Phase::Spliced));
+        assert_eq!((client.phase(), client.asking.failures), (Phase::Asking, 1));
+        assert!(!client.take_back(&server, Phase::Spliced), "it was taken back");
+        assert!(client.decide(200, &spliced(200)), "it is asked again");
+    }
+
+    #[test]
+    fn a_request_is_not_taken_back_from_elsewhere_or_in_parts() {
+        let other = FlowKey {
+            remote_port: [1, 1],
+            ..FlowKey::default()
+        };
+        let proxied = Client {
+            flags: IS_PROXIED,
+            ..Client::default()
+        };
+        let mut in_parts = Client::default();
+        in_parts.asking.held = 1;
+        assert!(!Client::default().take_back(&other, Phase::Asking));
+        for mut client in [proxied, in_parts] {
+            assert!(!client.take_back(&FlowKey::default(), Phase::Asking));
+        }
+    }
+
+    #[test]
+    fn a_request_is_taken_once() {
+        let mut upstream = Upstream::default();
+        upstream.numbering.upstream = u32::MAX;
+        assert!(!upstream.take(u32::MAX, 0), "of the request before");
+        assert!(upstream.take(0, 0));
+        assert!(!upstream.take(5, 10), "counted already");
+        let mut upstream = Upstream::default();
+        assert!(upstream.take(0, 1), "an answer before anything is acknowledged");
     }
 
     #[test]

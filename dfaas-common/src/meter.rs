@@ -3,7 +3,7 @@
 //! ITU-T I.371, annex A (generic cell rate algorithm): a request conforms unless it comes earlier than its
 //! theoretical arrival time less the tolerance.
 
-/// A rate limit. It is policy, written by the agent; the state it meters against is a [`crate::maps::Bucket`].
+/// A rate limit. It is policy, written by the agent; the state it meters against is a time in [`crate::maps::Locked`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Limit {

@@ -2,14 +2,14 @@
 
 use crate::guard::Guard;
 use crate::maps::{
-    Bucket, Client, Config, Counters, Events, FlowKey, Function, FunctionKey, Held, Latency, Opening, Pair,
+    Client, Config, Counters, Events, FlowKey, Function, FunctionKey, Held, Latency, Locked, Opening, Pair,
     Peer, PeerKey, Reply, Stamp, Target, Upstream,
 };
 use crate::meter::Limit;
 use crate::packet::Address;
 
 macro_rules! pod {
-    ($($name:ident,)*) => {
+    ($($name:ty,)*) => {
         $(
             // SAFETY: `repr(C)`, integers and arrays of them only, no padding (sizes are asserted beside the types).
             unsafe impl aya::Pod for $name {}
@@ -19,7 +19,6 @@ macro_rules! pod {
 
 pod! {
     Address,
-    Bucket,
     Client,
     Config,
     Counters,
@@ -31,6 +30,9 @@ pod! {
     Held,
     Latency,
     Limit,
+    Locked<Client>,
+    Locked<u64>,
+    Locked<Upstream>,
     Opening,
     Pair,
     Peer,

@@ -11,7 +11,7 @@ use dfaas_common::{
 use crate::{
     Fault, Next, ahead, compose, connect, count,
     ctx::{HelperFailed, Packet, swallow},
-    maps::{self, Scratch},
+    maps::{self, Locked, Scratch},
     release,
     translate::{self, Whose, numbers},
 };
@@ -26,7 +26,7 @@ pub(crate) fn handle(
     config: &Config,
     headers: &mut Headers,
     key: &FlowKey,
-    client: &mut Client,
+    client: &mut Locked<Client>,
     scratch: &mut Scratch,
 ) -> Result<Next, Fault> {
     client.last_seen = config.tick;
@@ -87,7 +87,7 @@ fn spliced(
     packet: &Packet,
     headers: &mut Headers,
     key: &FlowKey,
-    client: &mut Client,
+    client: &mut Locked<Client>,
     scratch: &mut Scratch,
 ) -> Result<Next, Fault> {
     let sequence = headers.sequence.get();
@@ -104,7 +104,8 @@ fn spliced(
     }
     if length > 0 {
         let was_left = client.request.left;
-        match client.request.note(sequence, length) {
+        let place = client.update(|client| client.request.note(sequence, length));
+        match place {
             Place::Old => {
                 if let Some(verdict) = connect::leave_silent(packet, headers, key, client, scratch)? {
                     return Ok(Next::Verdict(verdict));
@@ -135,13 +136,9 @@ fn spliced(
         return finish(packet, headers, key, client, scratch).map(Next::Verdict);
     }
     if client.closing.has_begun() {
-        client.closing.client(
-            headers.flags,
-            headers.sequence_end(),
-            headers.acknowledgment.get(),
-        );
+        let is_over = note_end(headers, client);
         let verdict = pass(packet, headers, client, scratch)?;
-        if client.closing.is_over() {
+        if is_over {
             count::event(|events| &mut events.closed);
             release::forget(key, client, scratch);
         }
@@ -160,7 +157,7 @@ fn behind(
     packet: &Packet,
     headers: &mut Headers,
     key: &FlowKey,
-    client: &mut Client,
+    client: &mut Locked<Client>,
     scratch: &mut Scratch,
 ) -> Result<Next, Fault> {
     let Some(upstream) = maps::upstream(&client.upstream) else {
@@ -234,7 +231,7 @@ fn cut(
     packet: &Packet,
     headers: &Headers,
     key: &FlowKey,
-    client: &mut Client,
+    client: &mut Locked<Client>,
     keep: u32,
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
@@ -306,7 +303,7 @@ fn reset(
     packet: &Packet,
     headers: &Headers,
     key: &FlowKey,
-    client: &mut Client,
+    client: &mut Locked<Client>,
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
     // RFC 5961, section 3: only a reset that stands exactly where the next byte would is one without doubt.
@@ -329,19 +326,15 @@ fn finish(
     packet: &Packet,
     headers: &Headers,
     key: &FlowKey,
-    client: &mut Client,
+    client: &mut Locked<Client>,
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
     let had_begun = client.closing.has_begun();
-    client.closing.client(
-        headers.flags,
-        headers.sequence_end(),
-        headers.acknowledgment.get(),
-    );
+    let is_over = note_end(headers, client);
     if !had_begun {
         // From now on the other direction has to tell this entry what it sees.
         if let Some(upstream) = maps::upstream(&client.upstream) {
-            upstream.flags |= IS_CLOSING;
+            upstream.update(|upstream| upstream.flags |= IS_CLOSING);
         }
     }
     let verdict = if headers.payload_bytes() == 0 {
@@ -349,11 +342,21 @@ fn finish(
     } else {
         pass(packet, headers, client, scratch)?
     };
-    if client.closing.is_over() {
+    if is_over {
         count::event(|events| &mut events.closed);
         release::forget(key, client, scratch);
     }
     Ok(verdict)
+}
+
+/// Notes what a segment says of the end of the connection. Returns whether both ends are closed and both sides know.
+#[inline(always)]
+fn note_end(headers: &Headers, client: &mut Locked<Client>) -> bool {
+    let (end, acknowledgment) = (headers.sequence_end(), headers.acknowledgment.get());
+    client.update(|client| {
+        client.closing.client(headers.flags, end, acknowledgment);
+        client.closing.is_over()
+    })
 }
 
 /// Passes a reset or FIN without payload, after what makes the servers go that are kept for later.
@@ -362,7 +365,7 @@ fn last(
     packet: &Packet,
     headers: &Headers,
     key: &FlowKey,
-    client: &mut Client,
+    client: &mut Locked<Client>,
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
     let partial = is_partial(headers, &client.asking);

@@ -5,8 +5,8 @@ use aya_ebpf::bindings::TC_ACT_OK;
 use dfaas_common::{
     decide::{Answer, Origin},
     maps::{
-        Client, Config, DATA_IN_SYN_LOCAL, FlowKey, Held, IS_CURRENT, IS_LOCAL, IS_NATURAL, IS_PROXIED,
-        IS_SPLICED, IS_TAKEN, KNOWN, Known, Phase, SYN_PERMITS_SACK, TARGET_DATA_IN_SYN, Target, Upstream,
+        Client, Config, DATA_IN_SYN_LOCAL, FlowKey, Held, IS_CURRENT, IS_LOCAL, IS_NATURAL, IS_SPLICED,
+        IS_TAKEN, KNOWN, Known, Phase, SYN_PERMITS_SACK, TARGET_DATA_IN_SYN, Target, Upstream,
     },
     numbering::Numbers,
     packet::{Be16, Headers, RST, SYN},
@@ -18,7 +18,7 @@ use crate::{
     client::{self, is_partial},
     compose, count,
     ctx::{self, HelperFailed, Packet, swallow},
-    maps::{self, Scratch},
+    maps::{self, Locked, Scratch},
     open, release, request,
     upstream::window_behind,
 };
@@ -52,6 +52,10 @@ pub(crate) fn local(
     if let Some(upstream) = maps::upstream(key) {
         if upstream.client == *key && upstream.is_free() {
             return reuse(packet, headers, key, key, upstream, scratch);
+        }
+        let start = scratch.opening.client_isn.wrapping_add(1);
+        if maps::client(key).is_some_and(|client| client.has_decided(start)) {
+            return Ok(left_to_another());
         }
         return clear_the_way(packet, headers, key, scratch);
     }
@@ -107,12 +111,8 @@ pub(crate) fn local_stack(
     scratch.client.flags |= IS_LOCAL;
     scratch.client.upstream = *key;
     scratch.upstream.flags |= IS_LOCAL;
-    if !enter(key, key, scratch) {
-        return no_room(packet, headers, key, scratch);
-    }
     let with_data = config.flags & DATA_IN_SYN_LOCAL != 0;
-    send_syn(packet, headers, with_data, key, scratch)?;
-    Ok(TC_ACT_OK)
+    connect(packet, headers, with_data, key, key, scratch)
 }
 
 /// Sends the request to a peer, stamped.
@@ -189,17 +189,67 @@ fn new_peer(
     client.next_known = (place as u8).wrapping_add(1);
     client.flags = 0;
     client.upstream = server;
-    client.numbering = scratch.upstream.numbering;
-    client.phase = Phase::Connecting as u8;
-    if !maps::insert_held(key, &scratch.held) || !maps::insert_client(key, &scratch.client) {
-        maps::remove_upstream(&server);
+    let with_data = target.flags & TARGET_DATA_IN_SYN != 0;
+    connect(packet, headers, with_data, key, &server, scratch)
+}
+
+/// Sends the SYN to a server, once the client's entry is made or brought up to date: of processors that do so at the same
+/// time, one succeeds. That of a peer has been claimed already.
+#[inline(always)]
+fn connect(
+    packet: &Packet,
+    headers: &Headers,
+    with_data: bool,
+    key: &FlowKey,
+    server: &FlowKey,
+    scratch: &mut Scratch,
+) -> Result<i32, Fault> {
+    scratch.client.phase = Phase::Connecting as u8;
+    scratch.client.numbering = scratch.upstream.numbering;
+    let known = maps::client(key);
+    let is_new = known.is_none();
+    let is_entered = match known {
+        Some(client) => decide(client, scratch),
+        None => maps::claim_client(key, &scratch.client),
+    };
+    if !is_entered && maps::client(key).is_some() {
+        if !scratch.client.is(IS_LOCAL) {
+            maps::remove_upstream(server);
+        }
+        return Ok(left_to_another());
+    }
+    let is_claimed = !scratch.client.is(IS_LOCAL) || maps::claim_upstream(server, &scratch.upstream);
+    if !is_entered || !is_claimed || !maps::insert_held(key, &scratch.held) {
+        maps::remove_upstream(server);
+        if is_new {
+            maps::remove_client(key);
+        } else {
+            open::keep(key, &scratch.opening);
+        }
         count::event(|events| &mut events.flows_full);
         return no_room(packet, headers, key, scratch);
     }
     maps::remove_opening(key);
-    let with_data = target.flags & TARGET_DATA_IN_SYN != 0;
     send_syn(packet, headers, with_data, key, scratch)?;
-    Ok(packet.route())
+    Ok(if scratch.client.is(IS_LOCAL) {
+        TC_ACT_OK
+    } else {
+        packet.route()
+    })
+}
+
+/// Brings the client's entry up to date, unless another processor has decided about its request.
+#[inline(always)]
+fn decide(client: &mut Locked<Client>, scratch: &Scratch) -> bool {
+    let start = scratch.client.numbering.client;
+    client.update(|client| client.decide(start, &scratch.client))
+}
+
+/// Drops a packet whose like another processor has just handled.
+#[inline(always)]
+fn left_to_another() -> i32 {
+    count::event(|events| &mut events.decided_twice);
+    swallow()
 }
 
 /// Numbers a request towards a server that is new to the connection; its own numbers are learnt from its SYN-ACK.
@@ -218,24 +268,6 @@ fn number(upstream_start: u32, server_start: u32, scratch: &mut Scratch) {
     numbering.server_scale = numbering.promised_scale;
 }
 
-/// Enters client and server into the tables.
-#[inline(always)]
-fn enter(key: &FlowKey, server: &FlowKey, scratch: &mut Scratch) -> bool {
-    scratch.client.phase = Phase::Connecting as u8;
-    scratch.client.numbering = scratch.upstream.numbering;
-    if !maps::insert_held(key, &scratch.held) || !maps::claim_upstream(server, &scratch.upstream) {
-        count::event(|events| &mut events.flows_full);
-        return false;
-    }
-    if !maps::insert_client(key, &scratch.client) {
-        maps::remove_upstream(server);
-        count::event(|events| &mut events.flows_full);
-        return false;
-    }
-    maps::remove_opening(key);
-    true
-}
-
 /// Sends the request to a server that this connection has been to and that has answered all it was asked.
 #[inline(always)]
 fn reuse(
@@ -243,7 +275,7 @@ fn reuse(
     headers: &Headers,
     key: &FlowKey,
     server: &FlowKey,
-    upstream: &mut Upstream,
+    upstream: &mut Locked<Upstream>,
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
     let Some(client) = maps::client(key) else {
@@ -260,13 +292,16 @@ fn reuse(
     number(next, upstream.response.at, scratch);
     scratch.upstream.numbering.server_scale = upstream.numbering.server_scale;
     let natural = upstream.flags & IS_NATURAL;
-    take_over(upstream, &scratch.upstream, natural);
     scratch.client.phase = Phase::Spliced as u8;
     scratch.client.flags = natural | (upstream.flags & IS_LOCAL);
     scratch.client.upstream = *server;
-    scratch.client.numbering = upstream.numbering;
+    scratch.client.numbering = scratch.upstream.numbering;
     let has_more = scratch.client.request.left > 0 && natural == 0;
-    *client = scratch.client;
+    if !decide(client, scratch) {
+        return Ok(left_to_another());
+    }
+    let request = &scratch.upstream;
+    upstream.update(|upstream| take_over(upstream, request, natural));
     let is_whole = scratch.opening.held == 0 && scratch.held.length == u32::from(headers.payload_bytes());
     if is_whole && !has_more && upstream.is(IS_LOCAL) {
         return client::pass(packet, headers, client, scratch);
@@ -419,7 +454,7 @@ pub(crate) fn waiting(
     config: &Config,
     headers: &Headers,
     key: &FlowKey,
-    client: &mut Client,
+    client: &mut Locked<Client>,
     scratch: &mut Scratch,
 ) -> Result<Next, Fault> {
     let sequence = headers.sequence.get();
@@ -452,9 +487,16 @@ pub(crate) fn waiting(
     } else {
         1
     };
-    if client.attempts >= patience && is_whole && take_back(key, client) {
-        scratch.opening = client.asking;
-        return Ok(Next::Ask);
+    if client.attempts >= patience && is_whole {
+        scratch.server = client.upstream;
+        if take_back(key, client, &scratch.server, Phase::Connecting) {
+            scratch.opening = client.asking;
+            return Ok(Next::Ask);
+        }
+    }
+    if client.phase() != Phase::Connecting {
+        // The server has answered meanwhile, on another processor.
+        return Ok(Next::Verdict(swallow()));
     }
     if client.attempts >= ATTEMPTS_MAX {
         maps::remove_upstream(&client.upstream);
@@ -466,7 +508,7 @@ pub(crate) fn waiting(
     client.attempts += 1;
     count::event(|events| &mut events.upstream_retried);
     let with_data = client.attempts <= ATTEMPTS_WITH_DATA && config.flags & DATA_IN_SYN_LOCAL != 0;
-    scratch.client = *client;
+    *scratch.client = **client;
     scratch.opening = client.asking;
     send_syn(packet, headers, with_data, key, scratch)?;
     Ok(Next::Verdict(if client.is(IS_LOCAL) {
@@ -483,7 +525,7 @@ pub(crate) fn leave_silent(
     packet: &Packet,
     headers: &Headers,
     key: &FlowKey,
-    client: &mut Client,
+    client: &mut Locked<Client>,
     scratch: &mut Scratch,
 ) -> Result<Option<i32>, Fault> {
     let is_whole = headers.sequence.get() == client.numbering.client
@@ -498,7 +540,8 @@ pub(crate) fn leave_silent(
         client.attempts += 1;
         return Ok(None);
     }
-    if !take_back(key, client) {
+    scratch.server = client.upstream;
+    if !take_back(key, client, &scratch.server, Phase::Spliced) {
         return Ok(None);
     }
     count::event(|events| &mut events.upstream_silent);
@@ -530,17 +573,20 @@ fn give_up(
 }
 
 /// Takes the request back from its server, which is forgotten: the client's next packet with it is decided again.
-/// Not from the proxy, which is the last resort, and not where the client believes that a part of it has arrived.
+/// Not if something else has become of it meanwhile.
 #[inline(always)]
-pub(crate) fn take_back(key: &FlowKey, client: &mut Client) -> bool {
-    if client.is(IS_PROXIED) || client.asking.held != 0 {
+pub(crate) fn take_back(
+    key: &FlowKey,
+    client: &mut Locked<Client>,
+    server: &FlowKey,
+    waits_for: Phase,
+) -> bool {
+    if !client.update(|client| client.take_back(server, waits_for)) {
         return false;
     }
-    client.asking.failures = client.asking.failures.saturating_add(1);
-    client.phase = Phase::Asking as u8;
     count::event(|events| &mut events.decided_again);
     maps::remove_held(key);
-    maps::remove_upstream(&client.upstream);
+    maps::remove_upstream(server);
     true
 }
 

@@ -12,7 +12,7 @@ use crate::{
     connect::ATTEMPTS_FIRST_SERVER,
     count,
     ctx::{self, Packet, swallow},
-    maps::{self, Scratch},
+    maps::{self, Locked, Scratch},
     open, upstream,
 };
 
@@ -23,7 +23,7 @@ pub(crate) fn answer(
     config: &Config,
     headers: &Headers,
     key: &FlowKey,
-    upstream: &mut Upstream,
+    upstream: &mut Locked<Upstream>,
     scratch: &mut Scratch,
     hook: Hook,
 ) -> Result<i32, Fault> {
@@ -41,7 +41,7 @@ pub(crate) fn answer(
         Hook::Ingress => is_partial_answer(packet, headers, scratch)?,
         Hook::Egress => headers.has_partial_checksum(),
     };
-    let step = meet(packet, headers, &client_key, client, upstream, scratch)?;
+    let step = meet(packet, headers, key, client, upstream, scratch)?;
     if step == Step::Nothing {
         return Ok(swallow());
     }
@@ -75,13 +75,13 @@ pub(crate) fn answer(
 
 /// The local stack's own handshake: nothing is translated, but its numbers are learnt.
 #[inline(always)]
-fn natural(headers: &Headers, upstream: &mut Upstream) -> i32 {
+fn natural(headers: &Headers, upstream: &mut Locked<Upstream>) -> i32 {
     if headers.flags & (SYN | ACK) == SYN | ACK && !upstream.is(IS_SPLICED) {
         let first = headers.sequence.get().wrapping_add(1);
         upstream.numbering.ours = first;
         upstream.numbering.server = first;
         upstream.response.at = first;
-        upstream.flags |= IS_SPLICED;
+        upstream.update(|upstream| upstream.flags |= IS_SPLICED);
         upstream::note_taken(headers, 0, upstream);
     }
     TC_ACT_OK
@@ -106,8 +106,8 @@ fn meet(
     packet: &Packet,
     headers: &Headers,
     key: &FlowKey,
-    client: &mut Client,
-    upstream: &mut Upstream,
+    client: &mut Locked<Client>,
+    upstream: &mut Locked<Upstream>,
     scratch: &mut Scratch,
 ) -> Result<Step, Fault> {
     let is_syn_ack = headers.flags & (SYN | ACK) == SYN | ACK;
@@ -135,13 +135,24 @@ fn meet(
         upstream.response.at = first;
         upstream.next_hop = headers.ethernet_source;
         upstream.window = rescale_window(headers.window.get(), 0, upstream.numbering.server_scale);
-        upstream.flags |= IS_SPLICED;
-        client.numbering = upstream.numbering;
-        client.phase = Phase::Spliced as u8;
-        client.attempts = 1;
+        let numbering = &upstream.numbering;
+        let is_awaited = client.update(|client| {
+            let is_awaited = client.phase == Phase::Connecting as u8 && client.upstream == *key;
+            if is_awaited {
+                client.numbering = *numbering;
+                client.phase = Phase::Spliced as u8;
+                client.attempts = 1;
+            }
+            is_awaited
+        });
+        if !is_awaited {
+            // Another processor has just taken the request back, or met the server.
+            return Ok(Step::Nothing);
+        }
+        upstream.update(|upstream| upstream.flags |= IS_SPLICED);
         upstream::note_taken(headers, 0, upstream);
     }
-    let held_bytes = maps::held(key).map_or(0, |held| held.length);
+    let held_bytes = maps::held(&upstream.client).map_or(0, |held| held.length);
     if taken < sent || held_bytes > sent {
         count::event(|events| &mut events.replayed);
         return Ok(Step::Replay);

@@ -1,5 +1,7 @@
 //! The maps, who writes them and who reads them, and the getters that hide what is unsafe about them.
 
+use core::ops::{Deref, DerefMut};
+
 use aya_ebpf::{
     bindings::{BPF_ANY, BPF_F_NO_PREALLOC, BPF_NOEXIST, bpf_spin_lock},
     btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerCpuHashMap, SockMap, lpm_trie::Key},
@@ -22,15 +24,49 @@ use dfaas_common::{
 
 use crate::ctx::SUMMED_BYTES;
 
-/// A token bucket with the kernel's own lock type, which the verifier finds by its name.
+/// A value that several processors change, with the kernel's own lock type, which the verifier finds by its name.
 #[repr(C)]
-pub(crate) struct Bucket {
+pub(crate) struct Locked<T> {
+    value: T,
     lock: bpf_spin_lock,
     reserved: u32,
-    arrival_ns: u64,
 }
 
-const _: () = assert!(size_of::<Bucket>() == size_of::<maps::Bucket>());
+const _: () = {
+    assert!(size_of::<Locked<u64>>() == size_of::<maps::Locked<u64>>());
+    assert!(size_of::<Locked<Client>>() == size_of::<maps::Locked<Client>>());
+    assert!(size_of::<Locked<Upstream>>() == size_of::<maps::Locked<Upstream>>());
+};
+
+impl<T> Locked<T> {
+    /// Changes the value while no other processor does. Nothing may be called meanwhile ("function calls are not
+    /// allowed while holding a lock").
+    #[inline(always)]
+    pub(crate) fn update<R>(&mut self, change: impl FnOnce(&mut T) -> R) -> R {
+        // SAFETY: the value lies in a map with locks, and nobody holds two of them.
+        unsafe { lock(&raw mut self.lock) };
+        let result = change(&mut self.value);
+        // SAFETY: it was locked above.
+        unsafe { unlock(&raw mut self.lock) };
+        result
+    }
+}
+
+impl<T> Deref for Locked<T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T> DerefMut for Locked<T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.value
+    }
+}
 
 /// A packet's headers as they lie in it, and what they say.
 #[repr(C)]
@@ -65,8 +101,8 @@ pub(crate) struct Scratch {
     pub(crate) made_ipv4: Ipv4Frame,
     pub(crate) made_ipv6: Ipv6Frame,
     pub(crate) opening: Opening,
-    pub(crate) client: Client,
-    pub(crate) upstream: Upstream,
+    pub(crate) client: maps::Locked<Client>,
+    pub(crate) upstream: maps::Locked<Upstream>,
     pub(crate) line: ChunkLine,
     pub(crate) response: Response,
     /// How far a response is followed in the packet.
@@ -108,7 +144,7 @@ static REPLIES: Array<Reply, { 2 * ANSWERS }> = Array::new();
 static LISTENERS: SockMap<4> = SockMap::new();
 /// Kernel only.
 #[btf_map]
-static BUCKETS: Array<Bucket, { maps::BUCKETS }> = Array::new();
+static BUCKETS: Array<Locked<u64>, { maps::BUCKETS }> = Array::new();
 /// Kernel only: how many targets were drawn for a function.
 #[btf_map]
 static DRAWS: PerCpuArray<u32, { maps::FUNCTIONS }> = PerCpuArray::new();
@@ -123,10 +159,10 @@ static HELD: LruHashMap<FlowKey, Held, { maps::HELDS }> = LruHashMap::new();
 static AHEAD: LruHashMap<FlowKey, Held, { maps::HELDS }> = LruHashMap::new();
 /// Kernel writes, agent sweeps.
 #[btf_map]
-static CLIENTS: HashMap<FlowKey, Client, { maps::CLIENTS }> = HashMap::new();
+static CLIENTS: HashMap<FlowKey, Locked<Client>, { maps::CLIENTS }> = HashMap::new();
 /// Kernel writes, agent sweeps.
 #[btf_map]
-static UPSTREAMS: HashMap<FlowKey, Upstream, { maps::UPSTREAMS }> = HashMap::new();
+static UPSTREAMS: HashMap<FlowKey, Locked<Upstream>, { maps::UPSTREAMS }> = HashMap::new();
 /// Kernel -> agent.
 #[btf_map]
 static STATS: PerCpuHashMap<Pair, Counters, { maps::FUNCTIONS }, { BPF_F_NO_PREALLOC as usize }> =
@@ -221,19 +257,17 @@ pub(crate) fn take(limit: &Limit, now_ns: u64) -> bool {
     let Some(bucket) = BUCKETS.get_ptr_mut(limit.bucket) else {
         return false;
     };
-    // SAFETY: the lock guards the bucket's only other field; nothing is called while it is held.
-    unsafe {
-        lock(&raw mut (*bucket).lock);
-        let arrival_ns = (*bucket).arrival_ns;
-        let next_ns = meter::admit(arrival_ns, now_ns, &limit);
-        (*bucket).arrival_ns = if let Some(next_ns) = next_ns {
+    // SAFETY: as in `opening`.
+    let bucket = unsafe { &mut *bucket };
+    bucket.update(|arrival_ns| {
+        let next_ns = meter::admit(*arrival_ns, now_ns, &limit);
+        *arrival_ns = if let Some(next_ns) = next_ns {
             next_ns
         } else {
-            arrival_ns
+            *arrival_ns
         };
-        unlock(&raw mut (*bucket).lock);
         next_ns.is_some()
-    }
+    })
 }
 
 /// The number of this draw for a function, on this CPU.
@@ -298,14 +332,17 @@ pub(crate) fn remove_ahead(key: &FlowKey) {
 }
 
 #[inline(always)]
-pub(crate) fn client(key: &FlowKey) -> Option<&'static mut Client> {
+pub(crate) fn client(key: &FlowKey) -> Option<&'static mut Locked<Client>> {
     // SAFETY: as in `opening`.
     CLIENTS.get_ptr_mut(key).map(|client| unsafe { &mut *client })
 }
 
+/// Inserts a client under a key that must be free.
 #[inline(always)]
-pub(crate) fn insert_client(key: &FlowKey, client: &Client) -> bool {
-    CLIENTS.insert(key, client, BPF_ANY.into()).is_ok()
+pub(crate) fn claim_client(key: &FlowKey, client: &maps::Locked<Client>) -> bool {
+    // SAFETY: of one layout; the kernel leaves the lock out when it copies.
+    let client = unsafe { &*(&raw const *client).cast::<Locked<Client>>() };
+    CLIENTS.insert(key, client, BPF_NOEXIST.into()).is_ok()
 }
 
 #[inline(always)]
@@ -314,7 +351,7 @@ pub(crate) fn remove_client(key: &FlowKey) {
 }
 
 #[inline(always)]
-pub(crate) fn upstream(key: &FlowKey) -> Option<&'static mut Upstream> {
+pub(crate) fn upstream(key: &FlowKey) -> Option<&'static mut Locked<Upstream>> {
     // SAFETY: as in `opening`.
     UPSTREAMS
         .get_ptr_mut(key)
@@ -323,7 +360,9 @@ pub(crate) fn upstream(key: &FlowKey) -> Option<&'static mut Upstream> {
 
 /// Inserts an upstream under a key that must be free.
 #[inline(always)]
-pub(crate) fn claim_upstream(key: &FlowKey, upstream: &Upstream) -> bool {
+pub(crate) fn claim_upstream(key: &FlowKey, upstream: &maps::Locked<Upstream>) -> bool {
+    // SAFETY: as in `claim_client`.
+    let upstream = unsafe { &*(&raw const *upstream).cast::<Locked<Upstream>>() };
     UPSTREAMS.insert(key, upstream, BPF_NOEXIST.into()).is_ok()
 }
 

@@ -1,6 +1,5 @@
 //! Connections whose requests cannot be framed here: the local proxy has them for the rest of their lives.
 
-use aya_ebpf::bindings::TC_ACT_OK;
 use dfaas_common::{
     decide::Answer,
     http::{Stage, Unframed},
@@ -97,6 +96,5 @@ pub(crate) fn hand_over(
     scratch.upstream.response.stage = Stage::Endless as u8;
     scratch.client.flags = IS_PROXIED;
     reason.count();
-    connect::local_stack(packet, config, headers, key, scratch)?;
-    Ok(TC_ACT_OK)
+    connect::local_stack(packet, config, headers, key, scratch)
 }

@@ -299,9 +299,9 @@ pub(crate) fn prepare(
 ) {
     let start = scratch.opening.client_isn.wrapping_add(1);
     if let Some(client) = maps::client(key) {
-        scratch.client = *client;
+        *scratch.client = **client;
     } else {
-        scratch.client = Client::default();
+        *scratch.client = Client::default();
     }
     let length = scratch.held.length;
     let client = &mut scratch.client;
@@ -316,7 +316,7 @@ pub(crate) fn prepare(
     client.last_seen = config.tick;
     client.family = headers.family();
     client.attempts = 1;
-    scratch.upstream = Upstream {
+    *scratch.upstream = Upstream {
         client: *key,
         last_seen: config.tick,
         next: client.request.end(),
@@ -408,6 +408,11 @@ pub(crate) fn answer_it(
     number: u8,
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
+    let start = scratch.opening.client_isn.wrapping_add(1);
+    if maps::client(key).is_some_and(|client| client.has_decided(start)) {
+        count::event(|events| &mut events.decided_twice);
+        return Ok(swallow());
+    }
     note_answer(headers, key, number.into(), scratch);
     if let Some(client) = maps::client(key) {
         park(client, &scratch.opening);
@@ -456,11 +461,13 @@ fn turn_round(
 /// Notes what the server of the last request expects next.
 #[inline(always)]
 pub(crate) fn park(client: &Client, opening: &Opening) {
+    let start = opening.client_isn.wrapping_add(1);
+    if client.has_decided(start) {
+        return;
+    }
     if let Some(upstream) = maps::upstream(&client.upstream) {
-        upstream.flags &= !IS_CURRENT;
-        upstream.next = client
-            .numbering
-            .sequence_to_server(opening.client_isn.wrapping_add(1));
+        upstream.update(|upstream| upstream.flags &= !IS_CURRENT);
+        upstream.next = client.numbering.sequence_to_server(start);
     }
 }
 
@@ -530,8 +537,14 @@ pub(crate) fn accept_syn(
     upstream.numbering = scratch.client.numbering;
     upstream.flags |= IS_LOCAL | IS_NATURAL;
     decided(function.id, origin, now_ns, head.wants_no_body, scratch);
-    if !maps::insert_client(key, &scratch.client) || !maps::claim_upstream(key, &scratch.upstream) {
-        maps::remove_client(key);
+    let is_entered = maps::claim_upstream(key, &scratch.upstream) && {
+        let is_entered = maps::claim_client(key, &scratch.client);
+        if !is_entered {
+            maps::remove_upstream(key);
+        }
+        is_entered
+    };
+    if !is_entered {
         count::event(|events| &mut events.flows_full);
         return Ok(false);
     }

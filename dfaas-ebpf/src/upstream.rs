@@ -2,10 +2,10 @@
 
 use aya_ebpf::bindings::TC_ACT_OK;
 use dfaas_common::{
-    http::{CHUNK_LINE_BYTES, HELD_BYTES, Stage},
+    http::{CHUNK_LINE_BYTES, HELD_BYTES, Passage, Stage},
     maps::{
         Config, FlowKey, IS_CLOSING, IS_CURRENT, IS_LOCAL, IS_NATURAL, IS_PROXIED, IS_SPLICED, IS_TAKEN,
-        Upstream,
+        Phase, Upstream,
     },
     packet::{ACK, FIN, Headers, RST, SYN},
     tcp_options::NO_WINDOW_SCALE,
@@ -17,7 +17,7 @@ use crate::{
     compose, connect, count,
     ctx::{HelperFailed, Packet, swallow},
     handshake,
-    maps::{self, Scratch},
+    maps::{self, Locked, Scratch},
     release, scan,
     translate::{self, Whose, numbers},
 };
@@ -34,7 +34,7 @@ pub(crate) fn handle(
     config: &Config,
     headers: &Headers,
     key: &FlowKey,
-    upstream: &mut Upstream,
+    upstream: &mut Locked<Upstream>,
     scratch: &mut Scratch,
     hook: Hook,
 ) -> Result<i32, Fault> {
@@ -51,7 +51,7 @@ pub(crate) fn handle(
         return pass(packet, config, headers, upstream, scratch);
     }
     if headers.flags & RST != 0 {
-        return reset(packet, config, headers, upstream, scratch);
+        return reset(packet, config, headers, key, upstream, scratch);
     }
     let length = u32::from(headers.payload_bytes());
     if length > 0 {
@@ -83,13 +83,9 @@ pub(crate) fn handle(
 
 /// Counts a request once its server has acknowledged a part of it, or answers.
 #[inline(always)]
-pub(crate) fn note_taken(headers: &Headers, length: u32, upstream: &mut Upstream) {
-    let taken = headers
-        .acknowledgment
-        .get()
-        .wrapping_sub(upstream.numbering.upstream) as i32;
-    if length > 0 || taken > 0 {
-        upstream.flags |= IS_TAKEN;
+pub(crate) fn note_taken(headers: &Headers, length: u32, upstream: &mut Locked<Upstream>) {
+    let acknowledgment = headers.acknowledgment.get();
+    if upstream.update(|upstream| upstream.take(acknowledgment, length)) {
         count::served(upstream);
     }
 }
@@ -100,7 +96,7 @@ fn pass(
     packet: &Packet,
     config: &Config,
     headers: &Headers,
-    upstream: &mut Upstream,
+    upstream: &mut Locked<Upstream>,
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
     upstream.window = headers.window.get();
@@ -147,64 +143,81 @@ fn follow(
     packet: &Packet,
     headers: &Headers,
     length: u32,
-    upstream: &mut Upstream,
+    upstream: &mut Locked<Upstream>,
     scratch: &mut Scratch,
 ) -> Result<bool, HelperFailed> {
-    let start = upstream.response.at.wrapping_sub(headers.sequence.get());
-    if (start as i32) < 0 {
-        return Ok(follow_past_gap(length, start.wrapping_neg(), upstream));
+    let sequence = headers.sequence.get();
+    let passage = upstream.update(|upstream| {
+        let passage = upstream.response.pass(sequence, length);
+        scratch.response = upstream.response;
+        passage
+    });
+    match passage {
+        Passage::Followed => return Ok(true),
+        Passage::GivenUp => {
+            count::event(|events| &mut events.response_unknown);
+            return Ok(true);
+        }
+        Passage::Early => {
+            count::event(|events| &mut events.gap);
+            return Ok(false);
+        }
+        Passage::Unread => {}
     }
-    if start >= length {
-        // Sent again.
-        return Ok(true);
+    // In the scratch space, so that the verifier forgets what it knows of it: else every path through a loop is one of
+    // its own.
+    let from = scratch.response.at;
+    scratch.offset = from.wrapping_sub(sequence);
+    read(packet, headers.payload_offset(), length, scratch)?;
+    scratch.response.at = sequence.wrapping_add(length);
+    let response = &scratch.response;
+    let is_followed = upstream.update(|upstream| upstream.response.commit(from, response));
+    if !is_followed {
+        count::event(|events| &mut events.gap);
     }
-    let at = headers.payload_offset();
-    // In memory, so that the verifier forgets what it knows of it: else every path through a loop is one of its own.
-    scratch.offset = start;
+    Ok(is_followed)
+}
+
+/// Reads a segment from where the response in the scratch space has got to.
+#[inline(always)]
+fn read(packet: &Packet, at: u32, length: u32, scratch: &mut Scratch) -> Result<(), HelperFailed> {
     let mut heads = 0;
     while heads < HEADS_MAX {
         heads += 1;
-        if upstream.response.stage != Stage::Head as u8 || scratch.offset >= length {
+        if scratch.response.stage != Stage::Head as u8 || scratch.offset >= length {
             break;
         }
-        follow_head(packet, at, length, upstream, scratch)?;
+        follow_head(packet, at, length, scratch)?;
     }
     let mut step = 0;
     while step < CHUNK_STEPS_MAX {
         step += 1;
-        if scratch.offset >= length || !follow_step(packet, at, length, upstream, scratch)? {
+        if scratch.offset >= length || !follow_step(packet, at, length, scratch)? {
             break;
         }
     }
     if scratch.offset < length {
-        let stage = upstream.response.stage;
+        let stage = scratch.response.stage;
         if stage == Stage::Idle as u8 {
             // Nobody asked for this: there is no telling what the server means by it.
-            upstream.response.stage = Stage::Endless as u8;
+            scratch.response.stage = Stage::Endless as u8;
         } else if stage != Stage::Endless as u8 && stage != Stage::Unknown as u8 {
             count::event(|events| &mut events.response_unknown);
-            upstream.response.give_up();
+            scratch.response.give_up();
         }
     }
-    upstream.response.at = upstream.response.at.wrapping_add(length - start);
-    Ok(true)
+    Ok(())
 }
 
 #[inline(always)]
-fn follow_head(
-    packet: &Packet,
-    at: u32,
-    length: u32,
-    upstream: &mut Upstream,
-    scratch: &mut Scratch,
-) -> Result<(), HelperFailed> {
+fn follow_head(packet: &Packet, at: u32, length: u32, scratch: &mut Scratch) -> Result<(), HelperFailed> {
     let rest = (length - scratch.offset).min(HELD_BYTES as u32);
     packet.read(at + scratch.offset, scratch.copy.as_mut_ptr(), rest)?;
-    let state = scan::dfaas_scan_response(rest, upstream.response.state.into()) as u8;
+    let state = scan::dfaas_scan_response(rest, scratch.response.state.into()) as u8;
     let Some(bytes) = scratch.copy.first_chunk::<HELD_BYTES>() else {
         return Err(HelperFailed);
     };
-    scratch.offset += upstream
+    scratch.offset += scratch
         .response
         .note_head(bytes, rest as usize, state, &scratch.marks);
     Ok(())
@@ -212,51 +225,19 @@ fn follow_head(
 
 /// Follows a body, a chunk or its line as far as it goes. Returns whether there was one.
 #[inline(always)]
-fn follow_step(
-    packet: &Packet,
-    at: u32,
-    length: u32,
-    upstream: &mut Upstream,
-    scratch: &mut Scratch,
-) -> Result<bool, HelperFailed> {
+fn follow_step(packet: &Packet, at: u32, length: u32, scratch: &mut Scratch) -> Result<bool, HelperFailed> {
     let rest = length - scratch.offset;
-    let stage = upstream.response.stage;
+    let stage = scratch.response.stage;
     if stage == Stage::Length as u8 || stage == Stage::ChunkData as u8 {
-        scratch.offset += upstream.response.follow_body(rest);
+        scratch.offset += scratch.response.follow_body(rest);
     } else if stage == Stage::ChunkLine as u8 {
         let part = rest.min(CHUNK_LINE_BYTES as u32);
         packet.read_line(at + scratch.offset, &mut scratch.line, part)?;
-        scratch.response = upstream.response;
         scratch.offset += scan::dfaas_follow_chunk_line(part);
-        upstream.response = scratch.response;
     } else {
         return Ok(false);
     }
     Ok(true)
-}
-
-/// A segment before it is missing. What has to be read in order waits for it; a body of known length need not.
-#[inline(always)]
-fn follow_past_gap(length: u32, gap: u32, upstream: &mut Upstream) -> bool {
-    let advance = gap.wrapping_add(length);
-    let stage = upstream.response.stage;
-    if stage == Stage::Head as u8 || stage == Stage::Idle as u8 {
-        count::event(|events| &mut events.gap);
-        return false;
-    }
-    if stage == Stage::Length as u8 || stage == Stage::ChunkData as u8 {
-        if u64::from(advance) <= upstream.response.left {
-            upstream.response.follow_body(advance);
-        } else {
-            count::event(|events| &mut events.response_unknown);
-            upstream.response.give_up();
-        }
-    } else if stage == Stage::ChunkLine as u8 {
-        count::event(|events| &mut events.response_unknown);
-        upstream.response.give_up();
-    }
-    upstream.response.at = upstream.response.at.wrapping_add(advance);
-    true
 }
 
 /// A peer has refused the request, and nothing of that has reached the client: its next retransmission is decided
@@ -273,7 +254,7 @@ fn refused_by_peer(
     let Some(client) = maps::client(&client_key) else {
         return Ok(None);
     };
-    if !connect::take_back(&client_key, client) {
+    if !connect::take_back(&client_key, client, key, Phase::Spliced) {
         return Ok(None);
     }
     count::event(|events| &mut events.refused_by_peer);
@@ -290,11 +271,12 @@ fn reset(
     packet: &Packet,
     config: &Config,
     headers: &Headers,
-    upstream: &mut Upstream,
+    key: &FlowKey,
+    upstream: &mut Locked<Upstream>,
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
-    let key = upstream.client;
-    let Some(client) = maps::client(&key) else {
+    let client_key = upstream.client;
+    let Some(client) = maps::client(&client_key) else {
         return Ok(swallow());
     };
     let numbering = &upstream.numbering;
@@ -308,13 +290,13 @@ fn reset(
     }
     // A server that closed just when the request was on its way has not begun to serve it (RFC 9112, 9.3.1).
     let is_untouched = upstream.response.stage == Stage::Head as u8 && !upstream.is(IS_TAKEN | IS_PROXIED);
-    if is_untouched && connect::take_back(&key, client) {
+    if is_untouched && connect::take_back(&client_key, client, key, Phase::Spliced) {
         count::event(|events| &mut events.upstream_refused);
         return Ok(swallow());
     }
     count::event(|events| &mut events.reset);
     let verdict = pass(packet, config, headers, upstream, scratch)?;
-    release::forget(&key, client, scratch);
+    release::forget(&client_key, client, scratch);
     Ok(verdict)
 }
 
@@ -324,20 +306,21 @@ fn closing(
     packet: &Packet,
     config: &Config,
     headers: &Headers,
-    upstream: &mut Upstream,
+    upstream: &mut Locked<Upstream>,
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
     let client_key = upstream.client;
     let numbering = upstream.numbering;
-    upstream.flags |= IS_CLOSING;
+    upstream.update(|upstream| upstream.flags |= IS_CLOSING);
     let verdict = pass(packet, config, headers, upstream, scratch)?;
     if let Some(client) = maps::client(&client_key) {
-        client.closing.server(
-            headers.flags,
-            numbering.sequence_to_client(headers.sequence_end()),
-            numbering.acknowledgment_to_client(headers.acknowledgment.get()),
-        );
-        if client.closing.is_over() {
+        let end = numbering.sequence_to_client(headers.sequence_end());
+        let acknowledgment = numbering.acknowledgment_to_client(headers.acknowledgment.get());
+        let is_over = client.update(|client| {
+            client.closing.server(headers.flags, end, acknowledgment);
+            client.closing.is_over()
+        });
+        if is_over {
             count::event(|events| &mut events.closed);
             release::forget(&client_key, client, scratch);
         }

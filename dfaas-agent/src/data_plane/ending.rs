@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use aya::maps::{HashMap, MapData, MapError};
 use dfaas_common::{
     http::Stage,
-    maps::{Client, FlowKey, IS_CURRENT, IS_LOCAL, IS_PROXIED, Upstream},
+    maps::{Client, FlowKey, IS_CURRENT, IS_LOCAL, IS_PROXIED, Locked, Upstream},
     packet::Address,
 };
 
@@ -55,8 +55,8 @@ enum End {
 
 /// Ends the connections of peers, by index. Returns how many there were.
 pub(super) fn end(
-    clients: &mut HashMap<MapData, FlowKey, Client>,
-    upstreams: &mut HashMap<MapData, FlowKey, Upstream>,
+    clients: &mut HashMap<MapData, FlowKey, Locked<Client>>,
+    upstreams: &mut HashMap<MapData, FlowKey, Locked<Upstream>>,
     leavers: &BTreeMap<u32, Leaver>,
     ours: [Address; 2],
 ) -> Result<usize> {
@@ -65,7 +65,7 @@ pub(super) fn end(
         let (server_key, server) = entry.context("reading UPSTREAMS")?;
         let client_key = server.client;
         let client = match clients.get(&client_key, 0) {
-            Ok(client) => client,
+            Ok(client) => client.value,
             Err(MapError::KeyNotFound) => continue,
             Err(error) => return Err(error).context("reading CLIENTS"),
         };
@@ -73,7 +73,7 @@ pub(super) fn end(
             client_key,
             client,
             server_key,
-            server,
+            server: server.value,
             ours,
         };
         ends.extend(flow.end(leavers).map(|end| (client_key, server_key, end)));

@@ -12,7 +12,7 @@ use aya::{
     Ebpf, Pod,
     maps::{Array, HashMap, MapData, MapError},
 };
-use dfaas_common::maps::{Client, Config, FlowKey, Phase, Upstream};
+use dfaas_common::maps::{Client, Config, FlowKey, Locked, Phase, Upstream};
 
 use tracing::info;
 
@@ -33,8 +33,10 @@ const GONE_TICKS: u32 = 10;
 
 /// The tables and their clock.
 pub(super) struct FlowMaps {
-    clients: HashMap<MapData, FlowKey, Client>,
-    upstreams: HashMap<MapData, FlowKey, Upstream>,
+    clients: HashMap<MapData, FlowKey, Locked<Client>>,
+    upstreams: HashMap<MapData, FlowKey, Locked<Upstream>>,
+    /// Servers without a client at the last walk.
+    orphans: BTreeSet<FlowKey>,
     waiting: Waiting,
     config: Array<MapData, Config>,
     settings: Config,
@@ -51,6 +53,7 @@ impl FlowMaps {
         Ok(Self {
             clients: HashMap::try_from(take(ebpf, "CLIENTS")?)?,
             upstreams: HashMap::try_from(take(ebpf, "UPSTREAMS")?)?,
+            orphans: BTreeSet::new(),
             waiting: Waiting::new(ebpf)?,
             config: Array::try_from(take(ebpf, "CONFIG")?)?,
             settings,
@@ -156,7 +159,6 @@ impl FlowMaps {
         if !self.settings.tick.is_multiple_of(TICKS_A_WALK) {
             return Ok(());
         }
-        // Servers first: a client enters its table right behind its server, so none is taken for an orphan.
         let mut servers = Vec::new();
         for entry in self.upstreams.iter() {
             let (key, upstream) = entry.context("reading UPSTREAMS")?;
@@ -176,11 +178,18 @@ impl FlowMaps {
         for key in over {
             remove(&mut self.clients, &key, "CLIENTS")?;
         }
+        // A client enters its table right behind its server, and a walk may miss one while others come and go: orphans
+        // are only those that were so at the last walk, too.
+        let mut orphans = BTreeSet::new();
         for (key, client) in servers {
             if !live.contains(&client) {
-                remove(&mut self.upstreams, &key, "UPSTREAMS")?;
+                orphans.insert(key);
             }
         }
+        for key in self.orphans.intersection(&orphans) {
+            remove(&mut self.upstreams, key, "UPSTREAMS")?;
+        }
+        self.orphans = orphans;
         let tick = self.settings.tick;
         self.waiting
             .sweep(&live, tick, PASSING_TICKS.min(self.idle_ticks))

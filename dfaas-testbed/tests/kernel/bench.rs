@@ -12,8 +12,8 @@ use dfaas_common::{
     guard::Guard,
     http::{NAME_BYTES, NODE_ID_BYTES},
     maps::{
-        Client, Config, Events, FALLBACKS, FlowKey, Function, FunctionKey, LOCAL, Opening, Pair, Peer,
-        PeerKey, REPLY_BYTES, Reply, STAMP_BYTES, Stamp, Target, Upstream,
+        Client, Config, Events, FALLBACKS, FlowKey, Function, FunctionKey, LOCAL, Locked, Opening, Pair,
+        Peer, PeerKey, REPLY_BYTES, Reply, STAMP_BYTES, Stamp, Target, Upstream,
     },
     meter::Limit,
     packet::{Address, fold},
@@ -201,6 +201,16 @@ impl Bench {
         Some(Seen { verdict, frame: out })
     }
 
+    /// Runs ingress on a frame, whatever becomes of it. Processors may do so at the same time.
+    pub(crate) fn run_ingress(&self, frame: &[u8]) {
+        let program: &SchedClassifier = self.ebpf.program("ingress").unwrap().try_into().unwrap();
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            ..TestRunOptions::default()
+        };
+        program.test_run(options).unwrap();
+    }
+
     /// Loads the guard with these settings.
     pub(crate) fn guard(&mut self, settings: Guard) {
         let program: &mut Xdp = self.ebpf.program_mut("guard").unwrap().try_into().unwrap();
@@ -262,7 +272,8 @@ impl Bench {
     }
 
     pub(crate) fn client(&mut self, key: &FlowKey) -> Option<Client> {
-        self.hash("CLIENTS").get(key, 0).ok()
+        let client: Locked<Client> = self.hash("CLIENTS").get(key, 0).ok()?;
+        Some(client.value)
     }
 
     /// How many entries a map of connections has.
@@ -271,7 +282,8 @@ impl Bench {
     }
 
     pub(crate) fn upstream(&mut self, key: &FlowKey) -> Option<Upstream> {
-        self.hash("UPSTREAMS").get(key, 0).ok()
+        let upstream: Locked<Upstream> = self.hash("UPSTREAMS").get(key, 0).ok()?;
+        Some(upstream.value)
     }
 
     fn array<T: Pod>(&mut self, name: &str) -> Array<&mut MapData, T> {

@@ -1,7 +1,7 @@
 //! What becomes of a request when a table is full: a clear refusal or nothing, never somebody else's connection.
 
 use dfaas_common::{
-    maps::{Client, Held, Opening, Upstream},
+    maps::{Client, Held, Locked, Opening, Upstream},
     meter::Limit,
 };
 
@@ -55,14 +55,14 @@ fn check_full(map: &'static str, local: Limit, event: &str) {
     assert_eq!(bench.entries::<Held>("HELD"), 2, "{map}");
     assert_eq!(
         (
-            bench.entries::<Client>("CLIENTS"),
-            bench.entries::<Upstream>("UPSTREAMS")
+            bench.entries::<Locked<Client>>("CLIENTS"),
+            bench.entries::<Locked<Upstream>>("UPSTREAMS")
         ),
         (2, 2),
         "{map}"
     );
     reset(&mut bench, FIRST_PORT);
-    assert_eq!(bench.entries::<Upstream>("UPSTREAMS"), 1, "{map}");
+    assert_eq!(bench.entries::<Locked<Upstream>>("UPSTREAMS"), 1, "{map}");
     let (sent, seen) = ask(&mut bench, FIRST_PORT + 3);
     assert_ne!(seen, Verdict::Drop, "{map}");
     assert!(bench.client(&sent.key()).is_some(), "{map}");

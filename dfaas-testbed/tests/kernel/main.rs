@@ -11,3 +11,4 @@ mod handshake;
 mod heads;
 mod onward;
 mod passing;
+mod processors;
