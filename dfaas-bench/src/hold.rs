@@ -8,7 +8,6 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use dfaas_testbed::Wire;
-use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 
 const OPENERS: usize = 8;
 /// So many of them are used again for each line of standard input.
@@ -59,7 +58,7 @@ fn open(args: &Args) -> Result<Vec<Wire>> {
     let open = |opener: usize| -> Result<Vec<Wire>> {
         let mut opened = Vec::new();
         for _ in (opener..args.connections).step_by(OPENERS) {
-            let mut wire = args.connect()?;
+            let mut wire = Wire::connect_from(args.source, args.server)?;
             args.use_once(&mut wire)?;
             opened.push(wire);
         }
@@ -78,13 +77,6 @@ fn open(args: &Args) -> Result<Vec<Wire>> {
 }
 
 impl Args {
-    fn connect(&self) -> Result<Wire> {
-        let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
-        bind(&socket, &SocketAddr::from((self.source, 0))).context("taking a port")?;
-        connect(&socket, &self.server).with_context(|| format!("connecting to {}", self.server))?;
-        Wire::new(TcpStream::from(socket))
-    }
-
     fn use_once(&self, wire: &mut Wire) -> Result<()> {
         let request = format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", self.path);
         let response = wire.ask(request.as_bytes(), "GET")?;

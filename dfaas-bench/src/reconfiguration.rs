@@ -27,6 +27,10 @@ const CONFIGURATION: &str = "/run/reloaded.cfg";
 /// Connections that are kept, and those of one request each.
 const KEPT: usize = 16;
 const SINGLE: usize = 8;
+/// The client's addresses, and the ports of each: a minute of connections of one request takes more than one has, for each
+/// waits a minute until its port is free again.
+const SOURCES: [u8; 8] = [110, 111, 112, 113, 114, 115, 116, 117];
+const PORTS: &str = "1100 65000";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -54,6 +58,15 @@ struct Row {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let time = Duration::from_secs(args.seconds);
     let (federation, advisers) = start(&[FUNCTION], PERIOD, &[], &[])?;
+    for source in SOURCES {
+        let address = Network::address(source);
+        federation
+            .client
+            .ip(&format!("address add {address}/24 dev eth0\n"))?;
+    }
+    federation
+        .client
+        .on_thread(|| fs::write("/proc/sys/net/ipv4/ip_local_port_range", PORTS))??;
     let before = advisers[0].answered();
     let server = federation.nodes[0].service();
     let toll = besiege(&federation.client, server, time)?;
@@ -156,6 +169,7 @@ fn besiege(from: &Namespace, server: SocketAddr, time: Duration) -> Result<Toll>
     let request = format!("POST /function/{FUNCTION} HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello");
     let siege = |connections, requests_a_connection| Siege {
         server,
+        sources: SOURCES.map(Network::address).to_vec(),
         requests: vec![request.clone().into_bytes()],
         method: "POST",
         connections,

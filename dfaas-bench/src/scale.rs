@@ -111,6 +111,7 @@ fn with_functions(functions: usize) -> Result<Value> {
 fn rate(client: &Namespace, server: SocketAddr, path: &str) -> Result<f64> {
     let siege = Siege {
         server,
+        sources: Vec::new(),
         requests: vec![request(path)],
         method: "GET",
         connections: CONNECTIONS,

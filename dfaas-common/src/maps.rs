@@ -233,6 +233,8 @@ pub const IS_SPLICED: u8 = 8;
 pub const IS_CURRENT: u8 = 16;
 /// Bit of [`Upstream::flags`]: the server has begun to take the current request, which is counted.
 pub const IS_TAKEN: u8 = 32;
+/// Bit of [`Upstream::flags`]: the client expects the connection to end behind the response.
+pub const IS_LAST: u8 = 64;
 /// Bit of [`Upstream::flags`]: a side has begun to close.
 pub const IS_CLOSING: u8 = 128;
 
@@ -279,6 +281,10 @@ pub struct Client {
     pub known: [Known; KNOWN],
     /// The version of IP, as an index.
     pub family: u32,
+    /// What it has acknowledged of the current response, in its own numbers.
+    pub acknowledged: u32,
+    /// Keeps the layout free of padding.
+    pub reserved: u32,
 }
 
 impl Client {
@@ -328,6 +334,32 @@ impl Client {
         self.asking.failures = self.asking.failures.saturating_add(1);
         self.phase = Phase::Asking as u8;
         true
+    }
+
+    /// Goes on without its server, which goes, if it has all that it has asked for: as if a handshake had just ended
+    /// where its next request begins, and its next byte from us is `next`.
+    #[inline(always)]
+    pub fn outlive(&mut self, server: &FlowKey, next: u32) -> bool {
+        let is_there = self.phase == Phase::Spliced as u8 && self.upstream == *server;
+        let has_all = self.request.left == 0 && self.request.ahead == 0 && self.acknowledged == next;
+        if !is_there || !has_all || self.closing.has_begun() {
+            return false;
+        }
+        self.asking.await_request(self.request.at, next);
+        self.phase = Phase::Asking as u8;
+        self.upstream = FlowKey::default();
+        true
+    }
+
+    /// Whether it waits for nothing but the client's next request.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_idle(&self) -> bool {
+        match self.phase() {
+            Phase::Asking => self.asking.held == 0 && self.asking.failures == 0,
+            Phase::Connecting => false,
+            Phase::Spliced => !self.closing.has_begun(),
+        }
     }
 }
 
@@ -535,6 +567,8 @@ events! {
     response_unknown,
     /// Connections to servers that were reset because nobody needs them any more.
     upstream_dropped,
+    /// Servers that closed between requests, which their clients did not notice.
+    upstream_left,
     /// Requests that a peer refused, decided again.
     refused_by_peer,
     /// Connections answered 503 because the flow table was full.
@@ -581,7 +615,7 @@ const _: () = {
     assert!(size_of::<FlowKey>() == 20);
     assert!(size_of::<Opening>() == 24);
     assert!(size_of::<Held>() == 8 + HELD_BYTES);
-    assert!(size_of::<Client>() == 128 && size_of::<Locked<Client>>() == 136);
+    assert!(size_of::<Client>() == 136 && size_of::<Locked<Client>>() == 144);
     assert!(size_of::<Upstream>() == 112 && size_of::<Locked<Upstream>>() == 120);
     assert!(size_of::<Reply>() == 8 + REPLY_BYTES);
 };
@@ -641,6 +675,32 @@ mod tests {
         for mut client in [proxied, in_parts] {
             assert!(!client.take_back(&FlowKey::default(), Phase::Asking));
         }
+    }
+
+    #[test]
+    fn a_client_that_has_all_outlives_its_server() {
+        let mut idle = Client {
+            phase: Phase::Spliced as u8,
+            acknowledged: 700,
+            ..Client::default()
+        };
+        idle.request.at = 50;
+        let server = FlowKey::default();
+        let mut client = idle;
+        assert!(client.outlive(&server, 700));
+        assert_eq!((client.phase(), client.asking.next()), (Phase::Asking, 50));
+        assert_eq!(client.asking.our_isn.wrapping_add(1), 700);
+        assert!(client.is_idle());
+        let mut waiting = idle;
+        waiting.request.left = 1;
+        let mut ahead = idle;
+        ahead.request.ahead = 1;
+        let mut closing = idle;
+        closing.closing.client(crate::packet::FIN, 51, 700);
+        for mut client in [waiting, ahead, closing] {
+            assert!(!client.outlive(&server, 700));
+        }
+        assert!(!idle.outlive(&server, 701), "a byte may come again");
     }
 
     #[test]

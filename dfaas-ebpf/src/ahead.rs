@@ -4,7 +4,7 @@
 use dfaas_common::{
     extent::Place,
     http::Stage,
-    maps::{Client, FlowKey, Held, IS_CLOSING, IS_PROXIED, IS_SPLICED, Opening, SYN_FLAGS, Upstream},
+    maps::{Client, FlowKey, Held, IS_CLOSING, IS_PROXIED, IS_SPLICED, Upstream},
     packet::{ACK, HEADERS_BYTES_MAX, Headers, PSH},
     tcp_options::OUR_WINDOW_SCALE,
 };
@@ -221,16 +221,10 @@ pub(crate) fn is_answered(upstream: &Upstream, headers: &Headers) -> bool {
 #[inline(always)]
 pub(crate) fn ask(headers: &Headers, client: &Client, scratch: &mut Scratch) {
     count::event(|events| &mut events.asked_again);
-    scratch.opening = Opening {
-        client_isn: headers.sequence.get().wrapping_sub(1),
-        our_isn: headers.acknowledgment.get().wrapping_sub(1),
-        held: 0,
-        answered: 0,
-        reply: 0,
-        failures: 0,
-        flags: client.asking.flags & SYN_FLAGS,
-        ..client.asking
-    };
+    scratch.opening = client.asking;
+    scratch
+        .opening
+        .await_request(headers.sequence.get(), headers.acknowledgment.get());
 }
 
 /// Makes the packet one that its client acknowledges at once: the byte before the current response, which it has long

@@ -102,6 +102,7 @@ fn spliced(
     if headers.flags & RST != 0 {
         return reset(packet, headers, key, client, scratch).map(Next::Verdict);
     }
+    client.acknowledged = headers.acknowledgment.get();
     if length > 0 {
         let was_left = client.request.left;
         let place = client.update(|client| client.request.note(sequence, length));

@@ -7,7 +7,8 @@ use dfaas_common::{
     http::{HELD_BYTES, Head, NAME_BYTES, NODE_ID_BYTES, Progress, Span, Target as Path, Unframed},
     maps::{
         Client, Config, DATA_IN_SYN_FROM_ALL, DATA_IN_SYN_FROM_PEERS, FlowKey, Function, HEAD_PART,
-        IS_CURRENT, IS_LOCAL, IS_NATURAL, NO_FUNCTION, Opening, Pair, Peer, Phase, SYN_IS_PARTIAL, Upstream,
+        IS_CURRENT, IS_LAST, IS_LOCAL, IS_NATURAL, NO_FUNCTION, Opening, Pair, Peer, Phase, SYN_IS_PARTIAL,
+        Upstream,
     },
     numbering::Numbering,
     packet::{ACK, FIN, Headers},
@@ -261,6 +262,7 @@ fn complete(
     ahead::hold_rest(packet, headers, key, read, scratch)?;
     decided(function_id, origin, now_ns, head.wants_no_body, scratch);
     scratch.upstream.target = target;
+    scratch.upstream.flags |= u8::from(head.closes) * IS_LAST;
     if target == 0 {
         connect::local(packet, config, headers, key, scratch)
     } else {

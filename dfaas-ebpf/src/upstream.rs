@@ -4,8 +4,8 @@ use aya_ebpf::bindings::TC_ACT_OK;
 use dfaas_common::{
     http::{CHUNK_LINE_BYTES, HELD_BYTES, Passage, Stage},
     maps::{
-        Config, FlowKey, IS_CLOSING, IS_CURRENT, IS_LOCAL, IS_NATURAL, IS_PROXIED, IS_SPLICED, IS_TAKEN,
-        Phase, Upstream,
+        Client, Config, FlowKey, IS_CLOSING, IS_CURRENT, IS_LAST, IS_LOCAL, IS_NATURAL, IS_PROXIED,
+        IS_SPLICED, IS_TAKEN, Phase, Upstream,
     },
     packet::{ACK, FIN, Headers, RST, SYN},
     tcp_options::NO_WINDOW_SCALE,
@@ -54,6 +54,9 @@ pub(crate) fn handle(
         return reset(packet, config, headers, key, upstream, scratch);
     }
     let length = u32::from(headers.payload_bytes());
+    if headers.flags & FIN != 0 && length == 0 && leaves(headers, key, upstream) {
+        return let_go(packet, headers, key, hook, scratch);
+    }
     if length > 0 {
         if !follow(packet, headers, length, upstream, scratch)? {
             return Ok(swallow());
@@ -288,6 +291,11 @@ fn reset(
         count::event(|events| &mut events.out_of_window);
         return pass(packet, config, headers, upstream, scratch);
     }
+    let is_idle = upstream.response.stage == Stage::Idle as u8 && is_replaceable(upstream);
+    if is_idle && is_outlived(key, upstream, client) {
+        maps::remove_upstream(key);
+        return Ok(swallow());
+    }
     // A server that closed just when the request was on its way has not begun to serve it (RFC 9112, 9.3.1).
     let is_untouched = upstream.response.stage == Stage::Head as u8 && !upstream.is(IS_TAKEN | IS_PROXIED);
     if is_untouched && connect::take_back(&client_key, client, key, Phase::Spliced) {
@@ -298,6 +306,66 @@ fn reset(
     let verdict = pass(packet, config, headers, upstream, scratch)?;
     release::forget(&client_key, client, scratch);
     Ok(verdict)
+}
+
+/// Whether a server that closes harms nobody, because its client has all that it has asked for, or because it has not
+/// taken the request that is on its way: the client keeps its connection, and its next segment is decided (again).
+#[inline(always)]
+fn leaves(headers: &Headers, key: &FlowKey, upstream: &Locked<Upstream>) -> bool {
+    if headers.sequence.get() != upstream.response.at || !is_replaceable(upstream) {
+        return false;
+    }
+    let client_key = upstream.client;
+    let Some(client) = maps::client(&client_key) else {
+        return false;
+    };
+    if upstream.response.stage == Stage::Idle as u8 {
+        return is_outlived(key, upstream, client);
+    }
+    // A server that closed just when the request was on its way has not begun to serve it (RFC 9112, 9.3.1).
+    let has_nothing = headers.acknowledgment.get() == upstream.numbering.upstream;
+    let is_untouched = has_nothing && upstream.response.stage == Stage::Head as u8 && !upstream.is(IS_TAKEN);
+    if !is_untouched || !connect::take_back(&client_key, client, key, Phase::Spliced) {
+        return false;
+    }
+    count::event(|events| &mut events.upstream_refused);
+    true
+}
+
+/// Whether a client need not learn that this server is gone.
+#[inline(always)]
+fn is_replaceable(upstream: &Upstream) -> bool {
+    !upstream.is(IS_NATURAL | IS_LAST | IS_PROXIED | IS_CLOSING)
+}
+
+/// Leaves a client without its server, if the one has all from the other.
+#[inline(always)]
+fn is_outlived(key: &FlowKey, upstream: &Upstream, client: &mut Locked<Client>) -> bool {
+    let next = upstream.numbering.sequence_to_client(upstream.response.at);
+    let is_outlived = client.update(|client| client.outlive(key, next));
+    if is_outlived {
+        count::event(|events| &mut events.upstream_left);
+    }
+    is_outlived
+}
+
+/// Ends the connection to a server that nobody needs any more, in whose packet it has closed.
+#[inline(always)]
+fn let_go(
+    packet: &Packet,
+    headers: &Headers,
+    key: &FlowKey,
+    hook: Hook,
+    scratch: &mut Scratch,
+) -> Result<i32, Fault> {
+    maps::remove_upstream(key);
+    compose::answer(headers, scratch);
+    scratch.segment.flags = RST | ACK;
+    compose::bare(packet, headers.has_partial_checksum(), scratch)?;
+    Ok(match hook {
+        Hook::Ingress => packet.out(),
+        Hook::Egress => packet.to_stack(),
+    })
 }
 
 /// Passes a segment of a connection that a side has begun to close.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::{SocketAddr, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
@@ -20,6 +20,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub struct Siege {
     /// Who is asked.
     pub server: SocketAddr,
+    /// Addresses to connect from, a connection each in turns; any if there are none.
+    pub sources: Vec<Ipv4Addr>,
     /// Whole requests, in turns.
     pub requests: Vec<Vec<u8>>,
     /// Their method.
@@ -70,9 +72,10 @@ impl Siege {
     fn send(&self, from: &Namespace, number: usize, start: Instant, stop: &AtomicBool) -> Result<Toll> {
         from.enter_network()?;
         let mut toll = Toll::default();
+        let source = self.sources.get(number % self.sources.len().max(1)).copied();
         let mut turn = number;
         while start.elapsed() < self.at_most && !stop.load(Ordering::Relaxed) {
-            if let Err(error) = self.use_one(&mut turn, start, stop, &mut toll) {
+            if let Err(error) = self.use_one(source, &mut turn, start, stop, &mut toll) {
                 // The last cause tells what happened; what was received does not matter.
                 *toll.faults.entry(error.root_cause().to_string()).or_default() += 1;
                 thread::sleep(PAUSE);
@@ -82,9 +85,19 @@ impl Siege {
     }
 
     /// Uses a connection from its beginning to its end.
-    fn use_one(&self, turn: &mut usize, start: Instant, stop: &AtomicBool, toll: &mut Toll) -> Result<()> {
+    fn use_one(
+        &self,
+        source: Option<Ipv4Addr>,
+        turn: &mut usize,
+        start: Instant,
+        stop: &AtomicBool,
+        toll: &mut Toll,
+    ) -> Result<()> {
         toll.requests += 1;
-        let mut wire = Wire::new(TcpStream::connect(self.server)?)?;
+        let mut wire = match source {
+            Some(source) => Wire::connect_from(source, self.server)?,
+            None => Wire::new(TcpStream::connect(self.server)?)?,
+        };
         for number in 0..self.requests_a_connection {
             if number > 0 {
                 if start.elapsed() >= self.at_most || stop.load(Ordering::Relaxed) {

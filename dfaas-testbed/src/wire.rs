@@ -2,12 +2,13 @@
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
     thread,
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 
 use crate::{Namespace, Response, patience};
 
@@ -36,6 +37,19 @@ impl Wire {
         let connected = from.on_thread(|| TcpStream::connect_timeout(&server, patience(TIMEOUT)))?;
         let stream = connected.with_context(|| format!("connecting to {server} in {}", from.name()))?;
         Self::new(stream)
+    }
+
+    /// Connects from an address of the namespace that this thread is in, so that more connections may follow each other
+    /// than one address has ports.
+    ///
+    /// # Errors
+    ///
+    /// When the server refuses or keeps silent, or no port is free.
+    pub fn connect_from(source: Ipv4Addr, server: SocketAddr) -> Result<Self> {
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+        bind(&socket, &SocketAddr::from((source, 0))).context("taking a port")?;
+        connect(&socket, &server).with_context(|| format!("connecting to {server}"))?;
+        Self::new(TcpStream::from(socket))
     }
 
     /// Takes a connection over.

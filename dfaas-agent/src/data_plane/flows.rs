@@ -207,11 +207,10 @@ fn remove<V: Pod>(map: &mut HashMap<MapData, FlowKey, V>, key: &FlowKey, name: &
 
 fn is_over(client: &Client, tick: u32, idle_ticks: u32) -> bool {
     let idle = tick.wrapping_sub(client.last_seen);
-    let is_passing = client.phase() != Phase::Spliced || client.closing.has_begun();
-    idle >= if is_passing {
-        PASSING_TICKS.min(idle_ticks)
-    } else {
+    idle >= if client.is_idle() {
         idle_ticks
+    } else {
+        PASSING_TICKS.min(idle_ticks)
     }
 }
 

@@ -60,6 +60,7 @@ fn sieges(server: SocketAddr, at_most: Duration) -> Vec<Siege> {
     let download = format!("GET /function/{ACCOUNTED}?size={DOWNLOAD_BYTES} HTTP/1.1\r\nHost: x\r\n\r\n");
     let siege = |request: Vec<u8>, method, connections, requests_a_connection| Siege {
         server,
+        sources: Vec::new(),
         requests: vec![request],
         method,
         connections,

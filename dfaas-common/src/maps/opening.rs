@@ -53,6 +53,18 @@ impl Opening {
         self.reply as usize > ANSWERS
     }
 
+    /// Awaits a request that begins at a number, behind what ends at another of ours.
+    #[inline(always)]
+    pub const fn await_request(&mut self, start: u32, our_next: u32) {
+        self.client_isn = start.wrapping_sub(1);
+        self.our_isn = our_next.wrapping_sub(1);
+        self.held = 0;
+        self.answered = 0;
+        self.reply = 0;
+        self.failures = 0;
+        self.flags &= SYN_FLAGS;
+    }
+
     /// Goes on to the next request, behind our answer of so many bytes.
     #[inline(always)]
     pub const fn go_on(&mut self, answer_bytes: u32) {

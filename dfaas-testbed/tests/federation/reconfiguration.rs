@@ -56,6 +56,7 @@ fn no_request_fails_while_all_is_changed() {
 fn besiege(federation: &Federation) -> Toll {
     let siege = |connections, requests_a_connection| Siege {
         server: federation.nodes[0].service(),
+        sources: Vec::new(),
         requests: vec![
             b"POST /function/shared HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello".to_vec(),
         ],

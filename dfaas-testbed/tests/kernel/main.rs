@@ -9,6 +9,7 @@ mod full;
 mod guard;
 mod handshake;
 mod heads;
+mod leaving;
 mod onward;
 mod passing;
 mod processors;

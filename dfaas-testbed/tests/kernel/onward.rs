@@ -179,7 +179,7 @@ fn from_peer() -> String {
 }
 
 /// A segment that the local stack sends to a client.
-fn answer_of_stack(
+pub(crate) fn answer_of_stack(
     client: &Sent,
     sequence: u32,
     acknowledgment: u32,
