@@ -29,7 +29,7 @@ use clap::ValueEnum;
 use dfaas_common::maps::{self, Pair};
 use dfaas_control::{Counters, FunctionName, NodeId, Policy};
 use serde::Serialize;
-use tracing::info;
+use tracing::{info, warn};
 
 pub(crate) use self::{
     check::{Finding, check, check_without_kernel},
@@ -226,6 +226,16 @@ impl Kernel {
     /// Ends flows that are over or idle. Call it every [`SWEEP_INTERVAL`].
     pub(crate) fn sweep(&mut self) -> Result<()> {
         self.flows.sweep()
+    }
+
+    /// Ends what cannot go on without the programs, and detaches them.
+    pub(crate) fn stop(mut self) {
+        if let Err(error) = self.flows.end_all() {
+            warn!(
+                error = format!("{error:#}"),
+                "Connections through this node were not ended"
+            );
+        }
     }
 
     /// Finds the platform's listener and lends it to the kernel. Call it every 200 ms; cheap when nothing changed.

@@ -219,7 +219,7 @@ impl DataPlane {
     pub(crate) async fn stop(self) {
         match self {
             Self::Kernel(plane) => {
-                drop(plane.kernel);
+                plane.kernel.stop();
                 plane.helper.stop().await;
             }
             Self::Haproxy(plane) => plane.proxy.stop().await,

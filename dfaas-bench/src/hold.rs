@@ -2,11 +2,11 @@
 
 use std::{
     io::{self, BufRead as _, Write as _},
-    net::{Ipv4Addr, SocketAddr, TcpStream},
+    net::{Ipv4Addr, SocketAddr},
     thread,
 };
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Result, anyhow, ensure};
 use dfaas_testbed::Wire;
 
 const OPENERS: usize = 8;

@@ -1,4 +1,4 @@
-//! Connections of peers that are struck off or gone: both ends of each get a reset.
+//! Connections of peers that are struck off or gone, and all that end with the programs: both ends of each get a reset.
 //!
 //! An idle connection sends no packet that the kernel could answer, so the resets come from here, past the programs.
 
@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use aya::maps::{HashMap, MapData, MapError};
 use dfaas_common::{
     http::Stage,
-    maps::{Client, FlowKey, IS_CURRENT, IS_LOCAL, IS_PROXIED, Locked, Upstream},
+    maps::{Client, FlowKey, IS_CURRENT, IS_LOCAL, IS_NATURAL, IS_PROXIED, Locked, Upstream},
     packet::Address,
 };
 
@@ -54,11 +54,29 @@ enum End {
 }
 
 /// Ends the connections of peers, by index. Returns how many there were.
-pub(super) fn end(
+pub(super) fn end_leavers(
     clients: &mut HashMap<MapData, FlowKey, Locked<Client>>,
     upstreams: &mut HashMap<MapData, FlowKey, Locked<Upstream>>,
     leavers: &BTreeMap<u32, Leaver>,
     ours: [Address; 2],
+) -> Result<usize> {
+    end(clients, upstreams, ours, |flow| flow.end(leavers))
+}
+
+/// Ends all connections that cannot go on without the programs. Returns how many there were.
+pub(super) fn end_all(
+    clients: &mut HashMap<MapData, FlowKey, Locked<Client>>,
+    upstreams: &mut HashMap<MapData, FlowKey, Locked<Upstream>>,
+    ours: [Address; 2],
+) -> Result<usize> {
+    end(clients, upstreams, ours, Flow::end_with_programs)
+}
+
+fn end(
+    clients: &mut HashMap<MapData, FlowKey, Locked<Client>>,
+    upstreams: &mut HashMap<MapData, FlowKey, Locked<Upstream>>,
+    ours: [Address; 2],
+    choose: impl Fn(&Flow) -> Option<End>,
 ) -> Result<usize> {
     let mut ends = Vec::new();
     for entry in upstreams.iter() {
@@ -76,7 +94,7 @@ pub(super) fn end(
             server: server.value,
             ours,
         };
-        ends.extend(flow.end(leavers).map(|end| (client_key, server_key, end)));
+        ends.extend(choose(&flow).map(|end| (client_key, server_key, end)));
     }
     let sender = Sender::new().context("opening a socket for resets")?;
     for (client_key, server_key, end) in &ends {
@@ -110,6 +128,18 @@ impl Flow {
         }
         let is_answered = self.server.response.stage == Stage::Idle as u8;
         (!is_answered).then(|| End::Whole(self.resets()))
+    }
+
+    /// What becomes of it when nobody translates any more. Where both ends number alike, the stack goes on alone.
+    fn end_with_programs(&self) -> Option<End> {
+        if self.server.is(IS_NATURAL) {
+            return None;
+        }
+        Some(if self.server.is(IS_CURRENT) {
+            End::Whole(self.resets())
+        } else {
+            End::Parked(self.reset_to_server(self.server.next))
+        })
     }
 
     /// Whether one of them has sent what is served here. Of what HAProxy has, only the address is known.
@@ -233,6 +263,16 @@ mod tests {
             panic!("it is parked");
         };
         assert_eq!((reset.sequence, reset.to.port()), (77, 80));
+    }
+
+    #[test]
+    fn what_the_stack_can_go_on_with_does_not_end_with_the_programs() {
+        assert!(matches!(
+            flow(IS_CURRENT).end_with_programs(),
+            Some(End::Whole(_))
+        ));
+        assert!(matches!(flow(0).end_with_programs(), Some(End::Parked(_))));
+        assert_eq!(flow(IS_LOCAL | IS_NATURAL | IS_CURRENT).end_with_programs(), None);
     }
 
     /// A client's connection to a server with these flags.

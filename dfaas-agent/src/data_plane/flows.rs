@@ -12,7 +12,7 @@ use aya::{
     Ebpf, Pod,
     maps::{Array, HashMap, MapData, MapError},
 };
-use dfaas_common::maps::{Client, Config, FlowKey, Locked, Phase, Upstream};
+use dfaas_common::maps::{Client, Config, FlowKey, Locked, Upstream};
 
 use tracing::info;
 
@@ -108,7 +108,7 @@ impl FlowMaps {
         if leavers.is_empty() {
             return Ok(());
         }
-        let count = ending::end(
+        let count = ending::end_leavers(
             &mut self.clients,
             &mut self.upstreams,
             leavers,
@@ -119,6 +119,17 @@ impl FlowMaps {
             peers = leavers.len(),
             connections = count,
             "Ended connections of peers that left"
+        );
+        Ok(())
+    }
+
+    /// Ends all connections that cannot go on without the programs, so that nobody waits for what will not come.
+    pub(super) fn end_all(&mut self) -> Result<()> {
+        let ours = self.settings.addresses;
+        let count = ending::end_all(&mut self.clients, &mut self.upstreams, ours)?;
+        info!(
+            connections = count,
+            "Ended what cannot go on without the programs"
         );
         Ok(())
     }
@@ -216,7 +227,7 @@ fn is_over(client: &Client, tick: u32, idle_ticks: u32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use dfaas_common::packet::FIN;
+    use dfaas_common::{maps::Phase, packet::FIN};
 
     use super::*;
 

@@ -126,6 +126,24 @@ fn requests_succeed_again_within_a_second_of_a_providers_restart() {
 }
 
 #[test]
+fn who_is_connected_through_an_agent_that_stops_learns_it_at_once() {
+    let _turn = turn();
+    let nodes = ["near", "far"].map(|name| NodeSpec::new(vec![Function::echo(PLENTY_RPS).named(name)]));
+    let mut federation = Federation::start(&nodes).unwrap();
+    let wires = ["near", "far"].map(|function| {
+        let mut wire = Wire::connect(&federation.client, federation.nodes[0].service()).unwrap();
+        let request = format!("GET /function/{function} HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert_eq!(wire.ask(request.as_bytes(), "GET").unwrap().status, 200);
+        wire
+    });
+    federation.nodes[0].stop_agent().unwrap();
+    for mut wire in wires {
+        let error = wire.receive().unwrap_err();
+        assert!(format!("{error:#}").contains("reset"), "{error:#}");
+    }
+}
+
+#[test]
 fn an_agent_that_is_stopped_leaves_nothing_attached() {
     let _turn = turn();
     let mut federation = three();
