@@ -6,12 +6,14 @@
 
 mod automaton;
 mod chunks;
+mod gap;
 mod grammar;
 mod request;
 mod response;
 
 pub use automaton::Words;
 pub use chunks::{CHUNK_LINE_BYTES, ChunkLine};
+pub use gap::Gap;
 pub use grammar::STATES;
 pub use request::{Head, Progress, Target, Unframed, read, scan_request};
 pub use response::{Facts, Response, Stage, scan_response};

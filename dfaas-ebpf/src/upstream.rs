@@ -2,7 +2,7 @@
 
 use aya_ebpf::bindings::TC_ACT_OK;
 use dfaas_common::{
-    http::{CHUNK_LINE_BYTES, HELD_BYTES, Stage},
+    http::{CHUNK_LINE_BYTES, Gap, HELD_BYTES, Stage},
     maps::{
         Config, FlowKey, IS_CLOSING, IS_CURRENT, IS_LOCAL, IS_NATURAL, IS_PROXIED, IS_SPLICED, IS_TAKEN,
         Upstream,
@@ -150,9 +150,13 @@ fn follow(
     upstream: &mut Upstream,
     scratch: &mut Scratch,
 ) -> Result<bool, HelperFailed> {
-    let start = upstream.response.at.wrapping_sub(headers.sequence.get());
+    let mut start = upstream.response.at.wrapping_sub(headers.sequence.get());
     if (start as i32) < 0 {
-        return Ok(follow_past_gap(length, start.wrapping_neg(), upstream));
+        if !passes_gap(start.wrapping_neg(), upstream) {
+            count::event(|events| &mut events.gap);
+            return Ok(false);
+        }
+        start = 0;
     }
     if start >= length {
         // Sent again.
@@ -235,28 +239,24 @@ fn follow_step(
     Ok(true)
 }
 
-/// A segment before it is missing. What has to be read in order waits for it; a body of known length need not.
+/// Whether a segment may pass before missing bytes have come.
+///
+/// A lost end of a response harms only who has asked for more already: others ask when they have all of it.
 #[inline(always)]
-fn follow_past_gap(length: u32, gap: u32, upstream: &mut Upstream) -> bool {
-    let advance = gap.wrapping_add(length);
-    let stage = upstream.response.stage;
-    if stage == Stage::Head as u8 || stage == Stage::Idle as u8 {
-        count::event(|events| &mut events.gap);
-        return false;
-    }
-    if stage == Stage::Length as u8 || stage == Stage::ChunkData as u8 {
-        if u64::from(advance) <= upstream.response.left {
-            upstream.response.follow_body(advance);
-        } else {
+fn passes_gap(missing: u32, upstream: &mut Upstream) -> bool {
+    match upstream.response.skip(missing) {
+        Gap::Passed => true,
+        Gap::Needed => false,
+        Gap::Unframed => {
+            if maps::client(&upstream.client).is_some_and(|client| client.request.ahead > 0) {
+                return false;
+            }
             count::event(|events| &mut events.response_unknown);
             upstream.response.give_up();
+            upstream.response.at = upstream.response.at.wrapping_add(missing);
+            true
         }
-    } else if stage == Stage::ChunkLine as u8 {
-        count::event(|events| &mut events.response_unknown);
-        upstream.response.give_up();
     }
-    upstream.response.at = upstream.response.at.wrapping_add(advance);
-    true
 }
 
 /// A peer has refused the request, and nothing of that has reached the client: its next retransmission is decided
