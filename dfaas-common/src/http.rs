@@ -7,14 +7,16 @@
 mod automaton;
 mod chunks;
 mod grammar;
+mod passage;
 mod request;
 mod response;
 
 pub use automaton::Words;
 pub use chunks::{CHUNK_LINE_BYTES, ChunkLine};
 pub use grammar::STATES;
+pub use passage::Passage;
 pub use request::{Head, Progress, Target, Unframed, read, scan_request};
-pub use response::{Facts, Passage, Response, Stage, scan_response};
+pub use response::{Facts, Response, Stage, scan_response};
 
 /// The capacity of the buffer that holds the first bytes of a message: a whole Ethernet payload.
 pub const HELD_BYTES: usize = 1536;

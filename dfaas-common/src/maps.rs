@@ -541,7 +541,7 @@ events! {
     too_early,
     /// Segments with the end of one request and the start of another, cut between them.
     cut,
-    /// Segments that begin behind a gap at the end of a request.
+    /// Segments that have to wait for missing ones before them.
     gap,
     /// Segments that no ordinary stack would take, passed on without a look at them.
     out_of_window,

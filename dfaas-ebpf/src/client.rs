@@ -3,6 +3,7 @@
 use aya_ebpf::bindings::TC_ACT_OK;
 use dfaas_common::{
     extent::Place,
+    http::Stage,
     maps::{Client, Config, FlowKey, IS_CLOSING, IS_LOCAL, IS_NATURAL, Opening, Phase, SYN_IS_PARTIAL},
     numbering::Numbers,
     packet::{ACK, FIN, Headers, PSH, RST, SYN},
@@ -165,7 +166,10 @@ fn behind(
         return Ok(Next::Verdict(swallow()));
     };
     let is_next = client.request.left == 0 && headers.sequence.get() == client.request.at;
-    if is_next && client.request.ahead == 0 && ahead::is_answered(upstream, headers) {
+    // Of a response that was not followed to its end, only the client can tell: it asks once more.
+    let is_turn = client.request.ahead == 0 || upstream.response.stage == Stage::Unknown as u8;
+    if is_next && is_turn && ahead::is_answered(upstream, headers) {
+        client.request.ahead = 0;
         ahead::ask(headers, client, scratch);
         return Ok(Next::Ask);
     }

@@ -165,6 +165,11 @@ fn wait(
     }
     scratch.opening.held = length;
     scratch.opening.flags = scratch.opening.flags.saturating_add(HEAD_PART);
+    if let Some(client) = maps::client(key) {
+        // The server of the last request may not have heard yet that its client has the answer: it is told when it
+        // sends that again.
+        park(client, &scratch.opening);
+    }
     open::keep(key, &scratch.opening);
     count::event(|events| &mut events.head_continued);
     acknowledge(packet, config, headers, scratch)

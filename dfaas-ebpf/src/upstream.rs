@@ -157,15 +157,12 @@ fn follow(
     });
     match passage {
         Passage::Followed => return Ok(true),
-        Passage::GivenUp => {
-            count::event(|events| &mut events.response_unknown);
-            return Ok(true);
-        }
+        Passage::Unread => {}
         Passage::Early => {
             count::event(|events| &mut events.gap);
             return Ok(false);
         }
-        Passage::Unread => {}
+        Passage::Unframed => return Ok(lose(sequence.wrapping_add(length), upstream)),
     }
     // In the scratch space, so that the verifier forgets what it knows of it: else every path through a loop is one of
     // its own.
@@ -179,6 +176,20 @@ fn follow(
         count::event(|events| &mut events.gap);
     }
     Ok(is_followed)
+}
+
+/// Passes a segment behind missing bytes without which the response's end is not known. That harms only who has asked for
+/// more already: others ask when they have all of it.
+#[inline(always)]
+fn lose(end: u32, upstream: &mut Locked<Upstream>) -> bool {
+    let client_key = upstream.client;
+    if maps::client(&client_key).is_some_and(|client| client.request.ahead > 0) {
+        count::event(|events| &mut events.gap);
+        return false;
+    }
+    count::event(|events| &mut events.response_unknown);
+    upstream.update(|upstream| upstream.response.lose(end));
+    true
 }
 
 /// Reads a segment from where the response in the scratch space has got to.

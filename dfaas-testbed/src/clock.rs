@@ -11,6 +11,8 @@ use std::{
 
 use anyhow::{Result, bail};
 
+use crate::Network;
+
 /// How often a condition is looked at while it is waited for.
 const STEP: Duration = Duration::from_millis(20);
 /// Says how many times longer than on a real machine things may take, or [`MEASURED`]: for emulated ones.
@@ -20,6 +22,10 @@ const MEASURED: &str = "measured";
 const STARTS: (u32, Duration) = (20, Duration::from_millis(40));
 /// An emulated machine may be at rest while it is measured, and a longer patience than this helps nobody.
 const TIMES: RangeInclusive<u32> = 4..=12;
+
+/// How many times longer things may take over bad links: of a request, several packets in a row may be lost, each of
+/// which is sent again twice as late as the one before.
+const OVER_BAD_LINKS: u32 = 4;
 
 static SLOWER: LazyLock<u32> = LazyLock::new(|| match env::var(SLOWNESS) {
     Ok(times) if times == MEASURED => measured(),
@@ -35,7 +41,8 @@ pub fn now() -> Instant {
 
 /// The longest that something may take on this machine that may take so long on a real one.
 pub fn patience(at_most: Duration) -> Duration {
-    at_most * *SLOWER
+    let over_links = if Network::is_impaired() { OVER_BAD_LINKS } else { 1 };
+    at_most * *SLOWER * over_links
 }
 
 /// The period of what agents of this machine do again and again: longer periods than this make tests no surer.

@@ -14,6 +14,7 @@ mod http;
 mod kernel_maps;
 mod links;
 mod load;
+mod mishaps;
 mod namespace;
 mod network;
 mod node;

@@ -1,14 +1,14 @@
 //! A bridge in a namespace of its own, with hosts around it.
 
 use std::{
-    env,
+    env, fs,
     net::{Ipv4Addr, Ipv6Addr},
     process::Output,
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
-use crate::Namespace;
+use crate::{Namespace, mishaps::Mishaps};
 
 /// Says what is done to the packets to every host, as [`Network::impair`] takes it.
 const NETEM: &str = "DFAAS_TEST_NETEM";
@@ -161,7 +161,7 @@ impl Network {
     ///
     /// # Errors
     ///
-    /// When this kernel has no netem, or it does not know what is asked for.
+    /// When neither netem nor, on a kernel without it, [`Mishaps`] can do what is asked for.
     pub fn impair(&self, host: &Namespace, number: u8, netem: &str) -> Result<()> {
         // What a host sends in one piece and a network card would cut is lost as one packet otherwise.
         check(&host.output("ethtool", &["-K", "eth0", "tso", "off", "gso", "off"])?)?;
@@ -171,7 +171,27 @@ impl Network {
             "qdisc", "replace", "dev", &port, "root", "netem", "limit", "20000",
         ];
         arguments.extend(netem.split_whitespace());
-        check(&self.fabric.output("tc", &arguments)?)
+        let netem_did = check(&self.fabric.output("tc", &arguments)?);
+        netem_did.or_else(|lacking| self.mishap(&port, netem).context(lacking))
+    }
+
+    /// As [`Self::impair`], without netem.
+    fn mishap(&self, port: &str, netem: &str) -> Result<()> {
+        let mishaps = Mishaps::read(netem)?;
+        for (program, option, text) in [
+            ("tc", "-batch", Mishaps::ways(port)),
+            ("nft", "-f", mishaps.rules(port)),
+        ] {
+            let file = format!("/run/{program}-{port}");
+            fs::write(self.fabric.path(&file), text).with_context(|| format!("writing {file}"))?;
+            check(&self.fabric.output(program, &[option, &file])?)?;
+        }
+        Ok(())
+    }
+
+    /// Whether something is done to the packets to all hosts, so that they may come late.
+    pub fn is_impaired() -> bool {
+        env::var_os(NETEM).is_some()
     }
 
     /// Pulls the plug of a host.

@@ -34,8 +34,8 @@ const TOOLS: [(&str, &str); 4] = [
     ("cpio", "cpio"),
     ("strip", "binutils"),
 ];
-/// What the test bed's network and the data plane need of a kernel, where it is not built in.
-const MODULES: [&str; 9] = [
+/// What the test bed's network and the agents need of a kernel, where it is not built in.
+const MODULES: [&str; 10] = [
     "veth",
     "bridge",
     "8021q",
@@ -45,6 +45,7 @@ const MODULES: [&str; 9] = [
     "nft_chain_nat",
     "nft_ct",
     "nft_masq",
+    "tcp_diag",
 ];
 
 #[derive(Debug, clap::Args)]

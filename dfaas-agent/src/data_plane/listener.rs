@@ -5,11 +5,12 @@ use std::{
     io::{BufRead, BufReader},
     os::fd::{AsFd, OwnedFd},
     path::Path,
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use anyhow::{Context, Result};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
-use tracing::debug;
+use tracing::warn;
 
 use crate::sockets::{Family, Sockets, StateFlags};
 
@@ -18,6 +19,10 @@ const LISTEN: &str = "0A";
 
 const IPV4_SOCKETS: &str = "/proc/net/tcp";
 const IPV6_SOCKETS: &str = "/proc/net/tcp6";
+
+/// Whether the kernel has answered so far. One without `tcp_diag` starts a program at each question, to load it, which
+/// ten times a second takes a quarter of a slow processor.
+static HAS_DIAGNOSIS: AtomicBool = AtomicBool::new(true);
 
 /// The inode of the socket that listens on a port in this network namespace, IPv4 first: one of IPv6 takes both.
 pub(super) fn find(port: u16) -> Result<Option<u64>> {
@@ -35,14 +40,21 @@ pub(super) fn find_ipv6(port: u16) -> Result<Option<u64>> {
 /// Asks the kernel for its listeners. The table of all sockets, which is read where it cannot be asked, takes
 /// milliseconds, and longer with every connection.
 fn find_of(family: Family, port: u16) -> Result<Option<u64>> {
-    find_by_diagnosis(family, port).or_else(|error| {
-        debug!(error = format!("{error:#}"), "The kernel has no socket diagnosis");
-        let table = match family {
-            Family::Ipv4 => IPV4_SOCKETS,
-            Family::Ipv6 => IPV6_SOCKETS,
-        };
-        find_in_table(table, port)
-    })
+    if HAS_DIAGNOSIS.load(Ordering::Relaxed) {
+        match find_by_diagnosis(family, port) {
+            Ok(found) => return Ok(found),
+            Err(error) => warn!(
+                error = format!("{error:#}"),
+                "The kernel has no socket diagnosis; reading its table of sockets"
+            ),
+        }
+        HAS_DIAGNOSIS.store(false, Ordering::Relaxed);
+    }
+    let table = match family {
+        Family::Ipv4 => IPV4_SOCKETS,
+        Family::Ipv6 => IPV6_SOCKETS,
+    };
+    find_in_table(table, port)
 }
 
 fn find_by_diagnosis(family: Family, port: u16) -> Result<Option<u64>> {

@@ -189,19 +189,6 @@ pub enum Stage {
     Unknown = 6,
 }
 
-/// What a segment of a server is to the response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Passage {
-    /// It was followed without a look at its bytes, or was before.
-    Followed,
-    /// It was not to be followed, nor will be what comes behind it.
-    GivenUp,
-    /// Something before it is missing, and has to be read first.
-    Early,
-    /// It has to be read.
-    Unread,
-}
-
 /// What a response's head says, as bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Facts(u8);
@@ -265,47 +252,6 @@ impl Response {
         self.stage = Stage::Head as u8;
         self.state = START;
         self.left = 0;
-    }
-
-    /// Follows a segment of `length` bytes, at least 1, as far as that can be done without reading it.
-    ///
-    /// What has to be read in order waits for what is missing before it; a body of known length need not.
-    #[inline(always)]
-    pub const fn pass(&mut self, sequence: u32, length: u32) -> Passage {
-        let end = sequence.wrapping_add(length);
-        let advance = end.wrapping_sub(self.at) as i32;
-        if advance <= 0 {
-            return Passage::Followed;
-        }
-        let is_early = (self.at.wrapping_sub(sequence) as i32) < 0;
-        let is_body = self.stage == Stage::Length as u8 || self.stage == Stage::ChunkData as u8;
-        if is_body && advance as u64 <= self.left {
-            self.follow_body(advance as u32);
-        } else if self.stage == Stage::Idle as u8 && !is_early {
-            // Nobody asked for this: there is no telling what the server means by it.
-            self.stage = Stage::Endless as u8;
-        } else if self.stage == Stage::Idle as u8 || self.stage == Stage::Head as u8 {
-            return if is_early { Passage::Early } else { Passage::Unread };
-        } else if is_body || self.stage == Stage::ChunkLine as u8 {
-            if !is_early {
-                return Passage::Unread;
-            }
-            self.give_up();
-            self.at = end;
-            return Passage::GivenUp;
-        }
-        self.at = end;
-        Passage::Followed
-    }
-
-    /// Becomes what was made of it by reading a segment that ends at this number. Returns whether that has been
-    /// followed now, by this processor or by another.
-    #[inline(always)]
-    pub fn commit(&mut self, from: u32, read: &Self) -> bool {
-        if self.at == from {
-            *self = *read;
-        }
-        read.at.wrapping_sub(self.at) as i32 <= 0
     }
 
     /// Gives up following: the rest is whatever comes.

@@ -1,5 +1,9 @@
 //! What users get for their requests.
 
+use std::time::Duration;
+
+use dfaas_testbed::patience;
+
 use crate::kit::{curl, pair, turn};
 
 #[test]
@@ -86,6 +90,7 @@ fn many_connections_are_served() {
         ("far", "Connection: close"),
     ] {
         let url = format!("http://{}/function/{function}", federation.nodes[0].service());
+        let timeout = format!("{}s", patience(Duration::from_secs(3)).as_secs());
         let arguments = [
             "-t",
             "2",
@@ -96,7 +101,7 @@ fn many_connections_are_served() {
             "-H",
             header,
             "--timeout",
-            "3s",
+            &timeout,
             &url,
         ];
         let output = federation.client.output("wrk", &arguments).unwrap();
