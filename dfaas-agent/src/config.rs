@@ -6,6 +6,7 @@ mod guard;
 mod host;
 mod layers;
 mod mistakes;
+mod neighbours;
 mod overlay;
 mod overlay_tuning;
 mod pairing;
@@ -21,7 +22,7 @@ use std::{
 };
 
 use dfaas_control::{
-    MarginSettings, NodeId, ServiceAddress, Settings, SettingsError, StrategyKind, Tokenless,
+    MarginSettings, Neighbourhood, NodeId, ServiceAddress, Settings, SettingsError, StrategyKind, Tokenless,
 };
 use libp2p::{Multiaddr, pnet::PreSharedKey};
 
@@ -136,6 +137,7 @@ pub(crate) struct Config {
     token_rotation: Duration,
     tokenless: Tokenless,
     shadow: Option<StrategyKind>,
+    neighbourhood: Neighbourhood,
     node_margin: MarginSettings,
     default_capacity_rps: f64,
 }
@@ -215,6 +217,7 @@ impl Config {
             token_rotation,
             tokenless,
             shadow: strategy.shadow,
+            neighbourhood: strategy.neighbourhood,
             node_margin: strategy.node_margin,
             default_capacity_rps: rate,
         })
@@ -231,6 +234,7 @@ impl Config {
             token_rotation: self.token_rotation,
             tokenless: self.tokenless.clone(),
             shadow: self.shadow,
+            neighbourhood: self.neighbourhood.clone(),
             default_capacity_rps: self.default_capacity_rps,
             node_margin: self.node_margin.clone(),
         }
@@ -269,6 +273,7 @@ impl Options {
             period: core.period.unwrap_or(Duration::from_secs(1)),
             strategy: StrategyKind::WaterFilling,
             shadow: None,
+            neighbourhood: Neighbourhood::default(),
             token_rotation: core.pairing.rotation.unwrap_or(Duration::from_secs(600)),
             tokenless: Tokenless::default(),
             default_capacity_rps: core.default_capacity_rps.unwrap_or_default(),

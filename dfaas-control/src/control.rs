@@ -276,6 +276,7 @@ impl Control {
     pub fn explain(&self, function: &FunctionName) -> Option<Explanation> {
         let policy = self.policy.functions.get(function)?;
         let mut because = self.lineup.acting.strategy.reasons(&self.local, function);
+        because.extend(self.neighbours_reason());
         because.extend(self.lineup.handover_reason());
         because.extend(self.pairing.reasons(&self.decided, function));
         Some(Explanation {
@@ -296,6 +297,7 @@ impl Control {
             strategy: settings.strategy,
             coming: self.lineup.coming(),
             shadow: self.shadow(),
+            neighbours: self.lineup.acting.strategy.scope().clone(),
             period_s: settings.period.as_secs_f64(),
             functions: self.function_statuses(&self.policy, &self.lineup.acting),
             peers: self.peer_statuses(now),
@@ -353,6 +355,11 @@ impl Control {
         self.pairing.handle_peer_down(id);
     }
 
+    fn neighbours_reason(&self) -> Option<String> {
+        let scope = self.lineup.acting.strategy.scope();
+        (!scope.is_everyone()).then(|| format!("this node sends to its neighbours only, which are {scope}"))
+    }
+
     fn shadow(&self) -> Option<ShadowStatus> {
         let shadow = self.lineup.shadow.as_ref()?;
         Some(ShadowStatus {
@@ -393,6 +400,10 @@ impl Control {
             peer.service = Some(known.service);
             peer.age_s = Some(now.saturating_duration_since(known.heard).as_secs_f64());
             peer.functions = known.functions;
+        }
+        let scope = self.lineup.acting.strategy.scope();
+        for (id, peer) in &mut peers {
+            peer.neighbour = scope.includes(id);
         }
         peers
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::names::{FunctionName, NodeId};
+use crate::neighbourhood::Scope;
 use crate::rtt_band::RttBand;
 use crate::service_address::ServiceAddress;
 use crate::settings::PERIOD_MAX;
@@ -97,6 +98,8 @@ pub(crate) struct NodeState {
     pub(crate) functions: BTreeMap<FunctionName, FunctionState>,
     /// The latency bands of the nodes the sender has measured.
     pub(crate) bands: BTreeMap<NodeId, RttBand>,
+    /// To whom it sends.
+    pub(crate) scope: Scope,
 }
 
 /// What a node tells about one function, hosted or only asked for.
@@ -115,6 +118,7 @@ pub(crate) struct FunctionState {
 pub(crate) struct NodeOffer {
     pub(crate) service: ServiceAddress,
     pub(crate) limits: BTreeMap<NodeId, BTreeMap<FunctionName, f64>>,
+    pub(crate) scope: Scope,
 }
 
 #[derive(Deserialize)]
@@ -140,6 +144,8 @@ struct StateBody {
     functions: BTreeMap<FunctionName, FunctionState>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     bands: BTreeMap<NodeId, RttBand>,
+    #[serde(rename = "Neighbours", default, skip_serializing_if = "Scope::is_everyone")]
+    scope: Scope,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -154,6 +160,9 @@ struct OfferBody<N> {
     ipv6: Option<Ipv6Addr>,
     #[serde(rename = "FuncLimits")]
     limits: BTreeMap<NodeId, BTreeMap<FunctionName, N>>,
+    /// Go agents neither tell nor read it.
+    #[serde(rename = "Neighbours", default, skip_serializing_if = "Scope::is_everyone")]
+    scope: Scope,
 }
 
 /// Tells whether a peer's message can be read, whichever strategy it is for.
@@ -190,7 +199,12 @@ impl NodeState {
     /// Tells whether the other state differs in nothing but its version.
     pub(crate) fn says_the_same_as(&self, other: &Self) -> bool {
         let content = |state: &Self| (state.service, state.period);
-        content(self) == content(other) && self.functions == other.functions && self.bands == other.bands
+        content(self) == content(other) && self.functions == other.functions && self.is_placed_as(other)
+    }
+
+    /// Tells whether who is how far from it, and its neighbour, is the same in the other state.
+    pub(crate) fn is_placed_as(&self, other: &Self) -> bool {
+        self.bands == other.bands && self.scope == other.scope
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -212,6 +226,7 @@ impl NodeState {
             period: self.period.as_secs_f64(),
             functions: self.functions.clone(),
             bands: self.bands.clone(),
+            scope: self.scope.clone(),
         })
     }
 }
@@ -220,6 +235,7 @@ impl NodeState {
 pub(crate) fn encode_offer(
     service: ServiceAddress,
     limits: BTreeMap<NodeId, BTreeMap<FunctionName, u64>>,
+    scope: &Scope,
 ) -> Vec<u8> {
     to_json(&OfferBody {
         kind: TYPE_INFO_RECALC.to_owned(),
@@ -227,6 +243,7 @@ pub(crate) fn encode_offer(
         port: service.port(),
         ipv6: service.ipv6(),
         limits,
+        scope: scope.clone(),
     })
 }
 
@@ -235,6 +252,7 @@ impl StateBody {
         if self.functions.len() > FUNCTIONS_MAX || self.bands.len() > PEERS_MAX {
             return Err(Rejection::TooMany);
         }
+        self.scope.check()?;
         if !(self.period > 0.0 && self.period <= PERIOD_MAX.as_secs_f64()) {
             return Err(Rejection::AbsurdValue);
         }
@@ -247,6 +265,7 @@ impl StateBody {
             period: Duration::from_secs_f64(self.period),
             functions: self.functions,
             bands: self.bands,
+            scope: self.scope,
         })
     }
 }
@@ -266,6 +285,7 @@ impl OfferBody<f64> {
         if self.limits.len() > PEERS_MAX || self.limits.values().any(|limits| limits.len() > FUNCTIONS_MAX) {
             return Err(Rejection::TooMany);
         }
+        self.scope.check()?;
         if !self
             .limits
             .values()
@@ -277,6 +297,7 @@ impl OfferBody<f64> {
         Ok(NodeOffer {
             service: address(&self.host, self.port, self.ipv6)?,
             limits: self.limits,
+            scope: self.scope,
         })
     }
 }

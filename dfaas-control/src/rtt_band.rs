@@ -23,6 +23,9 @@ impl RttBand {
     /// The band of everything far away and of everything not measured: who wants to be near must show it.
     pub(crate) const FARTHEST: Self = Self(UPPER_BOUNDS_MS.len() as u8);
 
+    /// The band, beyond all, of whom nothing is sent to, however near it is.
+    pub(crate) const BEYOND: Self = Self(Self::FARTHEST.0 + 1);
+
     /// The band of a round-trip time, given the band it was in before.
     pub(crate) fn of(rtt: Duration, previous: Option<Self>) -> Self {
         let rtt_ms = rtt.as_secs_f64() * 1e3;
@@ -32,7 +35,7 @@ impl RttBand {
         }
     }
 
-    /// All bands, nearest first.
+    /// All bands within which something is sent, nearest first.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
         (0..=Self::FARTHEST.0).map(Self)
     }

@@ -10,6 +10,7 @@ use crate::message::{
 };
 use crate::meter::{Meter, to_milli};
 use crate::names::{FunctionName, NodeId};
+use crate::neighbourhood::{EVERYONE, Scope};
 use crate::policy::{FunctionPolicy, Policy};
 use crate::rtt_band::RttBand;
 use crate::settings::Settings;
@@ -118,9 +119,11 @@ impl WaterFilling {
             period: local.settings.period,
             functions: self.own_functions(local),
             bands: self.own_bands(local),
+            scope: local.scope(self.scope()),
         };
         self.outbox = Some(state.encode());
-        if self.published.as_ref().map(|before| &before.bands) != Some(&state.bands) {
+        let before = self.published.as_ref();
+        if !before.is_some_and(|before| before.is_placed_as(&state)) {
             self.distances = None;
         }
         self.published = Some(state);
@@ -280,7 +283,7 @@ impl Strategy for WaterFilling {
             self.changed |= self.nodes.len() <= DECIDE_AT_ONCE_NODES_MAX;
             self.decide_soon = true;
         }
-        if before.map(|before| &before.bands) != Some(&state.bands) {
+        if !before.is_some_and(|before| before.is_placed_as(&state)) {
             self.distances = None;
         }
         let node = Node {
@@ -377,6 +380,10 @@ impl Strategy for WaterFilling {
             return vec!["this node has told nobody of it yet".to_owned()];
         }
         lines
+    }
+
+    fn scope(&self) -> &Scope {
+        self.published.as_ref().map_or(&EVERYONE, |state| &state.scope)
     }
 
     fn known(&self) -> BTreeMap<NodeId, Known> {

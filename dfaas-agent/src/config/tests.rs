@@ -9,7 +9,7 @@ const DEVICES: &str = "Inter-|   Receive\n face |bytes\n    lo: 1 2\n  eth0: 3 4
 const ROUTES: &str = "Iface\tDestination\neth0\t00000000\t0100000A\t0003\t0\t0\t100\t00000000\t0\t0\t0\n";
 
 /// A mistake for each option that can be wrong.
-const WRONG: [&str; 62] = [
+const WRONG: [&str; 63] = [
     "--debug=perhaps",
     "--listen=",
     "--bootstrap-nodes-list=10.0.0.8:31600",
@@ -50,6 +50,7 @@ const WRONG: [&str; 62] = [
     "--recalc-period=99ms",
     "--strategy=luck",
     "--shadow=chance",
+    "--neighbours=some",
     "--external-url=service:80",
     "--forecaster=tree",
     "--group-list-file=/nowhere/groups",
@@ -107,6 +108,7 @@ fn nothing_has_to_be_told() {
     let settings = config.settings(node(), 7);
     assert_eq!(settings.period, Duration::from_secs(1));
     assert_eq!(settings.strategy, StrategyKind::WaterFilling);
+    assert_eq!(settings.neighbourhood, Neighbourhood::Everyone);
     assert_eq!((settings.incarnation, settings.default_capacity_rps), (7, 100.0));
     let data_plane = config.data_plane(node());
     assert_eq!(data_plane.data_in_syn, DataInSyn::Peers);
@@ -127,6 +129,7 @@ fn everything_can_be_told() {
         "--pubsub-topic=t",
         "--recalc-period=1m30s",
         "--strategy=recalcstrategy",
+        "--neighbours=nearest:3",
         "--node-ip=192.0.2.1",
         "--node-ipv6=off",
         "--service-port=8000",
@@ -149,6 +152,7 @@ fn everything_can_be_told() {
         (settings.period, settings.strategy),
         (Duration::from_secs(90), StrategyKind::Recalc)
     );
+    assert_eq!(settings.neighbourhood, Neighbourhood::Nearest(3));
     let data_plane = config.data_plane(node());
     assert_eq!(
         (data_plane.data_in_syn, data_plane.nat_ports),

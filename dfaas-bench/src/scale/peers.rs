@@ -8,8 +8,8 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use dfaas_control::{
-    Control, Counters, FunctionCounters, FunctionName, FunctionSpec, Input, MarginSettings, NodeId, Output,
-    ServiceAddress, Settings, StrategyKind, Tokenless,
+    Control, Counters, FunctionCounters, FunctionName, FunctionSpec, Input, MarginSettings, Neighbourhood,
+    NodeId, Output, ServiceAddress, Settings, StrategyKind, Tokenless,
 };
 use dfaas_testbed::now;
 use serde_json::{Value, json};
@@ -105,6 +105,7 @@ fn control(number: usize, begun: Instant) -> Result<Control> {
         // Nobody carries tokens here.
         token_rotation: Duration::from_secs(600),
         tokenless: Tokenless::All,
+        neighbourhood: Neighbourhood::default(),
         shadow: None,
         default_capacity_rps: CAPACITY_RPS,
         node_margin: MarginSettings::default(),

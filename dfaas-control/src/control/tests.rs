@@ -9,6 +9,7 @@ use crate::counters::{Counters, FunctionCounters};
 use crate::function_spec::FunctionSpec;
 use crate::message::{Message, PEERS_MAX, Rejection};
 use crate::names::{FunctionName, NodeId};
+use crate::neighbourhood::Neighbourhood;
 use crate::node_usage::MarginSettings;
 use crate::pairing::Tokenless;
 use crate::policy::Policy;
@@ -401,6 +402,7 @@ fn settings(index: usize, strategy: StrategyKind) -> Settings {
         strategy,
         token_rotation: Duration::from_secs(600),
         tokenless: Tokenless::All,
+        neighbourhood: Neighbourhood::default(),
         shadow: None,
         default_capacity_rps: 10.0,
         node_margin: MarginSettings::default(),

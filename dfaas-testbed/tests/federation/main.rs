@@ -22,6 +22,7 @@ mod ipv6;
 mod kit;
 mod leftovers;
 mod lossy;
+mod neighbours;
 mod paths;
 mod platform;
 mod proxy;
