@@ -2,6 +2,7 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -123,7 +124,7 @@ pub enum Output {
         body: Vec<u8>,
     },
     /// Make the data plane follow this policy instead of the one before, and say so with [`Input::InForce`].
-    Apply(Policy),
+    Apply(Arc<Policy>),
     /// Draw 128 bits at random and feed them as [`Input::TokenDrawn`].
     DrawToken {
         /// The peer that they are for.
@@ -155,10 +156,8 @@ pub struct Control {
     local: Local,
     lineup: Lineup,
     pairing: Pairing,
-    /// What the strategies decided last.
-    decided: Policy,
     /// The policy in force.
-    policy: Policy,
+    policy: Arc<Policy>,
     accepted: u64,
     rejected: BTreeMap<Rejection, u64>,
 }
@@ -183,8 +182,7 @@ impl Control {
             pairing: Pairing::new(&local.settings),
             lineup: Lineup::new(&local, now),
             local,
-            decided: Policy::default(),
-            policy: Policy::default(),
+            policy: Arc::default(),
             accepted: 0,
             rejected: BTreeMap::new(),
         }
@@ -256,20 +254,17 @@ impl Control {
         if let Some(output) = self.pairing.poll_output() {
             return Some(output);
         }
-        let decided = self.lineup.poll_policy(&self.local);
-        if !self.pairing.take_change() && decided.is_none() {
+        let is_decided = self.lineup.poll_decision(&self.local);
+        if !self.pairing.take_change() && !is_decided {
             return None;
         }
-        if let Some(decided) = decided {
-            self.decided = decided;
-        }
-        let mut policy = self.decided.clone();
+        let mut policy = self.lineup.decided();
         self.pairing.apply(&mut policy);
-        if policy == self.policy {
+        if policy == *self.policy {
             return None;
         }
-        self.policy = policy.clone();
-        Some(Output::Apply(policy))
+        self.policy = Arc::new(policy);
+        Some(Output::Apply(Arc::clone(&self.policy)))
     }
 
     /// Why requests for a function go where they go; nothing if no node is known to run it.
@@ -278,7 +273,7 @@ impl Control {
         let mut because = self.lineup.acting.strategy.reasons(&self.local, function);
         because.extend(self.neighbours_reason());
         because.extend(self.lineup.handover_reason());
-        because.extend(self.pairing.reasons(&self.decided, function));
+        because.extend(self.pairing.reasons(&self.lineup.decided(), function));
         Some(Explanation {
             function: function.clone(),
             strategy: self.lineup.acting.kind,

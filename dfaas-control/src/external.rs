@@ -16,6 +16,7 @@ use crate::neighbourhood::Scope;
 use crate::node_usage::NodeUsage;
 use crate::period_rates::PeriodRates;
 use crate::policy::{FunctionPolicy, Peer, Policy, Route, Trust};
+use crate::rtt_band::RttBand;
 use crate::status::PeerFunctionStatus;
 use crate::strategy::{Known, Local, Strategy, is_due};
 
@@ -130,6 +131,7 @@ impl External {
             functions: functions
                 .map(|(name, spec)| (name.clone(), state(name, spec.capacity_rps)))
                 .collect(),
+            band: RttBand::FARTHEST,
             bands: BTreeMap::new(),
             scope: self.scope.clone(),
         }

@@ -18,14 +18,14 @@ pub(crate) use self::info::{MarginNews, NodeInfo, Profile};
 
 mod info;
 
-/// Largest message looked at: room for 1024 functions and 256 peers with the longest names.
-pub const MESSAGE_BYTES_MAX: usize = 256 * 1024;
+/// Largest message looked at: room for 1024 functions and 1000 peers, told of twice, with the longest names.
+pub const MESSAGE_BYTES_MAX: usize = 512 * 1024;
 /// Largest rate believed, in requests per second: beyond what any machine serves, far below where sums lose digits.
 pub(crate) const RATE_RPS_MAX: f64 = 1e9;
 /// Most functions one node may list. Decisions cost functions times nodes, so this bounds what a peer can make us do.
 pub(crate) const FUNCTIONS_MAX: usize = 1024;
-/// Most peers kept: the reference's federations have tens, and every node hears from every other.
-pub(crate) const PEERS_MAX: usize = 256;
+/// Most peers kept: every node hears from every other, so this bounds what a federation costs each.
+pub(crate) const PEERS_MAX: usize = 1_000;
 /// Longest service time believed, in seconds.
 pub(crate) const SERVICE_TIME_S_MAX: f64 = 86_400.0;
 
@@ -96,7 +96,9 @@ pub(crate) struct NodeState {
     pub(crate) service: ServiceAddress,
     pub(crate) period: Duration,
     pub(crate) functions: BTreeMap<FunctionName, FunctionState>,
-    /// The latency bands of the nodes the sender has measured.
+    /// The latency band of all nodes that are not named.
+    pub(crate) band: RttBand,
+    /// The latency bands of the others: what is measured and told grows with what is unusual.
     pub(crate) bands: BTreeMap<NodeId, RttBand>,
     /// To whom it sends.
     pub(crate) scope: Scope,
@@ -142,6 +144,8 @@ struct StateBody {
     ipv6: Option<Ipv6Addr>,
     period: f64,
     functions: BTreeMap<FunctionName, FunctionState>,
+    #[serde(default = "farthest", skip_serializing_if = "is_farthest")]
+    band: RttBand,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     bands: BTreeMap<NodeId, RttBand>,
     #[serde(rename = "Neighbours", default, skip_serializing_if = "Scope::is_everyone")]
@@ -204,7 +208,16 @@ impl NodeState {
 
     /// Tells whether who is how far from it, and its neighbour, is the same in the other state.
     pub(crate) fn is_placed_as(&self, other: &Self) -> bool {
-        self.bands == other.bands && self.scope == other.scope
+        (self.band, &self.bands) == (other.band, &other.bands) && self.scope == other.scope
+    }
+
+    /// The functions that its platform runs.
+    pub(crate) fn hosted(&self) -> impl Iterator<Item = &FunctionName> {
+        let hosted = self
+            .functions
+            .iter()
+            .filter(|(_, function)| function.capacity_rps > 0.0);
+        hosted.map(|(name, _)| name)
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -225,6 +238,7 @@ impl NodeState {
             ipv6: self.service.ipv6(),
             period: self.period.as_secs_f64(),
             functions: self.functions.clone(),
+            band: self.band,
             bands: self.bands.clone(),
             scope: self.scope.clone(),
         })
@@ -264,6 +278,7 @@ impl StateBody {
             service: address(&self.host, self.port, self.ipv6)?,
             period: Duration::from_secs_f64(self.period),
             functions: self.functions,
+            band: self.band,
             bands: self.bands,
             scope: self.scope,
         })
@@ -334,6 +349,14 @@ pub(crate) fn unwrap_shadow(body: &[u8]) -> Option<Result<Vec<u8>, Rejection>> {
 /// Tells whether a number can be a rate, which no NaN can.
 pub(crate) fn is_rate(value: f64) -> bool {
     (0.0..=RATE_RPS_MAX).contains(&value)
+}
+
+fn farthest() -> RttBand {
+    RttBand::FARTHEST
+}
+
+fn is_farthest(band: &RttBand) -> bool {
+    *band == RttBand::FARTHEST
 }
 
 fn address(host: &str, port: u16, ipv6: Option<Ipv6Addr>) -> Result<ServiceAddress, Rejection> {

@@ -40,6 +40,22 @@ impl RttBand {
         (0..=Self::FARTHEST.0).map(Self)
     }
 
+    /// What two nodes say of the distance between them: the farther, but nothing said is nothing.
+    pub(crate) fn agreed(self, other: Self) -> Self {
+        if self == Self::FARTHEST {
+            other
+        } else if other == Self::FARTHEST {
+            self
+        } else {
+            self.max(other)
+        }
+    }
+
+    /// The number that stands for it in messages.
+    pub(crate) const fn number(self) -> u8 {
+        self.0
+    }
+
     fn at(rtt_ms: f64) -> Self {
         Self(
             UPPER_BOUNDS_MS

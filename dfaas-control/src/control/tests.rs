@@ -1,5 +1,6 @@
 use crate::service_address::ServiceAddress;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -373,7 +374,7 @@ fn exchange(nodes: &mut [Control], now: Instant, order: &[usize]) {
     }
 }
 
-fn last_policy(control: &mut Control) -> Option<Policy> {
+fn last_policy(control: &mut Control) -> Option<Arc<Policy>> {
     let mut last = None;
     while let Some(output) = control.poll_output() {
         if let Output::Apply(policy) = output {

@@ -200,6 +200,7 @@ fn largest() -> NodeState {
         service: "255.255.255.254:65535".parse().unwrap(),
         period: Duration::from_millis(1500),
         functions: functions.collect(),
+        band: RttBand::try_from(0).unwrap(),
         bands: peers().map(|id| (id, RttBand::FARTHEST)).collect(),
         scope: peers().collect(),
     }

@@ -13,6 +13,7 @@ mod neighbours;
 mod recalc;
 mod shares;
 mod switch;
+mod thousand;
 mod water_filling;
 mod world;
 

@@ -311,7 +311,7 @@ impl World {
                     let host = self.host_mut(name);
                     // Tokens change all the time.
                     host.policies_applied += u64::from(policy.functions != host.policy.functions);
-                    host.policy = policy;
+                    host.policy = (*policy).clone();
                     self.feed(name, Input::InForce);
                 }
                 Output::DrawToken { peer } => {

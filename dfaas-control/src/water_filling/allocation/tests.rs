@@ -247,7 +247,7 @@ impl Whole {
     fn new(loads: &[Load], band: impl Fn(usize, usize) -> RttBand) -> Self {
         let nodes = 0..loads.len();
         let bands = nodes.clone().flat_map(|i| nodes.clone().map(move |j| (i, j)));
-        let distances = Distances::new(loads.len(), bands.map(|(i, j)| band(i, j)).collect());
+        let distances = Distances::of(loads.len(), bands.map(|(i, j)| band(i, j)).collect());
         let views: Vec<Allocation<'_>> = nodes
             .clone()
             .map(|viewer| Allocation::new(loads, &distances, viewer))
