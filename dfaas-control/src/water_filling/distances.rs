@@ -45,8 +45,12 @@ impl Distances {
         };
         // Most pairs are as far as neither has named; a million look-ups would take longer than all else.
         let mut told: Vec<RttBand> = Vec::with_capacity(count * count);
-        for band in &usual {
-            told.extend(usual.iter().map(|&other| band.agreed(other)));
+        for (a, &band) in usual.iter().enumerate() {
+            if a > 0 && band == usual[a - 1] {
+                told.extend_from_within((a - 1) * count..);
+            } else {
+                told.extend(usual.iter().map(|&other| band.agreed(other)));
+            }
         }
         for (a, named) in named.iter().enumerate() {
             for &(b, band) in named {
@@ -69,21 +73,23 @@ impl Distances {
     }
 
     fn new(count: usize, mut bands: Vec<u8>) -> Self {
-        let mut senders = vec![0; count];
+        let is_whole = !bands.contains(&BEYOND);
+        let mut senders = vec![if is_whole { count.saturating_sub(1) } else { 0 }; count];
         for (i, row) in bands.chunks_mut(count.max(1)).enumerate() {
             let (before, behind) = row.split_at_mut(i);
             let (own, behind) = behind.split_first_mut().expect("a row has a place for its node");
             // A node's distance to itself is of no use but to make neighbours alike.
             let nearest = before.iter().chain(behind.iter()).min();
             *own = nearest.copied().unwrap_or_else(|| RttBand::FARTHEST.into());
-            for (j, &band) in row.iter().enumerate() {
-                senders[j] += usize::from(i != j && band != BEYOND);
+            if !is_whole {
+                for (j, &band) in row.iter().enumerate() {
+                    senders[j] += usize::from(i != j && band != BEYOND);
+                }
             }
         }
         let mut first = BTreeMap::new();
         let rows = bands.chunks(count.max(1)).enumerate();
         let like: Vec<usize> = rows.map(|(i, row)| *first.entry(row).or_insert(i)).collect();
-        let is_whole = senders.iter().all(|&senders| senders + 1 == count);
         let firsts = first.into_iter().filter(|_| !is_whole);
         let reach = firsts.map(|(row, i)| (i, reach_of(row)));
         Self {
