@@ -27,6 +27,7 @@ mod paths;
 mod platform;
 mod proxy;
 mod reconfiguration;
+mod recording;
 mod requests;
 mod share;
 mod smuggling;
