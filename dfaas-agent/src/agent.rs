@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     future::pending,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -63,7 +64,7 @@ pub(crate) struct Agent {
     platform: Result<(), String>,
     /// What the data plane could not do, by deed.
     faults: BTreeMap<&'static str, String>,
-    policy: Policy,
+    policy: Arc<Policy>,
     admitted: Admitted,
     /// The data plane has not taken the policy yet.
     is_pending: bool,
@@ -95,7 +96,7 @@ impl Agent {
             listening: Vec::new(),
             platform: Err("not asked yet".to_owned()),
             faults: BTreeMap::new(),
-            policy: Policy::default(),
+            policy: Arc::default(),
             admitted,
             is_pending: false,
             is_in_force: false,
@@ -255,7 +256,7 @@ impl Agent {
         }
     }
 
-    fn apply(&mut self, policy: Policy) {
+    fn apply(&mut self, policy: Arc<Policy>) {
         for change in steering::changes(&self.policy, &policy) {
             info!("Decided {change}");
         }

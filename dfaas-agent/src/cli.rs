@@ -198,11 +198,16 @@ fn start_log(config: &Config) {
         "warn,libp2p_kad=error,dfaas_agent=info"
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    tracing_subscriber::fmt()
+    let has_colors = config.log.has_colors;
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_ansi(io::stderr().is_terminal())
-        .with_writer(io::stderr)
-        .init();
+        .with_ansi(has_colors.unwrap_or_else(|| io::stderr().is_terminal()))
+        .with_writer(io::stderr);
+    if config.log.has_time {
+        log.init();
+    } else {
+        log.without_time().init();
+    }
 }
 
 fn check(options: &InterfaceOptions) -> Result<()> {

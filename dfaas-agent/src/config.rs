@@ -6,6 +6,7 @@ mod guard;
 mod host;
 mod layers;
 mod mistakes;
+mod neighbours;
 mod overlay;
 mod overlay_tuning;
 mod pairing;
@@ -21,7 +22,7 @@ use std::{
 };
 
 use dfaas_control::{
-    MarginSettings, NodeId, ServiceAddress, Settings, SettingsError, StrategyKind, Tokenless,
+    MarginSettings, Neighbourhood, NodeId, ServiceAddress, Settings, SettingsError, StrategyKind, Tokenless,
 };
 use libp2p::{Multiaddr, pnet::PreSharedKey};
 
@@ -56,6 +57,12 @@ pub(crate) struct Options {
     #[arg(long, env = "AGENT_DEBUG", value_name = "BOOL", num_args = 0..=1, require_equals = true,
         default_value = "false", default_missing_value = "true")]
     debug: String,
+    /// Whether lines of the log begin with the time
+    #[arg(long, env = "AGENT_LOG_DATETIME", value_name = "BOOL", default_value = "true")]
+    log_datetime: String,
+    /// Whether the log has colours: true, false, or auto for on a terminal
+    #[arg(long, env = "AGENT_LOG_COLORS", value_name = "BOOL", default_value = "auto")]
+    log_colors: String,
     #[command(flatten)]
     overlay: OverlayOptions,
     /// How often peers are told about this node, as in 1m30s, 500ms or 30 (seconds)
@@ -108,6 +115,7 @@ pub(crate) struct ApiOptions {
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub(crate) debug: bool,
+    pub(crate) log: LogStyle,
     pub(crate) listen: Vec<Multiaddr>,
     pub(crate) key_file: PathBuf,
     pub(crate) swarm_key: Option<PreSharedKey>,
@@ -136,8 +144,17 @@ pub(crate) struct Config {
     token_rotation: Duration,
     tokenless: Tokenless,
     shadow: Option<StrategyKind>,
+    neighbourhood: Neighbourhood,
     node_margin: MarginSettings,
     default_capacity_rps: f64,
+}
+
+/// How lines of the log look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LogStyle {
+    pub(crate) has_time: bool,
+    /// Absent for on a terminal.
+    pub(crate) has_colors: Option<bool>,
 }
 
 /// What the core is told, as far as it could be read.
@@ -155,6 +172,7 @@ impl Config {
     pub(crate) fn check(options: &Options, host: &Host) -> Result<Self, Mistakes> {
         let mut mistakes = Mistakes::default();
         let debug = mistakes.take("--debug", boolean(&options.debug));
+        let log = options.check_log(&mut mistakes);
         let data_plane = options.data_plane.check(host, &mut mistakes);
         let core = options.check_core(data_plane.as_ref().map(|section| section.service), &mut mistakes);
         let overlay = options
@@ -174,12 +192,12 @@ impl Config {
         }
         let api = options.api.take(&mut mistakes);
         let strategy = options.strategy.check(&mut mistakes);
-        let sections = (debug, overlay, data_plane, platform, proxy, api);
+        let sections = (debug.zip(log), overlay, data_plane, platform, proxy, api);
         let admitted_file = core.pairing.admitted_file;
         let pairing = (core.pairing.rotation, core.pairing.tokenless);
         let core = (core.period, strategy, core.default_capacity_rps);
         let (
-            (Some(debug), Some(overlay), Some(data_plane), Some(platform), Some(proxy), Some(api)),
+            (Some((debug, log)), Some(overlay), Some(data_plane), Some(platform), Some(proxy), Some(api)),
             (Some(period), Some(strategy), Some(rate)),
             (Some(token_rotation), Some(tokenless)),
         ) = (sections, core, pairing)
@@ -188,6 +206,7 @@ impl Config {
         };
         mistakes.none_or_else(Self {
             debug,
+            log,
             listen: overlay.listen,
             key_file: overlay.key_file,
             swarm_key: overlay.swarm_key,
@@ -215,6 +234,7 @@ impl Config {
             token_rotation,
             tokenless,
             shadow: strategy.shadow,
+            neighbourhood: strategy.neighbourhood,
             node_margin: strategy.node_margin,
             default_capacity_rps: rate,
         })
@@ -231,6 +251,7 @@ impl Config {
             token_rotation: self.token_rotation,
             tokenless: self.tokenless.clone(),
             shadow: self.shadow,
+            neighbourhood: self.neighbourhood.clone(),
             default_capacity_rps: self.default_capacity_rps,
             node_margin: self.node_margin.clone(),
         }
@@ -255,6 +276,18 @@ impl Config {
 }
 
 impl Options {
+    fn check_log(&self, mistakes: &mut Mistakes) -> Option<LogStyle> {
+        let has_time = mistakes.take("--log-datetime", boolean(&self.log_datetime));
+        let has_colors = match self.log_colors.trim() {
+            "auto" => Some(None),
+            text => mistakes.take("--log-colors", boolean(text).map(Some)),
+        };
+        Some(LogStyle {
+            has_time: has_time?,
+            has_colors: has_colors?,
+        })
+    }
+
     fn check_core(&self, service: Option<ServiceAddress>, mistakes: &mut Mistakes) -> CoreOptions {
         let core = CoreOptions {
             period: mistakes.take("--recalc-period", go_duration::parse(&self.recalc_period)),
@@ -269,6 +302,7 @@ impl Options {
             period: core.period.unwrap_or(Duration::from_secs(1)),
             strategy: StrategyKind::WaterFilling,
             shadow: None,
+            neighbourhood: Neighbourhood::default(),
             token_rotation: core.pairing.rotation.unwrap_or(Duration::from_secs(600)),
             tokenless: Tokenless::default(),
             default_capacity_rps: core.default_capacity_rps.unwrap_or_default(),

@@ -194,6 +194,7 @@ impl Kernel {
     ///
     /// What peers have under way that are barred since ends at once; what those have who are merely gone, after a while.
     pub(crate) fn apply(&mut self, policy: &Policy) -> Result<()> {
+        self.make_room(policy)?;
         self.policy.apply(policy, &mut self.names)?;
         for (id, addresses) in self.policy.take_gone() {
             if let Some(index) = self.names.peers.get(&id) {
@@ -209,6 +210,25 @@ impl Kernel {
             self.flows.welcome(index);
         }
         self.flows.end_barred()
+    }
+
+    /// Takes numbers back of functions and peers that left, if those of a policy need them and no connection has them.
+    fn make_room(&mut self, policy: &Policy) -> Result<()> {
+        let functions = self.names.functions.lacking(policy.functions.keys());
+        let peers = self.names.peers.lacking(policy.peers.keys());
+        if functions + peers == 0 {
+            return Ok(());
+        }
+        let held = self.flows.held()?;
+        let is_held = |index| held.functions.contains(&index);
+        for index in self.names.functions.reclaim(functions, is_held) {
+            self.counters.forget(|pair| pair.function == index)?;
+        }
+        let is_held = |index| held.peers.contains(&index);
+        for index in self.names.peers.reclaim(peers, is_held) {
+            self.counters.forget(|pair| pair.peer == index)?;
+        }
+        Ok(())
     }
 
     /// What was counted since the last call.

@@ -296,6 +296,11 @@ fn overlay(text: &mut Exposition, report: &Report) {
             "Incoming connections that failed before it was proven who is at their other end.",
             counts.unproven,
         ),
+        (
+            "dfaas_overlay_punched_total",
+            "Direct connections to nodes that nobody can dial.",
+            counts.punched,
+        ),
     ];
     for (name, help, count) in totals {
         text.family(name, Kind::Counter, help);

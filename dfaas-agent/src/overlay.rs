@@ -170,6 +170,8 @@ pub(crate) struct OverlayCounts {
     pub(crate) banned: u64,
     /// Incoming connections that ended before their other end had proven who it is, or had another pre-shared key.
     pub(crate) unproven: u64,
+    /// Direct connections to nodes that nobody can dial, opened from both ends at once.
+    pub(crate) punched: u64,
 }
 
 /// The side of the overlay that the rest of the agent holds. The overlay ends with its last handle.
@@ -212,6 +214,7 @@ impl OverlayHandle {
             strangers: self.shared.strangers.load(),
             banned: self.shared.banned.load(),
             unproven: self.shared.unproven.load(),
+            punched: self.shared.punched.load(),
         }
     }
 
@@ -238,6 +241,7 @@ struct Shared {
     strangers: Counter,
     banned: Counter,
     unproven: Counter,
+    punched: Counter,
     connected: AtomicUsize,
     stop: Notify,
 }

@@ -5,6 +5,7 @@ use std::{
     fs::File,
     io::{BufRead, BufReader, LineWriter, Write},
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -130,7 +131,7 @@ struct Player {
     /// The strategy is not the recorded one.
     is_other: bool,
     lateness: Duration,
-    policy: Policy,
+    policy: Arc<Policy>,
 }
 
 impl Player {
@@ -152,7 +153,7 @@ impl Player {
             now: start,
             is_other: strategy.is_some(),
             lateness,
-            policy: Policy::default(),
+            policy: Arc::default(),
         })
     }
 

@@ -161,6 +161,7 @@ pub(crate) mod fixtures {
                 strategy: StrategyKind::WaterFilling,
                 coming: None,
                 shadow: None,
+                neighbours: dfaas_control::Scope::default(),
                 period_s: 1.0,
                 functions: BTreeMap::from([(figlet(), function)]),
                 peers: BTreeMap::new(),

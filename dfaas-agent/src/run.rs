@@ -8,7 +8,10 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use dfaas_control::{Control, NodeId};
-use rustix::net::sockopt::set_ipv6_v6only;
+use rustix::{
+    net::sockopt::set_ipv6_v6only,
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+};
 use tokio::{
     net::TcpSocket,
     signal::unix::{SignalKind, signal},
@@ -41,6 +44,7 @@ pub(crate) async fn run(config: Config, host: &Host) -> Result<()> {
     let interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
     let terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     refuse_unfit_host(&config)?;
+    allow_many_files();
     warn_of_strange_address(&config, host);
     let prepared = Prepared::of(&config, host)?;
     let keypair = identity::load_or_create(&config.key_file)?;
@@ -81,6 +85,18 @@ pub(crate) async fn run(config: Config, host: &Host) -> Result<()> {
     Agent::new(config, node, control, data_plane, overlay, adviser)
         .run(sources)
         .await
+}
+
+/// Each peer has a connection, which is a file, and the usual limit of 1 024 is for programs that know fewer.
+fn allow_many_files() {
+    let allowed = getrlimit(Resource::Nofile).maximum;
+    let limit = Rlimit {
+        current: allowed,
+        maximum: allowed,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        warn!(%error, "The limit on open files stays as it is");
+    }
 }
 
 /// Refuses what `dfaas-agent check` would refuse.

@@ -29,7 +29,15 @@ pub(crate) fn render(status: &Value) -> String {
     let peers = peer_rows(status);
     table(
         &mut text,
-        &["PEER", "CONNECTED", "RTT", "SERVICE", "HEARD", "FUNCTIONS"],
+        &[
+            "PEER",
+            "CONNECTED",
+            "NEIGHBOUR",
+            "RTT",
+            "SERVICE",
+            "HEARD",
+            "FUNCTIONS",
+        ],
         &peers,
     );
     text
@@ -138,7 +146,8 @@ fn routes_of(name: &str, function: &Value, totals: &Value) -> Vec<Vec<String>> {
 
 fn peer_rows(status: &Value) -> Vec<Vec<String>> {
     let row = |(id, peer): (&String, &Value)| {
-        let connected = if peer["connected"] == true { "yes" } else { "no" };
+        let [connected, neighbour] =
+            ["connected", "neighbour"].map(|key| if peer[key] == true { "yes" } else { "no" });
         let rtt = peer["rtt_ms"]
             .as_f64()
             .map_or("-".to_owned(), |rtt| format!("{rtt:.1} ms"));
@@ -149,6 +158,7 @@ fn peer_rows(status: &Value) -> Vec<Vec<String>> {
         vec![
             id.clone(),
             connected.to_owned(),
+            neighbour.to_owned(),
             rtt,
             string(&peer["service"]),
             heard,
@@ -235,7 +245,7 @@ mod tests {
                     "hosted": true, "capacity_rps": 10.0, "demand_rps": 12.5, "local_rps": 10.0,
                     "routes": {"n2": {"weight": 1.0, "cap_rps": null}}, "admit": {"n3": 4.0},
                 }},
-                "peers": {"n2": {"connected": true, "rtt_ms": 1.26, "service": "10.0.0.2:80", "age_s": 0.5,
+                "peers": {"n2": {"connected": true, "neighbour": false, "rtt_ms": 1.26, "service": "10.0.0.2:80", "age_s": 0.5,
                     "functions": {"figlet": {}}}},
             },
             "totals": {"functions": {"figlet": {"local": 7, "forwarded": {"n2": 5}, "refused": {"429": 1, "503": 2}}}},
@@ -265,6 +275,7 @@ mod tests {
             lines.contains(&vec![
                 "n2",
                 "yes",
+                "no",
                 "1.3",
                 "ms",
                 "10.0.0.2:80",

@@ -16,6 +16,8 @@ const CAP_BURST_MIN: f64 = 2.0;
 /// A receiver's bucket is deeper than the sender's: delays on the way bunch requests.
 const ADMISSION_BURST_S: f64 = 0.5;
 const ADMISSION_BURST_MIN: f64 = 4.0;
+/// How many peers a line of the log names in each direction. Others are in `dfaas-agent explain`.
+const PEERS_TOLD: usize = 8;
 /// The namespace that a function has without saying so (OpenFaaS).
 const DEFAULT_NAMESPACE: &str = ".openfaas-fn";
 
@@ -62,13 +64,21 @@ fn in_a_line(function: &FunctionPolicy) -> String {
         function.local_rps,
         function.here * 100.0
     );
-    for (id, route) in &function.routes {
+    for (id, route) in function.routes.iter().take(PEERS_TOLD) {
         line += &format!(" to {id}={:.1}%<={:.1}/s", route.weight * 100.0, route.cap_rps);
     }
-    for (id, rate_rps) in &function.admit {
+    line += &and_more("to", function.routes.len());
+    for (id, rate_rps) in function.admit.iter().take(PEERS_TOLD) {
         line += &format!(" from {id}<={rate_rps:.1}/s");
     }
-    line
+    line + &and_more("from", function.admit.len())
+}
+
+fn and_more(direction: &str, peers: usize) -> String {
+    match peers.saturating_sub(PEERS_TOLD) {
+        0 => String::new(),
+        more => format!(" {direction} {more} more"),
+    }
 }
 
 /// A function is known by its name, and by its name with the default namespace if it says none.
@@ -112,6 +122,8 @@ impl Choice {
 
 #[cfg(test)]
 mod tests {
+    use dfaas_control::NodeId;
+
     use super::*;
 
     #[test]
@@ -119,6 +131,20 @@ mod tests {
         let names = |name: &str| names_of(&FunctionName::new(name).unwrap());
         assert_eq!(names("figlet"), ["figlet", "figlet.openfaas-fn"]);
         assert_eq!(names("figlet.team"), ["figlet.team"]);
+    }
+
+    #[test]
+    fn a_line_of_the_log_names_some_of_many_peers() {
+        let routes = (0..10).map(|number| (NodeId::new(format!("n{number}")).unwrap(), route(0.1, 1.0)));
+        let function = FunctionPolicy {
+            routes: routes.collect(),
+            ..FunctionPolicy::default()
+        };
+        let line = in_a_line(&function);
+        assert!(
+            line.contains(" to n7=10.0%<=1.0/s to 2 more") && !line.contains("n8"),
+            "{line}"
+        );
     }
 
     #[test]
@@ -137,7 +163,7 @@ mod tests {
     #[test]
     fn this_node_has_its_share_among_peers() {
         let choice = Choice::new(0.75, &[(1, route(0.25, f64::INFINITY))]);
-        assert_eq!(choice.slots.iter().filter(|&&slot| slot == HERE).count(), 192);
+        assert_eq!(choice.slots.iter().filter(|&&slot| slot == HERE).count(), 768);
         assert_eq!(choice.fallbacks, [1, 0, 0, 0]);
     }
 

@@ -18,9 +18,11 @@ mod report;
 mod rounds;
 mod run;
 mod scale;
+mod scenarios;
 mod site;
 mod soak;
 mod statistics;
+mod table;
 mod wrk;
 
 use std::{io, process::ExitCode};
@@ -46,6 +48,8 @@ enum Task {
     Soak(soak::Args),
     /// Measures with many flows and functions
     Scale(scale::Args),
+    /// Runs the reference's scenarios in a real federation, with water-filling and with Recalc
+    Scenarios(scenarios::Args),
     /// Starts all contenders and keeps them until standard input ends: to look at by hand
     Site,
     /// Serves what is asked for
@@ -60,6 +64,7 @@ fn main() -> ExitCode {
         Task::Reconfigure(args) => reconfiguration::run(&args),
         Task::Soak(args) => soak::run(&args),
         Task::Scale(args) => scale::run(&args),
+        Task::Scenarios(args) => scenarios::run(&args),
         Task::Site => keep_site(),
         Task::Backend(args) => backend::run(&args),
         Task::Hold(args) => hold::run(&args),

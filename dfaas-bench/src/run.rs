@@ -1,8 +1,7 @@
 //! One run over all cases.
 
 use std::{
-    fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process,
     sync::{
         Arc,
@@ -25,11 +24,10 @@ use crate::{
     report::{HEAD, Line},
     rounds::{self, Effort, Measured},
     site::Site,
-    wrk,
+    table, wrk,
 };
 
-const BEGIN: &str = "<!-- bench: begin -->\n";
-const END: &str = "<!-- bench: end -->\n";
+const MARK: &str = "bench";
 /// How a program ends that SIGINT ended.
 const INTERRUPTED: i32 = 130;
 
@@ -72,7 +70,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let wanted = |case: &Case| (case.is_telling || !args.quick) && case.name.contains(&args.only);
     let cases: Vec<Case> = cases.filter(wanted).collect();
     ensure!(!cases.is_empty(), "no case has {:?} in its name", args.only);
-    let mut table = String::new();
+    let mut rows = String::new();
     for case in cases {
         let load = machine::load_average()?;
         let line = measure(&site, case, effort(args), &end).with_context(|| site.logs())?;
@@ -84,12 +82,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         if args.json {
             println!("{}", line.json());
         }
-        table += &line.row();
+        rows += &line.row();
     }
     let note = note(&site, effort(args))?;
-    tell(&format!("\n{HEAD}{table}\n{note}"));
+    tell(&format!("\n{HEAD}{rows}\n{note}"));
     if let Some(file) = &args.write {
-        write(file, &format!("{HEAD}{table}\n{note}"))?;
+        table::replace(file, MARK, &format!("{HEAD}{rows}\n{note}"))?;
     }
     Ok(())
 }
@@ -156,20 +154,6 @@ fn note(site: &Site, effort: Effort) -> Result<String> {
     ))
 }
 
-/// Puts a table between the marks of a file.
-fn write(file: &Path, table: &str) -> Result<()> {
-    let text = fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
-    let text =
-        replaced(&text, table).with_context(|| format!("{} has no {BEGIN} before {END}", file.display()))?;
-    fs::write(file, text).with_context(|| format!("writing {}", file.display()))
-}
-
-fn replaced(text: &str, table: &str) -> Option<String> {
-    let (before, rest) = text.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some([before, BEGIN, table, END, after].concat())
-}
-
 /// Becomes true when the user wants an end. A second Ctrl-C ends at once: what is left then, the kernel clears away.
 fn interrupted() -> Result<Arc<AtomicBool>> {
     let wanted = Arc::new(AtomicBool::new(false));
@@ -198,20 +182,4 @@ fn interrupted() -> Result<Arc<AtomicBool>> {
         .spawn(wait)
         .context("waiting for signals")?;
     Ok(wanted)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_is_between_the_marks_is_replaced() {
-        let text = format!("a\n{BEGIN}old\n{END}b\n");
-        assert_eq!(
-            replaced(&text, "new\n").unwrap(),
-            format!("a\n{BEGIN}new\n{END}b\n")
-        );
-        assert_eq!(replaced("a\n", "new\n"), None);
-        assert_eq!(replaced(&format!("{END}{BEGIN}"), "new\n"), None);
-    }
 }

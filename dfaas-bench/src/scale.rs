@@ -14,7 +14,7 @@ use crate::machine;
 
 const FLOWS: [usize; 3] = [1_000, 10_000, 100_000];
 const FUNCTIONS: [usize; 3] = [10, 1_000, 10_000];
-/// The last are more than a node knows.
+/// The last are as many as a node knows.
 const PEERS: [usize; 4] = [3, 100, 256, 1_000];
 /// What no load comes near, in requests a second.
 const PLENTY_RPS: u32 = 10_000_000;

@@ -1,4 +1,4 @@
-//! One case with one round, by the programs as they are.
+//! One case with one round and one scenario, by the programs as they are.
 
 use std::process::Command;
 
@@ -49,4 +49,41 @@ fn a_case_is_measured_and_told() {
     // Two ratios, and for p50 and p99 how much, and less than HAProxy.
     assert_eq!(told["floors"].as_array().unwrap().len(), 6);
     assert!(complaint.contains("load average"), "{complaint}");
+}
+
+#[test]
+fn a_scenario_is_run_with_both_strategies_and_told_by_second() {
+    let output = Command::new(env!("CARGO_BIN_EXE_dfaas-bench"))
+        .args(["scenarios", "--json", "--seconds=4", "--only=50/0/0"])
+        .output()
+        .unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{complaint}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let told: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let [water_filling, recalc] = &told[..] else {
+        panic!("not two objects: {text}{complaint}")
+    };
+    for told in [water_filling, recalc] {
+        assert_eq!(
+            (&told["load"], &told["lost"]),
+            (&serde_json::json!([50, 0, 0]), &0.into())
+        );
+        let sum = |key: &str| {
+            told[key]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|count| count.as_u64().unwrap())
+                .sum::<u64>()
+        };
+        // A load of fifty a second has a request at its start and maybe one at its end.
+        assert!((200..=202).contains(&(sum("served") + sum("refused"))), "{told}");
+        assert!(told["reaction_ms"].as_f64().unwrap() > 0.0, "{told}");
+    }
+    let second = |told: &Value| told["served"][1].as_u64().unwrap();
+    assert!(second(water_filling) > second(recalc), "{text}");
 }

@@ -26,8 +26,8 @@ use crate::{
 
 /// How many functions a node can know.
 pub const FUNCTIONS: usize = 16_384;
-/// How many peers a node can have, itself (index 0) included.
-pub const TARGETS: usize = 1_024;
+/// How many peers a node can have, itself (index 0) included: a thousand, and as many that have just left.
+pub const TARGETS: usize = 2_048;
 /// How many clients' connections can be live.
 pub const CLIENTS: usize = 131_072;
 /// How many connections to servers can be live on their behalf.
@@ -38,6 +38,8 @@ pub const OPENINGS: usize = 65_536;
 pub const HELDS: usize = 4_096;
 /// How many buckets there are for limits of all kinds.
 pub const BUCKETS: usize = 65_536;
+/// How many pairs of a function and a peer are counted. Each takes memory only once there was a request.
+pub const PAIRS: usize = 65_536;
 /// The room for a stamp, in bytes: `DFaaS-Node-ID` with an identity, and `DFaaS-Node-Token` with a token.
 pub const STAMP_BYTES: usize = 128;
 /// The room for an answer of the data plane itself, in bytes.

@@ -2,8 +2,9 @@
 
 use crate::maps::FALLBACKS;
 
-/// How many slots a function's row has: a power of two, so that a draw is a mask.
-pub const SLOTS: usize = 256;
+/// How many slots a function's row has: a power of two, so that a draw is a mask, and enough that each of a thousand
+/// peers has one.
+pub const SLOTS: usize = 1_024;
 
 /// The target index that stands for this node itself.
 pub const SELF: u16 = 0;
@@ -18,7 +19,7 @@ pub const HERE: u16 = u16::MAX;
 #[inline(always)]
 #[must_use]
 pub const fn slot(draw: u32) -> usize {
-    const STRIDE: u32 = 157;
+    const STRIDE: u32 = 633;
     (draw.wrapping_mul(STRIDE) as usize) & (SLOTS - 1)
 }
 

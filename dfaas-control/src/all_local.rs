@@ -9,6 +9,7 @@ use std::time::Instant;
 use crate::counters::Counters;
 use crate::message::{Message, Rejection};
 use crate::names::{FunctionName, NodeId};
+use crate::neighbourhood::{EVERYONE, Scope};
 use crate::period_rates::PeriodRates;
 use crate::policy::{FunctionPolicy, Policy};
 use crate::strategy::{Known, Local, Strategy, is_due};
@@ -89,6 +90,10 @@ impl Strategy for AllLocal {
 
     fn reasons(&self, _local: &Local, _function: &FunctionName) -> Vec<String> {
         vec!["everything is served here, whatever the load".to_owned()]
+    }
+
+    fn scope(&self) -> &Scope {
+        &EVERYONE
     }
 
     fn known(&self) -> BTreeMap<NodeId, Known> {

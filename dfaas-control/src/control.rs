@@ -2,6 +2,7 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -123,7 +124,7 @@ pub enum Output {
         body: Vec<u8>,
     },
     /// Make the data plane follow this policy instead of the one before, and say so with [`Input::InForce`].
-    Apply(Policy),
+    Apply(Arc<Policy>),
     /// Draw 128 bits at random and feed them as [`Input::TokenDrawn`].
     DrawToken {
         /// The peer that they are for.
@@ -155,10 +156,8 @@ pub struct Control {
     local: Local,
     lineup: Lineup,
     pairing: Pairing,
-    /// What the strategies decided last.
-    decided: Policy,
     /// The policy in force.
-    policy: Policy,
+    policy: Arc<Policy>,
     accepted: u64,
     rejected: BTreeMap<Rejection, u64>,
 }
@@ -183,8 +182,7 @@ impl Control {
             pairing: Pairing::new(&local.settings),
             lineup: Lineup::new(&local, now),
             local,
-            decided: Policy::default(),
-            policy: Policy::default(),
+            policy: Arc::default(),
             accepted: 0,
             rejected: BTreeMap::new(),
         }
@@ -256,28 +254,26 @@ impl Control {
         if let Some(output) = self.pairing.poll_output() {
             return Some(output);
         }
-        let decided = self.lineup.poll_policy(&self.local);
-        if !self.pairing.take_change() && decided.is_none() {
+        let is_decided = self.lineup.poll_decision(&self.local);
+        if !self.pairing.take_change() && !is_decided {
             return None;
         }
-        if let Some(decided) = decided {
-            self.decided = decided;
-        }
-        let mut policy = self.decided.clone();
+        let mut policy = self.lineup.decided();
         self.pairing.apply(&mut policy);
-        if policy == self.policy {
+        if policy == *self.policy {
             return None;
         }
-        self.policy = policy.clone();
-        Some(Output::Apply(policy))
+        self.policy = Arc::new(policy);
+        Some(Output::Apply(Arc::clone(&self.policy)))
     }
 
     /// Why requests for a function go where they go; nothing if no node is known to run it.
     pub fn explain(&self, function: &FunctionName) -> Option<Explanation> {
         let policy = self.policy.functions.get(function)?;
         let mut because = self.lineup.acting.strategy.reasons(&self.local, function);
+        because.extend(self.neighbours_reason());
         because.extend(self.lineup.handover_reason());
-        because.extend(self.pairing.reasons(&self.decided, function));
+        because.extend(self.pairing.reasons(&self.lineup.decided(), function));
         Some(Explanation {
             function: function.clone(),
             strategy: self.lineup.acting.kind,
@@ -296,6 +292,7 @@ impl Control {
             strategy: settings.strategy,
             coming: self.lineup.coming(),
             shadow: self.shadow(),
+            neighbours: self.lineup.acting.strategy.scope().clone(),
             period_s: settings.period.as_secs_f64(),
             functions: self.function_statuses(&self.policy, &self.lineup.acting),
             peers: self.peer_statuses(now),
@@ -353,6 +350,11 @@ impl Control {
         self.pairing.handle_peer_down(id);
     }
 
+    fn neighbours_reason(&self) -> Option<String> {
+        let scope = self.lineup.acting.strategy.scope();
+        (!scope.is_everyone()).then(|| format!("this node sends to its neighbours only, which are {scope}"))
+    }
+
     fn shadow(&self) -> Option<ShadowStatus> {
         let shadow = self.lineup.shadow.as_ref()?;
         Some(ShadowStatus {
@@ -393,6 +395,10 @@ impl Control {
             peer.service = Some(known.service);
             peer.age_s = Some(now.saturating_duration_since(known.heard).as_secs_f64());
             peer.functions = known.functions;
+        }
+        let scope = self.lineup.acting.strategy.scope();
+        for (id, peer) in &mut peers {
+            peer.neighbour = scope.includes(id);
         }
         peers
     }

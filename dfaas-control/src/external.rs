@@ -12,9 +12,11 @@ use crate::counters::{Counters, FunctionCounters};
 use crate::message::{FUNCTIONS_MAX, FunctionState, Message, NodeState, PEERS_MAX, RATE_RPS_MAX, Rejection};
 use crate::meter::to_milli;
 use crate::names::{FunctionName, NodeId};
+use crate::neighbourhood::Scope;
 use crate::node_usage::NodeUsage;
 use crate::period_rates::PeriodRates;
 use crate::policy::{FunctionPolicy, Peer, Policy, Route, Trust};
+use crate::rtt_band::RttBand;
 use crate::status::PeerFunctionStatus;
 use crate::strategy::{Known, Local, Strategy, is_due};
 
@@ -37,6 +39,8 @@ pub(crate) struct External {
     usage: Option<NodeUsage>,
     sequence: u64,
     outbox: Option<Vec<u8>>,
+    /// To whom this node sends, as peers know it.
+    scope: Scope,
     question: Option<Vec<u8>>,
     advice: BTreeMap<FunctionName, Advice>,
     /// Why the last answer was of no use.
@@ -91,6 +95,7 @@ impl External {
             usage: None,
             sequence: 0,
             outbox: None,
+            scope: Scope::default(),
             question: None,
             advice: BTreeMap::new(),
             fault: None,
@@ -108,6 +113,7 @@ impl External {
         let counted = std::mem::take(&mut self.counted);
         self.sequence += 1;
         self.question = Some(self.observation(local, &counted));
+        self.scope = local.scope(&self.scope);
         self.outbox = Some(self.own_state(local).encode_external());
     }
 
@@ -125,7 +131,9 @@ impl External {
             functions: functions
                 .map(|(name, spec)| (name.clone(), state(name, spec.capacity_rps)))
                 .collect(),
+            band: RttBand::FARTHEST,
             bands: BTreeMap::new(),
+            scope: self.scope.clone(),
         }
     }
 
@@ -170,7 +178,7 @@ impl External {
     fn policy(&self, local: &Local) -> Policy {
         let functions = self.functions(local).into_iter().map(|(name, capacity_rps)| {
             let decided = self.advice.get(name).cloned().unwrap_or_default();
-            (name.clone(), self.followed(decided, capacity_rps))
+            (name.clone(), self.followed(local, decided, capacity_rps))
         });
         let peers = self.nodes.iter().map(|(id, (_, state))| {
             let service = state.service;
@@ -184,14 +192,19 @@ impl External {
         }
     }
 
-    /// Advice, as far as its peers are there. Without any, a node serves up to its capacity.
-    fn followed(&self, advice: Advice, capacity_rps: Option<f64>) -> FunctionPolicy {
+    fn may_send(&self, local: &Local, id: &NodeId) -> bool {
+        let node = self.nodes.get(id);
+        node.is_some_and(|(_, state)| state.scope.includes(&local.settings.node))
+    }
+
+    /// Advice, as far as its peers are there and are neighbours. Without any, a node serves up to its capacity.
+    fn followed(&self, local: &Local, advice: Advice, capacity_rps: Option<f64>) -> FunctionPolicy {
         let hosted = capacity_rps.is_some();
         let here = if hosted { advice.here } else { 0.0 };
         let routes: Vec<_> = advice
             .routes
             .into_iter()
-            .filter(|(id, _)| self.nodes.contains_key(id))
+            .filter(|(id, _)| self.nodes.contains_key(id) && self.scope.includes(id))
             .collect();
         let total = here + routes.iter().map(|(_, route)| route.weight).sum::<f64>();
         let share = |weight: f64| if total > 0.0 { weight / total } else { 0.0 };
@@ -203,13 +216,16 @@ impl External {
             (id, route)
         });
         let local_rps = advice.local_rps.or(capacity_rps).unwrap_or(0.0);
-        let admit = advice.admit.into_iter();
+        let admit = advice
+            .admit
+            .into_iter()
+            .filter(|(id, _)| self.may_send(local, id));
         FunctionPolicy {
             local_rps: if hosted { local_rps } else { 0.0 },
             hosted,
             here: share(here),
             routes: routes.collect(),
-            admit: admit.filter(|(id, _)| self.nodes.contains_key(id)).collect(),
+            admit: admit.collect(),
         }
     }
 }
@@ -306,6 +322,10 @@ impl Strategy for External {
                 .map(|fault| format!("its last answer was of no use: {fault}")),
         );
         lines
+    }
+
+    fn scope(&self) -> &Scope {
+        &self.scope
     }
 
     fn known(&self) -> BTreeMap<NodeId, Known> {

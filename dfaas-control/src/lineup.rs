@@ -263,8 +263,8 @@ impl Lineup {
         self.seats().into_iter().find_map(Seat::poll_question)
     }
 
-    /// The policy, if one of the strategies has decided since the last call.
-    pub(crate) fn poll_policy(&mut self, local: &Local) -> Option<Policy> {
+    /// Whether one of the strategies has decided since the last call.
+    pub(crate) fn poll_decision(&mut self, local: &Local) -> bool {
         let mut changed = std::mem::take(&mut self.changed);
         for seat in self.seats() {
             if let Some(policy) = seat.strategy.poll_policy(local) {
@@ -272,14 +272,16 @@ impl Lineup {
                 changed = true;
             }
         }
-        if !changed {
-            return None;
-        }
+        changed
+    }
+
+    /// What the strategies decided last.
+    pub(crate) fn decided(&self) -> Policy {
         let mut policy = self.acting.policy.clone();
         if let Some(handover) = &self.handover {
             admit_too(&mut policy, &handover.seat().policy);
         }
-        Some(policy)
+        policy
     }
 
     fn each(&mut self, mut tell: impl FnMut(&mut dyn Strategy)) {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::names::{FunctionName, NodeId};
+use crate::neighbourhood::Scope;
 use crate::rtt_band::RttBand;
 use crate::service_address::ServiceAddress;
 use crate::settings::PERIOD_MAX;
@@ -17,14 +18,14 @@ pub(crate) use self::info::{MarginNews, NodeInfo, Profile};
 
 mod info;
 
-/// Largest message looked at: room for 1024 functions and 256 peers with the longest names.
-pub const MESSAGE_BYTES_MAX: usize = 256 * 1024;
+/// Largest message looked at: room for 1024 functions and 1000 peers, told of twice, with the longest names.
+pub const MESSAGE_BYTES_MAX: usize = 512 * 1024;
 /// Largest rate believed, in requests per second: beyond what any machine serves, far below where sums lose digits.
 pub(crate) const RATE_RPS_MAX: f64 = 1e9;
 /// Most functions one node may list. Decisions cost functions times nodes, so this bounds what a peer can make us do.
 pub(crate) const FUNCTIONS_MAX: usize = 1024;
-/// Most peers kept: the reference's federations have tens, and every node hears from every other.
-pub(crate) const PEERS_MAX: usize = 256;
+/// Most peers kept: every node hears from every other, so this bounds what a federation costs each.
+pub(crate) const PEERS_MAX: usize = 1_000;
 /// Longest service time believed, in seconds.
 pub(crate) const SERVICE_TIME_S_MAX: f64 = 86_400.0;
 
@@ -95,8 +96,12 @@ pub(crate) struct NodeState {
     pub(crate) service: ServiceAddress,
     pub(crate) period: Duration,
     pub(crate) functions: BTreeMap<FunctionName, FunctionState>,
-    /// The latency bands of the nodes the sender has measured.
+    /// The latency band of all nodes that are not named.
+    pub(crate) band: RttBand,
+    /// The latency bands of the others: what is measured and told grows with what is unusual.
     pub(crate) bands: BTreeMap<NodeId, RttBand>,
+    /// To whom it sends.
+    pub(crate) scope: Scope,
 }
 
 /// What a node tells about one function, hosted or only asked for.
@@ -115,6 +120,7 @@ pub(crate) struct FunctionState {
 pub(crate) struct NodeOffer {
     pub(crate) service: ServiceAddress,
     pub(crate) limits: BTreeMap<NodeId, BTreeMap<FunctionName, f64>>,
+    pub(crate) scope: Scope,
 }
 
 #[derive(Deserialize)]
@@ -138,8 +144,12 @@ struct StateBody {
     ipv6: Option<Ipv6Addr>,
     period: f64,
     functions: BTreeMap<FunctionName, FunctionState>,
+    #[serde(default = "farthest", skip_serializing_if = "is_farthest")]
+    band: RttBand,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     bands: BTreeMap<NodeId, RttBand>,
+    #[serde(rename = "Neighbours", default, skip_serializing_if = "Scope::is_everyone")]
+    scope: Scope,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -154,6 +164,9 @@ struct OfferBody<N> {
     ipv6: Option<Ipv6Addr>,
     #[serde(rename = "FuncLimits")]
     limits: BTreeMap<NodeId, BTreeMap<FunctionName, N>>,
+    /// Go agents neither tell nor read it.
+    #[serde(rename = "Neighbours", default, skip_serializing_if = "Scope::is_everyone")]
+    scope: Scope,
 }
 
 /// Tells whether a peer's message can be read, whichever strategy it is for.
@@ -190,7 +203,21 @@ impl NodeState {
     /// Tells whether the other state differs in nothing but its version.
     pub(crate) fn says_the_same_as(&self, other: &Self) -> bool {
         let content = |state: &Self| (state.service, state.period);
-        content(self) == content(other) && self.functions == other.functions && self.bands == other.bands
+        content(self) == content(other) && self.functions == other.functions && self.is_placed_as(other)
+    }
+
+    /// Tells whether who is how far from it, and its neighbour, is the same in the other state.
+    pub(crate) fn is_placed_as(&self, other: &Self) -> bool {
+        (self.band, &self.bands) == (other.band, &other.bands) && self.scope == other.scope
+    }
+
+    /// The functions that its platform runs.
+    pub(crate) fn hosted(&self) -> impl Iterator<Item = &FunctionName> {
+        let hosted = self
+            .functions
+            .iter()
+            .filter(|(_, function)| function.capacity_rps > 0.0);
+        hosted.map(|(name, _)| name)
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -211,7 +238,9 @@ impl NodeState {
             ipv6: self.service.ipv6(),
             period: self.period.as_secs_f64(),
             functions: self.functions.clone(),
+            band: self.band,
             bands: self.bands.clone(),
+            scope: self.scope.clone(),
         })
     }
 }
@@ -220,6 +249,7 @@ impl NodeState {
 pub(crate) fn encode_offer(
     service: ServiceAddress,
     limits: BTreeMap<NodeId, BTreeMap<FunctionName, u64>>,
+    scope: &Scope,
 ) -> Vec<u8> {
     to_json(&OfferBody {
         kind: TYPE_INFO_RECALC.to_owned(),
@@ -227,6 +257,7 @@ pub(crate) fn encode_offer(
         port: service.port(),
         ipv6: service.ipv6(),
         limits,
+        scope: scope.clone(),
     })
 }
 
@@ -235,6 +266,7 @@ impl StateBody {
         if self.functions.len() > FUNCTIONS_MAX || self.bands.len() > PEERS_MAX {
             return Err(Rejection::TooMany);
         }
+        self.scope.check()?;
         if !(self.period > 0.0 && self.period <= PERIOD_MAX.as_secs_f64()) {
             return Err(Rejection::AbsurdValue);
         }
@@ -246,7 +278,9 @@ impl StateBody {
             service: address(&self.host, self.port, self.ipv6)?,
             period: Duration::from_secs_f64(self.period),
             functions: self.functions,
+            band: self.band,
             bands: self.bands,
+            scope: self.scope,
         })
     }
 }
@@ -266,6 +300,7 @@ impl OfferBody<f64> {
         if self.limits.len() > PEERS_MAX || self.limits.values().any(|limits| limits.len() > FUNCTIONS_MAX) {
             return Err(Rejection::TooMany);
         }
+        self.scope.check()?;
         if !self
             .limits
             .values()
@@ -277,6 +312,7 @@ impl OfferBody<f64> {
         Ok(NodeOffer {
             service: address(&self.host, self.port, self.ipv6)?,
             limits: self.limits,
+            scope: self.scope,
         })
     }
 }
@@ -313,6 +349,14 @@ pub(crate) fn unwrap_shadow(body: &[u8]) -> Option<Result<Vec<u8>, Rejection>> {
 /// Tells whether a number can be a rate, which no NaN can.
 pub(crate) fn is_rate(value: f64) -> bool {
     (0.0..=RATE_RPS_MAX).contains(&value)
+}
+
+fn farthest() -> RttBand {
+    RttBand::FARTHEST
+}
+
+fn is_farthest(band: &RttBand) -> bool {
+    *band == RttBand::FARTHEST
 }
 
 fn address(host: &str, port: u16, ipv6: Option<Ipv6Addr>) -> Result<ServiceAddress, Rejection> {

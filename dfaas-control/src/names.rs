@@ -31,7 +31,7 @@ pub enum NameError {
 }
 
 /// The identity of a node: the text of its libp2p peer id. Policies repeat it for each function, so a copy shares it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct NodeId(Arc<str>);
 

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::message::{FUNCTIONS_MAX, NodeInfo, PEERS_MAX, Rejection};
 use crate::names::{FunctionName, NodeId};
+use crate::neighbourhood::Scope;
 use crate::policy::{FunctionPolicy, Peer, Policy, Route, Trust};
 use crate::status::PeerFunctionStatus;
 use crate::strategy::{Known, Local};
@@ -15,6 +16,8 @@ const VALIDITY_PERIODS: u32 = 2;
 #[derive(Debug, Default)]
 pub(crate) struct Neighbours {
     entries: BTreeMap<NodeId, Neighbour>,
+    /// To whom this node sends, as peers know it.
+    scope: Scope,
 }
 
 /// A node that has told of itself.
@@ -40,6 +43,21 @@ impl Neighbours {
         Ok(())
     }
 
+    /// What this node tells: its own functions, as many as a node may list, and its neighbours as of now.
+    pub(crate) fn own_info(&mut self, local: &Local) -> NodeInfo {
+        self.scope = local.scope(&self.scope);
+        NodeInfo {
+            service: local.settings.service,
+            functions: local.functions.keys().take(FUNCTIONS_MAX).cloned().collect(),
+            scope: self.scope.clone(),
+            profile: None,
+        }
+    }
+
+    pub(crate) fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
     pub(crate) fn contains(&self, id: &NodeId) -> bool {
         self.entries.contains_key(id)
     }
@@ -60,11 +78,24 @@ impl Neighbours {
         self.entries.remove(id);
     }
 
-    /// The nodes that run a function of this one.
-    pub(crate) fn common<'a>(
+    /// The nodes that run a function of this one, and to which it may send.
+    pub(crate) fn receivers<'a>(
         &'a self,
         local: &'a Local,
     ) -> impl Iterator<Item = (&'a NodeId, &'a Neighbour)> {
+        self.common(local).filter(|(id, _)| self.scope.includes(id))
+    }
+
+    /// The nodes that run a function of this one, and may send to it.
+    pub(crate) fn senders<'a>(
+        &'a self,
+        local: &'a Local,
+    ) -> impl Iterator<Item = (&'a NodeId, &'a Neighbour)> {
+        self.common(local)
+            .filter(|(_, entry)| entry.info.scope.includes(&local.settings.node))
+    }
+
+    fn common<'a>(&'a self, local: &'a Local) -> impl Iterator<Item = (&'a NodeId, &'a Neighbour)> {
         let shares = |entry: &Neighbour| {
             entry
                 .info
@@ -75,7 +106,7 @@ impl Neighbours {
         self.entries.iter().filter(move |(_, entry)| shares(entry))
     }
 
-    /// The policy that follows from weights: nothing has a limit, and each node that is known may send.
+    /// The policy that follows from weights: nothing has a limit, and each node may send whose neighbour this one is.
     pub(crate) fn policy(&self, local: &Local, weights: impl Fn(&FunctionName) -> Weights) -> Policy {
         let told = self.entries.values().flat_map(|entry| &entry.info.functions);
         let elsewhere: BTreeSet<&FunctionName> =
@@ -84,7 +115,7 @@ impl Neighbours {
         let hosted = local
             .functions
             .keys()
-            .map(|name| (name.clone(), self.weighed(weights(name))));
+            .map(|name| (name.clone(), self.weighed(local, weights(name))));
         let peers = self.entries.iter().map(|(id, entry)| {
             let service = entry.info.service;
             let trust = Trust::default();
@@ -100,23 +131,21 @@ impl Neighbours {
         }
     }
 
-    fn weighed(&self, weights: Weights) -> FunctionPolicy {
+    fn weighed(&self, local: &Local, weights: Weights) -> FunctionPolicy {
         let total = (weights.here + weights.peers.values().sum::<u64>()) as f64;
         let route = |weight: u64| Route {
             weight: weight as f64 / total,
             cap_rps: f64::INFINITY,
         };
         let peers = weights.peers.into_iter().filter(|&(_, weight)| weight > 0);
+        let may_send = |entry: &Neighbour| entry.info.scope.includes(&local.settings.node);
+        let senders = self.entries.iter().filter(|(_, entry)| may_send(entry));
         FunctionPolicy {
             local_rps: 0.0,
             hosted: true,
             here: weights.here as f64 / total,
             routes: peers.map(|(id, weight)| (id, route(weight))).collect(),
-            admit: self
-                .entries
-                .keys()
-                .map(|id| (id.clone(), f64::INFINITY))
-                .collect(),
+            admit: senders.map(|(id, _)| (id.clone(), f64::INFINITY)).collect(),
         }
     }
 
@@ -133,14 +162,5 @@ impl Neighbours {
             (id.clone(), known)
         });
         known.collect()
-    }
-}
-
-/// What this node tells: its own functions, as many as a node may list.
-pub(crate) fn own_info(local: &Local) -> NodeInfo {
-    NodeInfo {
-        service: local.settings.service,
-        functions: local.functions.keys().take(FUNCTIONS_MAX).cloned().collect(),
-        profile: None,
     }
 }

@@ -14,7 +14,8 @@ use crate::counters::Counters;
 use crate::explanation;
 use crate::message::{MarginNews, Message, Profile, Rejection};
 use crate::names::{FunctionName, NodeId};
-use crate::neighbours::{self, Neighbours, Weights};
+use crate::neighbourhood::Scope;
+use crate::neighbours::{Neighbours, Weights};
 use crate::node_usage::{Load, NodeUsage};
 use crate::period_rates::PeriodRates;
 use crate::policy::Policy;
@@ -93,7 +94,7 @@ impl NodeMargin {
         };
         self.outbox.clear();
         self.outbox
-            .push_back(neighbours::own_info(local).encode_margin(&profile));
+            .push_back(self.neighbours.own_info(local).encode_margin(&profile));
         self.round = Round::Waiting { is_asked: false };
         self.decide(local);
     }
@@ -118,7 +119,7 @@ impl NodeMargin {
             return;
         };
         self.forecast_percent = Some(usage.percent_of(&own.limits));
-        let count = self.neighbours.common(local).count();
+        let count = self.neighbours.senders(local).count();
         let placement = Placement {
             own,
             rates: &self.own_rates(local),
@@ -171,7 +172,7 @@ impl NodeMargin {
     }
 
     fn targets(&self, local: &Local) -> BTreeMap<NodeId, Target> {
-        let targets = self.neighbours.common(local).filter_map(|(id, neighbour)| {
+        let targets = self.neighbours.receivers(local).filter_map(|(id, neighbour)| {
             let (news, profile) = (self.margins.get(id)?, neighbour.info.profile?);
             let functions = local.functions.keys();
             let target = Target {
@@ -203,7 +204,7 @@ impl NodeMargin {
         let peers = decided
             .peers
             .iter()
-            .filter(|(id, _)| self.neighbours.contains(id));
+            .filter(|(id, _)| self.neighbours.contains(id) && self.neighbours.scope().includes(id));
         let weights = Weights {
             here: decided.here,
             peers: peers.map(|(id, &weight)| (id.clone(), weight)).collect(),
@@ -292,7 +293,7 @@ impl Strategy for NodeMargin {
         if let Some(percent) = self.forecast_percent {
             lines.push(format!("the forecast is {percent:.1} % of this node's limits"));
         }
-        let neighbours = self.neighbours.common(local);
+        let neighbours = self.neighbours.receivers(local);
         lines.extend(neighbours.map(|(id, _)| {
             let margin = self.margins.get(id).map_or(0.0, |news| news.margin_percent);
             format!("{} has a margin of {margin:.1} %", explanation::peer(id))
@@ -301,6 +302,10 @@ impl Strategy for NodeMargin {
             lines.push("a forecast is missing, so the last decision stays".to_owned());
         }
         lines
+    }
+
+    fn scope(&self) -> &Scope {
+        self.neighbours.scope()
     }
 
     fn known(&self) -> BTreeMap<NodeId, Known> {

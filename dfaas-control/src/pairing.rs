@@ -286,15 +286,19 @@ impl Pairing {
                 tokenless: self.tokenless.includes(id),
             };
         }
-        let peers = &policy.peers;
-        let is_open = |id: &NodeId| {
-            peers
-                .get(id)
-                .is_some_and(|peer| peer.trust.tokenless || peer.trust.sends.is_some())
-        };
+        let is_closed = |peer: &Peer| !peer.trust.tokenless && peer.trust.sends.is_none();
+        let closed = policy
+            .peers
+            .iter()
+            .filter(|(_, peer)| is_closed(peer))
+            .map(|(id, _)| id);
+        // Mostly there are none, and routes of thousands of peers need no look.
+        let closed: Vec<&NodeId> = closed.chain(&policy.barred).collect();
         for function in policy.functions.values_mut() {
             let before = function.routes.len();
-            function.routes.retain(|id, _| is_open(id));
+            for &id in &closed {
+                function.routes.remove(id);
+            }
             if function.routes.len() < before {
                 function.level_weights();
             }

@@ -16,6 +16,7 @@ use crate::counters::Counters;
 use crate::explanation;
 use crate::message::{FUNCTIONS_MAX, Message, PEERS_MAX, Rejection, encode_offer};
 use crate::names::{FunctionName, NodeId};
+use crate::neighbourhood::Scope;
 use crate::period_rates::PeriodRates;
 use crate::policy::{FunctionPolicy, Peer, Policy, Route, Trust};
 use crate::settings::Settings;
@@ -32,6 +33,8 @@ pub(crate) struct Recalc {
     /// What the last step 2 decided, but for what is local.
     applied: Policy,
     outbox: Option<Vec<u8>>,
+    /// To whom this node sends, as peers know it.
+    scope: Scope,
     changed: bool,
     next_step_1: Instant,
     next_step_2: Instant,
@@ -43,6 +46,8 @@ struct Entry {
     alive: Instant,
     service: crate::service_address::ServiceAddress,
     functions: BTreeMap<FunctionName, Limits>,
+    /// Whether this node is its neighbour.
+    may_send: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -62,6 +67,7 @@ impl Recalc {
             overloaded: BTreeSet::new(),
             applied: Policy::default(),
             outbox: None,
+            scope: Scope::default(),
             changed: false,
             next_step_1: now + settings.period,
             next_step_2: now + settings.period + settings.period / 2,
@@ -85,21 +91,29 @@ impl Recalc {
         self.publish(local);
     }
 
-    /// Offers the margin of an underloaded function in equal whole parts to all who have it.
+    /// Offers the margin of an underloaded function in equal whole parts to all who have it and may send.
     fn offer(&mut self, name: &FunctionName, margin: u64) {
-        let peers = self.limits(name).count() as u64;
-        for limits in self.limits(name) {
-            limits.weight = 0;
-            limits.limit_in = margin / peers;
+        let has_it = |entry: &&Entry| entry.may_send && entry.functions.contains_key(name);
+        let peers = self.entries.values().filter(has_it).count() as u64;
+        for entry in self.entries.values_mut() {
+            if let Some(limits) = entry.functions.get_mut(name) {
+                limits.weight = 0;
+                limits.limit_in = if entry.may_send { margin / peers } else { 0 };
+            }
         }
     }
 
     fn step_2(&mut self, local: &Local, now: Instant) {
         self.expire(local, now);
         for name in std::mem::take(&mut self.overloaded) {
-            let offered: f64 = self.limits(&name).map(|limits| limits.limit_out).sum();
+            self.limits(&name).for_each(|limits| limits.weight = 0);
+            let neighbours = self.entries.iter_mut().filter(|(id, _)| self.scope.includes(id));
+            let mut offers: Vec<&mut Limits> = neighbours
+                .filter_map(|(_, entry)| entry.functions.get_mut(&name))
+                .collect();
+            let offered: f64 = offers.iter().map(|limits| limits.limit_out).sum();
             let total = if offered > 0.0 { offered } else { 1.0 };
-            for limits in self.limits(&name) {
+            for limits in &mut offers {
                 limits.weight = (limits.limit_out * 100.0 / total) as u64;
             }
             self.overloaded.insert(name);
@@ -121,12 +135,17 @@ impl Recalc {
     }
 
     fn publish(&mut self, local: &Local) {
+        self.scope = local.scope(&self.scope);
         let limits = local
             .connected
             .keys()
             .take(PEERS_MAX)
             .map(|id| (id.clone(), self.offers_to(local, id)));
-        self.outbox = Some(encode_offer(local.settings.service, limits.collect()));
+        self.outbox = Some(encode_offer(
+            local.settings.service,
+            limits.collect(),
+            &self.scope,
+        ));
     }
 
     fn offers_to(&self, local: &Local, id: &NodeId) -> BTreeMap<FunctionName, u64> {
@@ -226,6 +245,7 @@ impl Strategy for Recalc {
             alive: now,
             service: offer.service,
             functions: functions.collect(),
+            may_send: offer.scope.includes(&local.settings.node),
         };
         self.entries.insert(from.clone(), entry);
         Ok(())
@@ -304,6 +324,10 @@ impl Strategy for Recalc {
         });
         lines.extend(offers);
         lines
+    }
+
+    fn scope(&self) -> &Scope {
+        &self.scope
     }
 
     fn known(&self) -> BTreeMap<NodeId, Known> {

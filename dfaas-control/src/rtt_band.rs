@@ -23,6 +23,9 @@ impl RttBand {
     /// The band of everything far away and of everything not measured: who wants to be near must show it.
     pub(crate) const FARTHEST: Self = Self(UPPER_BOUNDS_MS.len() as u8);
 
+    /// The band, beyond all, of whom nothing is sent to, however near it is.
+    pub(crate) const BEYOND: Self = Self(Self::FARTHEST.0 + 1);
+
     /// The band of a round-trip time, given the band it was in before.
     pub(crate) fn of(rtt: Duration, previous: Option<Self>) -> Self {
         let rtt_ms = rtt.as_secs_f64() * 1e3;
@@ -32,9 +35,25 @@ impl RttBand {
         }
     }
 
-    /// All bands, nearest first.
+    /// All bands within which something is sent, nearest first.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
         (0..=Self::FARTHEST.0).map(Self)
+    }
+
+    /// What two nodes say of the distance between them: the farther, but nothing said is nothing.
+    pub(crate) fn agreed(self, other: Self) -> Self {
+        if self == Self::FARTHEST {
+            other
+        } else if other == Self::FARTHEST {
+            self
+        } else {
+            self.max(other)
+        }
+    }
+
+    /// The number that stands for it in messages.
+    pub(crate) const fn number(self) -> u8 {
+        self.0
     }
 
     fn at(rtt_ms: f64) -> Self {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::function_spec::{FunctionSpec, LabelError};
 use crate::message::RATE_RPS_MAX;
 use crate::names::NodeId;
+use crate::neighbourhood::Neighbourhood;
 use crate::node_usage::{MarginSettings, NodeUsage};
 use crate::pairing::Tokenless;
 use crate::service_address::ServiceAddress;
@@ -41,6 +42,9 @@ pub struct Settings {
     pub token_rotation: Duration,
     /// Which peers need no token.
     pub tokenless: Tokenless,
+    /// To which peers the excess may go.
+    #[serde(default)]
+    pub neighbourhood: Neighbourhood,
     /// A second strategy whose decisions are only shown.
     pub shadow: Option<StrategyKind>,
     /// The capacity of a function without a usable `dfaas.maxrate` label, in requests per second.
@@ -120,6 +124,7 @@ mod tests {
             strategy: StrategyKind::WaterFilling,
             token_rotation: ROTATION_MIN - Duration::from_nanos(1),
             tokenless: Tokenless::default(),
+            neighbourhood: Neighbourhood::default(),
             shadow: None,
             default_capacity_rps: f64::NAN,
             node_margin: MarginSettings::default(),

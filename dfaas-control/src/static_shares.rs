@@ -11,7 +11,8 @@ use std::time::Instant;
 use crate::counters::Counters;
 use crate::message::{Message, Rejection};
 use crate::names::{FunctionName, NodeId};
-use crate::neighbours::{self, Neighbours, Weights};
+use crate::neighbourhood::Scope;
+use crate::neighbours::{Neighbours, Weights};
 use crate::period_rates::PeriodRates;
 use crate::policy::Policy;
 use crate::strategy::{Known, Local, Strategy, is_due};
@@ -41,11 +42,11 @@ impl StaticShares {
     }
 
     fn weights(&self, local: &Local, name: &FunctionName) -> Weights {
-        let count = self.neighbours.common(local).count();
+        let count = self.neighbours.receivers(local).count();
         let each = (OTHERS_PERCENT / count as f64).round() as u64;
         let having = self
             .neighbours
-            .common(local)
+            .receivers(local)
             .filter(|(_, neighbour)| neighbour.info.functions.contains(name));
         Weights {
             here: OWN_PERCENT,
@@ -87,7 +88,7 @@ impl Strategy for StaticShares {
         }
         self.neighbours.expire(local, now);
         self.rates.close();
-        self.outbox = Some(neighbours::own_info(local).encode_static());
+        self.outbox = Some(self.neighbours.own_info(local).encode_static());
         self.changed = true;
     }
 
@@ -109,12 +110,16 @@ impl Strategy for StaticShares {
     }
 
     fn reasons(&self, local: &Local, _function: &FunctionName) -> Vec<String> {
-        match self.neighbours.common(local).count() {
+        match self.neighbours.receivers(local).count() {
             0 => vec!["no peer shares a function, so all stays here".to_owned()],
             count => vec![format!(
                 "{OWN_PERCENT} of 100 stay here and {OTHERS_PERCENT} are for {count} neighbours, whatever the load"
             )],
         }
+    }
+
+    fn scope(&self) -> &Scope {
+        self.neighbours.scope()
     }
 
     fn known(&self) -> BTreeMap<NodeId, Known> {

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::message::Rejection;
 use crate::names::{FunctionName, NodeId};
+use crate::neighbourhood::Scope;
 use crate::policy::Route;
 use crate::service_address::ServiceAddress;
 use crate::strategy::StrategyKind;
@@ -26,6 +27,8 @@ pub struct Status {
     pub coming: Option<StrategyKind>,
     /// What a second strategy would decide.
     pub shadow: Option<ShadowStatus>,
+    /// The peers to which it sends; `null` in JSON for all.
+    pub neighbours: Scope,
     /// How often peers are told, in seconds.
     pub period_s: f64,
     /// The functions hosted here or known from peers.
@@ -71,6 +74,8 @@ pub struct FunctionStatus {
 pub struct PeerStatus {
     /// Whether there is a live connection.
     pub connected: bool,
+    /// Whether it is a neighbour: requests may be sent to it.
+    pub neighbour: bool,
     /// The measured round-trip time, in milliseconds.
     pub rtt_ms: Option<f64>,
     /// Where it takes requests; unknown until it has told.

@@ -13,6 +13,7 @@ use crate::external::External;
 use crate::function_spec::FunctionSpec;
 use crate::message::Rejection;
 use crate::names::{FunctionName, NodeId};
+use crate::neighbourhood::Scope;
 use crate::node_margin::NodeMargin;
 use crate::node_usage::NodeUsage;
 use crate::policy::Policy;
@@ -85,6 +86,13 @@ pub(crate) struct Local {
     pub(crate) connected: BTreeMap<NodeId, Option<Duration>>,
 }
 
+impl Local {
+    /// The neighbours as of now, given those that peers know of.
+    pub(crate) fn scope(&self, before: &Scope) -> Scope {
+        self.settings.neighbourhood.choose(&self.connected, before)
+    }
+}
+
 /// What a strategy knows about a peer.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Known {
@@ -117,6 +125,8 @@ pub(crate) trait Strategy: Debug + Send + Sync {
     fn poll_policy(&mut self, local: &Local) -> Option<Policy>;
     fn demand_rps(&self, function: &FunctionName) -> f64;
     fn known(&self) -> BTreeMap<NodeId, Known>;
+    /// To whom this node sends, as it has told its peers last.
+    fn scope(&self) -> &Scope;
     /// What it decided from about a function, in whole phrases.
     fn reasons(&self, local: &Local, function: &FunctionName) -> Vec<String>;
     /// What the node used was measured.

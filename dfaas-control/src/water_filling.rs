@@ -10,6 +10,7 @@ use crate::message::{
 };
 use crate::meter::{Meter, to_milli};
 use crate::names::{FunctionName, NodeId};
+use crate::neighbourhood::{EVERYONE, Scope};
 use crate::policy::{FunctionPolicy, Policy};
 use crate::rtt_band::RttBand;
 use crate::settings::Settings;
@@ -35,6 +36,11 @@ const FORGET_PERIODS: u32 = 10;
 /// and messages come so often that those of a sample share one decision.
 const DECIDE_AT_ONCE_NODES_MAX: usize = 32;
 
+/// Most nodes among which each sample has a decision. Among more, one in five has: decisions cost more than they bring
+/// when a thousand messages come within each period.
+const DECIDE_EACH_SAMPLE_NODES_MAX: usize = 256;
+const SAMPLES_PER_DECISION: u32 = 5;
+
 /// The strategy's memory.
 #[derive(Debug)]
 pub(crate) struct WaterFilling {
@@ -42,8 +48,12 @@ pub(crate) struct WaterFilling {
     /// Time covered by counters that are not yet in a sample.
     pending: Duration,
     nodes: BTreeMap<NodeId, Node>,
+    /// The functions hosted here or by a live peer; absent where they may have changed.
+    names: Option<BTreeSet<FunctionName>>,
     /// This node's state as the peers know it.
     published: Option<NodeState>,
+    /// The latency bands of peers, as measured.
+    measured: BTreeMap<NodeId, RttBand>,
     /// How far the live nodes are from each other; absent where that may have changed.
     distances: Option<Distances>,
     sequence: u64,
@@ -53,6 +63,7 @@ pub(crate) struct WaterFilling {
     changed: bool,
     /// A reason to decide with the next sample.
     decide_soon: bool,
+    samples: u32,
     next_sample: Instant,
     next_period: Instant,
 }
@@ -73,13 +84,16 @@ impl WaterFilling {
             meters: BTreeMap::new(),
             pending: Duration::ZERO,
             nodes: BTreeMap::new(),
+            names: None,
             published: None,
+            measured: BTreeMap::new(),
             distances: None,
             sequence: 0,
             outbox: None,
             publish_soon: false,
             changed: false,
             decide_soon: false,
+            samples: 0,
             next_sample: now + settings.period / SAMPLES_PER_PERIOD,
             next_period: now + settings.period,
         }
@@ -102,25 +116,35 @@ impl WaterFilling {
         for meter in self.meters.values_mut() {
             meter.close_period(local.settings.period);
         }
-        let known: BTreeSet<FunctionName> = self.functions(local).into_iter().cloned().collect();
+        let known = self.take_names(local);
         self.meters.retain(|name, _| known.contains(name));
         // A surge is told from the quiet before it, so the quiet must be measured too.
-        for name in known {
-            self.meters.entry(name).or_default();
+        for name in &known {
+            if !self.meters.contains_key(name) {
+                self.meters.insert(name.clone(), Meter::default());
+            }
         }
+        self.names = Some(known);
     }
 
     fn publish(&mut self, local: &Local) {
         self.sequence += 1;
+        self.measure(local);
+        let (band, bands) = self.told_bands(local);
+        let names = self.take_names(local);
         let state = NodeState {
             version: (local.settings.incarnation, self.sequence),
             service: local.settings.service,
             period: local.settings.period,
-            functions: self.own_functions(local),
-            bands: self.own_bands(local),
+            functions: self.own_functions(local, &names),
+            band,
+            bands,
+            scope: local.scope(self.scope()),
         };
+        self.names = Some(names);
         self.outbox = Some(state.encode());
-        if self.published.as_ref().map(|before| &before.bands) != Some(&state.bands) {
+        let before = self.published.as_ref();
+        if !before.is_some_and(|before| before.is_placed_as(&state)) {
             self.distances = None;
         }
         self.published = Some(state);
@@ -129,7 +153,11 @@ impl WaterFilling {
     }
 
     /// What this node hosts, and what its users ask for although it does not.
-    fn own_functions(&self, local: &Local) -> BTreeMap<FunctionName, FunctionState> {
+    fn own_functions(
+        &self,
+        local: &Local,
+        names: &BTreeSet<FunctionName>,
+    ) -> BTreeMap<FunctionName, FunctionState> {
         let state = |name: &FunctionName| FunctionState {
             capacity_rps: local
                 .functions
@@ -142,11 +170,9 @@ impl WaterFilling {
             local.functions.contains_key(name)
                 || self.meters.get(name).is_some_and(|meter| meter.rate_rps() > 0.0)
         };
-        let names = self
-            .functions(local)
-            .into_iter()
-            .filter(|name| is_worth_telling(name));
         names
+            .iter()
+            .filter(|name| is_worth_telling(name))
             .take(FUNCTIONS_MAX)
             .map(|name| (name.clone(), state(name)))
             .collect()
@@ -163,29 +189,44 @@ impl WaterFilling {
         Some((time_s * 1e6).round() / 1e6)
     }
 
-    /// The measured latency bands, but for the farthest, which is assumed where nothing is told.
-    fn own_bands(&self, local: &Local) -> BTreeMap<NodeId, RttBand> {
-        let before = |id| {
-            self.published
-                .as_ref()
-                .and_then(|state| state.bands.get(id).copied())
-        };
+    fn measure(&mut self, local: &Local) {
         let measured = local.connected.iter().filter_map(|(id, rtt)| Some((id, (*rtt)?)));
-        let bands = measured.map(|(id, rtt)| (id.clone(), RttBand::of(rtt, before(id))));
-        bands
-            .filter(|&(_, band)| band < RttBand::FARTHEST)
-            .take(PEERS_MAX)
-            .collect()
+        let bands = measured.map(|(id, rtt)| {
+            let before = self.measured.get(id).copied();
+            (id.clone(), RttBand::of(rtt, before))
+        });
+        self.measured = bands.collect();
     }
 
-    /// The functions hosted here or by a live peer: as many as one node may list, its own before others.
-    fn functions<'a>(&'a self, local: &'a Local) -> BTreeSet<&'a FunctionName> {
+    /// The band that most peers have, and those that have others. Nothing measured is told as the farthest.
+    fn told_bands(&self, local: &Local) -> (RttBand, BTreeMap<NodeId, RttBand>) {
+        let band = |id| self.measured.get(id).copied().unwrap_or(RttBand::FARTHEST);
+        let mut counts: BTreeMap<RttBand, usize> = BTreeMap::new();
+        for id in local.connected.keys() {
+            *counts.entry(band(id)).or_default() += 1;
+        }
+        let most = counts.into_iter().max_by_key(|&(_, count)| count);
+        let usual = most.map_or(RttBand::FARTHEST, |(band, _)| band);
+        let bands = local.connected.keys().map(|id| (id.clone(), band(id)));
+        (usual, bands.filter(|&(_, band)| band != usual).collect())
+    }
+
+    /// The functions hosted here or by a live peer, to be put back after use.
+    fn take_names(&mut self, local: &Local) -> BTreeSet<FunctionName> {
+        self.names.take().unwrap_or_else(|| self.find_names(local))
+    }
+
+    /// As many as one node may list, its own before others.
+    fn find_names(&self, local: &Local) -> BTreeSet<FunctionName> {
         let states = self.nodes.values().filter_map(|node| node.state.as_ref());
-        let told = states.flat_map(|state| &state.functions);
-        let hosted = told
-            .filter(|(_, function)| function.capacity_rps > 0.0)
-            .map(|(name, _)| name);
-        let elsewhere: BTreeSet<_> = hosted
+        // Of thousands of nodes, most host what the one before does.
+        let mut before: Option<&NodeState> = None;
+        let others = states.filter(|&state| {
+            let before = before.replace(state);
+            !before.is_some_and(|before| before.hosted().eq(state.hosted()))
+        });
+        let elsewhere: BTreeSet<_> = others
+            .flat_map(NodeState::hosted)
             .filter(|name| !local.functions.contains_key(*name))
             .collect();
         let room = FUNCTIONS_MAX.saturating_sub(local.functions.len());
@@ -193,6 +234,7 @@ impl WaterFilling {
             .functions
             .keys()
             .chain(elsewhere.into_iter().take(room))
+            .cloned()
             .collect()
     }
 
@@ -202,6 +244,7 @@ impl WaterFilling {
             if node.stale_at().is_some_and(|at| at <= now) {
                 node.state = None;
                 self.distances = None;
+                self.names = None;
                 self.changed = true;
             }
         }
@@ -219,16 +262,17 @@ impl WaterFilling {
         peers.chain(own).collect::<BTreeMap<_, _>>().into_iter().collect()
     }
 
-    fn policy(&self, local: &Local, distances: &Distances) -> Policy {
+    fn policy(&self, local: &Local, names: &BTreeSet<FunctionName>, distances: &Distances) -> Policy {
         let live = self.live(local);
         let view = View::new(live, &local.settings.node, distances);
-        let functions = self.functions(local).into_iter().map(|name| {
+        let loads = view.loads(names);
+        let functions = names.iter().zip(loads).map(|(name, loads)| {
             let spec = local.functions.get(name);
             let policy = FunctionPolicy {
                 // Local first: a node's own users may use all its capacity; peers are offered only what they left.
                 local_rps: spec.map_or(0.0, |spec| spec.capacity_rps),
                 hosted: spec.is_some(),
-                ..view.exchange(name)
+                ..view.exchange(&loads)
             };
             (name.clone(), policy)
         });
@@ -255,6 +299,7 @@ impl Strategy for WaterFilling {
     }
 
     fn handle_functions(&mut self, local: &Local, _now: Instant) {
+        self.names = None;
         self.publish(local);
     }
 
@@ -280,8 +325,11 @@ impl Strategy for WaterFilling {
             self.changed |= self.nodes.len() <= DECIDE_AT_ONCE_NODES_MAX;
             self.decide_soon = true;
         }
-        if before.map(|before| &before.bands) != Some(&state.bands) {
+        if !before.is_some_and(|before| before.is_placed_as(&state)) {
             self.distances = None;
+        }
+        if !before.is_some_and(|before| before.hosted().eq(state.hosted())) {
+            self.names = None;
         }
         let node = Node {
             version: state.version,
@@ -305,6 +353,7 @@ impl Strategy for WaterFilling {
             node.state = None;
             node.lost = Some(now);
             self.distances = None;
+            self.names = None;
             self.changed = true;
         }
     }
@@ -316,7 +365,12 @@ impl Strategy for WaterFilling {
             return;
         }
         self.next_sample = next_after(self.next_sample, period / SAMPLES_PER_PERIOD, now);
-        self.changed |= std::mem::take(&mut self.decide_soon);
+        self.samples = self.samples.wrapping_add(1);
+        if self.nodes.len() <= DECIDE_EACH_SAMPLE_NODES_MAX
+            || self.samples.is_multiple_of(SAMPLES_PER_DECISION)
+        {
+            self.changed |= std::mem::take(&mut self.decide_soon);
+        }
         let mut due = self.close_sample(local) || self.publish_soon;
         if now >= self.next_period {
             self.next_period = next_after(self.next_period, period, now);
@@ -349,8 +403,9 @@ impl Strategy for WaterFilling {
             .distances
             .take()
             .unwrap_or_else(|| Distances::told(&self.live(local)));
-        let policy = self.policy(local, &distances);
-        self.distances = Some(distances);
+        let names = self.take_names(local);
+        let policy = self.policy(local, &names, &distances);
+        (self.names, self.distances) = (Some(names), Some(distances));
         Some(policy)
     }
 
@@ -377,6 +432,10 @@ impl Strategy for WaterFilling {
             return vec!["this node has told nobody of it yet".to_owned()];
         }
         lines
+    }
+
+    fn scope(&self) -> &Scope {
+        self.published.as_ref().map_or(&EVERYONE, |state| &state.scope)
     }
 
     fn known(&self) -> BTreeMap<NodeId, Known> {

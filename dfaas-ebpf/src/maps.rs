@@ -165,11 +165,11 @@ static CLIENTS: HashMap<FlowKey, Locked<Client>, { maps::CLIENTS }> = HashMap::n
 static UPSTREAMS: HashMap<FlowKey, Locked<Upstream>, { maps::UPSTREAMS }> = HashMap::new();
 /// Kernel -> agent.
 #[btf_map]
-static STATS: PerCpuHashMap<Pair, Counters, { maps::FUNCTIONS }, { BPF_F_NO_PREALLOC as usize }> =
+static STATS: PerCpuHashMap<Pair, Counters, { maps::PAIRS }, { BPF_F_NO_PREALLOC as usize }> =
     PerCpuHashMap::new();
 /// Kernel -> agent.
 #[btf_map]
-static LATENCY: PerCpuHashMap<Pair, Latency, { maps::FUNCTIONS }, { BPF_F_NO_PREALLOC as usize }> =
+static LATENCY: PerCpuHashMap<Pair, Latency, { maps::PAIRS }, { BPF_F_NO_PREALLOC as usize }> =
     PerCpuHashMap::new();
 /// Kernel -> agent.
 #[btf_map]

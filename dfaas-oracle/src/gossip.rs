@@ -6,8 +6,8 @@ use std::{
 };
 
 use dfaas_control::{
-    Control, Counters, FunctionCounters, FunctionName, FunctionSpec, Input, MarginSettings, NodeId, Output,
-    Policy, Rejection, Settings, StrategyKind, Token, Tokenless,
+    Control, Counters, FunctionCounters, FunctionName, FunctionSpec, Input, MarginSettings, Neighbourhood,
+    NodeId, Output, Policy, Rejection, Settings, StrategyKind, Token, Tokenless,
 };
 
 /// No JSON has this byte.
@@ -68,6 +68,7 @@ fn node(name: &str, strategy: StrategyKind, now: Instant) -> Control {
         strategy,
         token_rotation: Duration::from_secs(600),
         tokenless: Tokenless::All,
+        neighbourhood: Neighbourhood::default(),
         shadow: None,
         default_capacity_rps: CAPACITY_RPS,
         node_margin: MarginSettings::default(),

@@ -99,7 +99,8 @@ impl Links {
         let rules = format!(
             "table ip nat {{\n\
              chain outward {{ type nat hook postrouting priority 100; oifname {outside} masquerade; }}\n\
-             chain inward {{ type filter hook forward priority 0; iifname {outside} ct state new drop; }}\n}}\n"
+             chain inward {{ type filter hook forward priority 0; iifname {outside} ct state new drop; }}\n\
+             chain own {{ type filter hook input priority 0; iifname {outside} ct state new drop; }}\n}}\n"
         );
         fs::write(router.path("/run/rules"), rules).context("writing rules")?;
         let output = router.output("nft", &["-f", "/run/rules"])?;

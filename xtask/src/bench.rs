@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use crate::{ebpf, setup, shell};
 
 const README: &str = "README.md";
+const DOCS: &str = "docs/performance.md";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -31,6 +32,12 @@ pub(crate) struct Args {
     /// Measure with many live connections and many functions instead
     #[arg(long, conflicts_with_all = ["quick", "only", "rounds", "write_readme", "reconfigure"])]
     scale: bool,
+    /// Run the reference's scenarios instead, with water-filling and with Recalc
+    #[arg(long, conflicts_with_all = ["quick", "only", "rounds", "write_readme", "reconfigure", "scale"])]
+    scenarios: bool,
+    /// Replace the table of the scenarios in docs/performance.md
+    #[arg(long, requires = "scenarios")]
+    write_docs: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -49,7 +56,11 @@ pub(crate) struct SoakArgs {
 ///
 /// When something does not compile, or a contender does not answer as it should.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    build("bench")?;
+    if args.scenarios {
+        build_quickly()?;
+    } else {
+        build("bench")?;
+    }
     shell::run(&mut command(args))
 }
 
@@ -60,7 +71,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 /// When something does not compile, a request is lost or something grows.
 pub(crate) fn soak(args: &SoakArgs) -> Result<()> {
     build("soak")?;
-    let mut command = Command::new(program());
+    let mut command = Command::new(program("release"));
     command.args(["soak", "--minutes", &args.minutes.to_string()]);
     if args.json {
         command.arg("--json");
@@ -84,10 +95,28 @@ fn build(task: &str) -> Result<()> {
     .context("building what is measured")
 }
 
+/// A load that a slow program bears as well: nobody has to wait for the compiler's best.
+fn build_quickly() -> Result<()> {
+    shell::need_root("bench")?;
+    setup::tools()?;
+    ebpf::build()?;
+    let mut cargo = shell::cargo();
+    shell::run(cargo.args([
+        "build",
+        "--package=dfaas-agent",
+        "--package=dfaas-provider",
+        "--package=dfaas-bench",
+        "--bins",
+    ]))
+    .context("building what is measured")
+}
+
 fn command(args: &Args) -> Command {
-    let mut command = Command::new(program());
+    let profile = if args.scenarios { "debug" } else { "release" };
+    let mut command = Command::new(program(profile));
     let other = match args.reconfigure {
         Some(seconds) => Some(vec!["reconfigure".to_owned(), format!("--seconds={seconds}")]),
+        None if args.scenarios => Some(scenarios(args)),
         None => args.scale.then(|| vec!["scale".to_owned()]),
     };
     if let Some(arguments) = other {
@@ -112,10 +141,16 @@ fn command(args: &Args) -> Command {
     command
 }
 
+fn scenarios(args: &Args) -> Vec<String> {
+    let file = shell::workspace().join(DOCS);
+    let write = args.write_docs.then(|| format!("--write={}", file.display()));
+    ["scenarios".to_owned()].into_iter().chain(write).collect()
+}
+
 /// Cargo may have been told to build elsewhere.
-fn program() -> PathBuf {
+fn program(profile: &str) -> PathBuf {
     let folder = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
-    shell::workspace().join(folder).join("release/dfaas-bench")
+    shell::workspace().join(folder).join(profile).join("dfaas-bench")
 }
 
 #[cfg(test)]
@@ -132,6 +167,8 @@ mod tests {
             write_readme: true,
             reconfigure: None,
             scale: false,
+            scenarios: false,
+            write_docs: false,
         };
         let text = shell::text(&command(&args));
         let (_, told) = text.split_once("dfaas-bench ").unwrap();

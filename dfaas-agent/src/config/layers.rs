@@ -39,9 +39,8 @@ const OF_OTHERS: [&str; 11] = [
 /// Variables of tests begin so.
 const OF_TESTS: &str = "DFAAS_TEST_";
 /// What the Go agents know and this one does without.
-const WITHOUT_MEANING: [&str; 19] = [
+const WITHOUT_MEANING: [&str; 16] = [
     "AGENT_BOOTSTRAP_FORCE",
-    "AGENT_BOOTSTRAP_NODES",
     "AGENT_DATAPLANEAPI_HOST",
     "AGENT_DATAPLANEAPI_PASSWORD",
     "AGENT_DATAPLANEAPI_PORT",
@@ -51,8 +50,6 @@ const WITHOUT_MEANING: [&str; 19] = [
     "AGENT_HAPROXY_HOST",
     "AGENT_HAPROXY_SOCK_PATH",
     "AGENT_HAPROXY_TEMPLATE_FILE",
-    "AGENT_LOG_COLORS",
-    "AGENT_LOG_DATETIME",
     "AGENT_PROMETHEUS_HOST",
     "AGENT_PROMETHEUS_PORT",
     "AGENT_PROMETHEUS_STEP",

@@ -51,6 +51,14 @@ pub(super) struct OverlayOptions {
     /// The pre-shared key of a private federation, in a file such as go-ipfs' swarm.key; TCP only
     #[arg(long, env = "AGENT_SWARM_KEY_FILE", value_name = "FILE")]
     swarm_key_file: Option<PathBuf>,
+    /// Whether to dial the peers that are named below
+    #[arg(
+        long,
+        env = "AGENT_BOOTSTRAP_NODES",
+        value_name = "BOOL",
+        default_value = "true"
+    )]
+    bootstrap_nodes: String,
     /// Peers to dial: multiaddresses, separated by commas
     #[arg(
         long,
@@ -116,6 +124,7 @@ impl OverlayOptions {
             multiaddrs(self.bootstrap_nodes_list.split(','), dialling),
         );
         let file = self.bootstrap_file(mistakes);
+        let dials = mistakes.take("--bootstrap-nodes", boolean(&self.bootstrap_nodes));
         let mdns = mistakes.take("--mdns-enabled", boolean(&self.mdns_enabled));
         let discovery = self.discovery.check(mistakes);
         let topic = mistakes.take("--pubsub-topic", topic(&self.pubsub_topic));
@@ -125,6 +134,9 @@ impl OverlayOptions {
         let mut bootstrap = list?;
         bootstrap.extend(file?);
         bootstrap.extend(discovery.public);
+        if !dials? {
+            bootstrap.clear();
+        }
         Some(Section {
             listen: listen?,
             key_file: self.key.file(),

@@ -20,7 +20,7 @@ pub(super) struct TuningOptions {
         long,
         env = "AGENT_OVERLAY_CONNECTIONS_MAX",
         value_name = "COUNT",
-        default_value = "512"
+        default_value = "2048"
     )]
     overlay_connections_max: String,
     /// Connections of the overlay at a time with one peer

@@ -2,10 +2,15 @@
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
-use dfaas_control::{ForecasterKind, FunctionName, LoadGroup, MarginSettings, NodeUsage, StrategyKind};
+use dfaas_control::{
+    ForecasterKind, FunctionName, LoadGroup, MarginSettings, Neighbourhood, NodeUsage, StrategyKind,
+};
 use hyper::Uri;
 
-use super::mistakes::{Kind, Mistakes};
+use super::{
+    mistakes::{Kind, Mistakes},
+    neighbours::neighbourhood,
+};
 
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct StrategyOptions {
@@ -26,6 +31,10 @@ pub(super) struct StrategyOptions {
         hide_default_value = true
     )]
     shadow: String,
+    /// To which peers the excess may go: all, nearest:COUNT or within:DURATION by measured round-trip time, or node ids
+    /// separated by commas
+    #[arg(long, env = "AGENT_NEIGHBOURS", value_name = "WHICH", default_value = "all")]
+    neighbours: String,
     /// external: where observations are posted and weights come from
     #[arg(
         long,
@@ -78,6 +87,7 @@ pub(super) struct StrategyOptions {
 pub(super) struct Section {
     pub(super) strategy: StrategyKind,
     pub(super) shadow: Option<StrategyKind>,
+    pub(super) neighbourhood: Neighbourhood,
     pub(super) node_margin: MarginSettings,
     pub(super) services: Services,
 }
@@ -96,6 +106,7 @@ impl StrategyOptions {
             "" => Some(None),
             name => mistakes.take("--shadow", name.parse().map(Some)),
         };
+        let neighbourhood = mistakes.take("--neighbours", neighbourhood(&self.neighbours));
         let external = match self.external_url.as_str() {
             "" => Some(None),
             text => mistakes.take("--external-url", url(text).map(Some)),
@@ -114,6 +125,7 @@ impl StrategyOptions {
         Some(Section {
             strategy: strategy?,
             shadow: shadow?,
+            neighbourhood: neighbourhood?,
             node_margin: node_margin?,
             services: Services {
                 external: external?,

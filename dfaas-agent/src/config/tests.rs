@@ -9,8 +9,11 @@ const DEVICES: &str = "Inter-|   Receive\n face |bytes\n    lo: 1 2\n  eth0: 3 4
 const ROUTES: &str = "Iface\tDestination\neth0\t00000000\t0100000A\t0003\t0\t0\t100\t00000000\t0\t0\t0\n";
 
 /// A mistake for each option that can be wrong.
-const WRONG: [&str; 62] = [
+const WRONG: [&str; 66] = [
     "--debug=perhaps",
+    "--log-datetime=perhaps",
+    "--log-colors=red",
+    "--bootstrap-nodes=perhaps",
     "--listen=",
     "--bootstrap-nodes-list=10.0.0.8:31600",
     "--bootstrap-nodes-file=/nowhere/nodes",
@@ -50,6 +53,7 @@ const WRONG: [&str; 62] = [
     "--recalc-period=99ms",
     "--strategy=luck",
     "--shadow=chance",
+    "--neighbours=some",
     "--external-url=service:80",
     "--forecaster=tree",
     "--group-list-file=/nowhere/groups",
@@ -107,6 +111,7 @@ fn nothing_has_to_be_told() {
     let settings = config.settings(node(), 7);
     assert_eq!(settings.period, Duration::from_secs(1));
     assert_eq!(settings.strategy, StrategyKind::WaterFilling);
+    assert_eq!(settings.neighbourhood, Neighbourhood::Everyone);
     assert_eq!((settings.incarnation, settings.default_capacity_rps), (7, 100.0));
     let data_plane = config.data_plane(node());
     assert_eq!(data_plane.data_in_syn, DataInSyn::Peers);
@@ -127,6 +132,7 @@ fn everything_can_be_told() {
         "--pubsub-topic=t",
         "--recalc-period=1m30s",
         "--strategy=recalcstrategy",
+        "--neighbours=nearest:3",
         "--node-ip=192.0.2.1",
         "--node-ipv6=off",
         "--service-port=8000",
@@ -149,6 +155,7 @@ fn everything_can_be_told() {
         (settings.period, settings.strategy),
         (Duration::from_secs(90), StrategyKind::Recalc)
     );
+    assert_eq!(settings.neighbourhood, Neighbourhood::Nearest(3));
     let data_plane = config.data_plane(node());
     assert_eq!(
         (data_plane.data_in_syn, data_plane.nat_ports),
@@ -165,7 +172,10 @@ fn all_mistakes_are_told_at_once() {
         let told = mistakes
             .lines()
             .iter()
-            .filter(|line| line.starts_with(flag))
+            .filter(|line| {
+                line.strip_prefix(flag)
+                    .is_some_and(|rest| rest.starts_with([':', ',']))
+            })
             .count();
         assert_eq!(told, 1, "{flag} in:\n{mistakes}");
     }
@@ -268,6 +278,27 @@ fn discovery_goes_by_the_go_agents_rules() {
     let silence = |argument: &str| check(&[argument]).unwrap().tuning.silence;
     assert_eq!(silence("--recalc-period=4s"), Duration::from_secs(12));
     assert_eq!(silence("--overlay-silence=20s"), Duration::from_secs(20));
+}
+
+#[test]
+fn the_log_looks_as_it_is_told_to() {
+    let log = |arguments: &[&str]| check(arguments).unwrap().log;
+    let (has_time, has_colors) = (true, None);
+    assert_eq!(log(&[]), LogStyle { has_time, has_colors });
+    let (has_time, has_colors) = (false, Some(true));
+    let told = ["--log-datetime=false", "--log-colors=true"];
+    assert_eq!(log(&told), LogStyle { has_time, has_colors });
+}
+
+#[test]
+fn named_peers_are_dialled_unless_told_otherwise() {
+    let named = "--bootstrap-nodes-list=/ip4/10.0.0.8/tcp/31600";
+    let bootstrap = |arguments: &[&str]| check(arguments).unwrap().bootstrap.len();
+    assert_eq!(bootstrap(&[named]), 1);
+    assert_eq!(
+        bootstrap(&[named, "--public-bootstrap-nodes=true", "--bootstrap-nodes=false"]),
+        0
+    );
 }
 
 #[test]

@@ -65,6 +65,29 @@ impl CounterMaps {
         Ok(reading)
     }
 
+    /// Takes out what was counted under numbers that are to be given to others.
+    pub(super) fn forget(&mut self, is_gone: impl Fn(&Pair) -> bool) -> Result<()> {
+        let gone: Vec<Pair> = self
+            .stats
+            .keys()
+            .filter(|key| key.as_ref().is_ok_and(&is_gone))
+            .collect::<Result<_, _>>()?;
+        for pair in gone {
+            self.stats.remove(&pair).context("removing from STATS")?;
+        }
+        let gone: Vec<Pair> = self
+            .latency
+            .keys()
+            .filter(|key| key.as_ref().is_ok_and(&is_gone))
+            .collect::<Result<_, _>>()?;
+        for pair in gone {
+            self.latency.remove(&pair).context("removing from LATENCY")?;
+        }
+        self.last.stats.retain(|pair, _| !is_gone(pair));
+        self.last.latency.retain(|pair, _| !is_gone(pair));
+        Ok(())
+    }
+
     /// What was counted since the last call.
     pub(super) fn since_last(&mut self, now: Instant, names: &Names) -> Result<Counters> {
         let reading = self.read()?;

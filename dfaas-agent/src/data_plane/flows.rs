@@ -31,6 +31,13 @@ const PASSING_TICKS: u32 = 60;
 /// How long a peer may be gone until its connections end: an agent that starts anew is back before.
 const GONE_TICKS: u32 = 10;
 
+/// Numbers of functions and peers that live connections have.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    pub(super) functions: BTreeSet<u32>,
+    pub(super) peers: BTreeSet<u32>,
+}
+
 /// The tables and their clock.
 pub(super) struct FlowMaps {
     clients: HashMap<MapData, FlowKey, Locked<Client>>,
@@ -132,6 +139,25 @@ impl FlowMaps {
             "Ended what cannot go on without the programs"
         );
         Ok(())
+    }
+
+    /// What connections have, and peers whose connections are to end.
+    pub(super) fn held(&self) -> Result<Held> {
+        let mut held = Held {
+            peers: self.leavers.keys().copied().collect(),
+            ..Held::default()
+        };
+        for entry in self.upstreams.iter() {
+            let (_, upstream) = entry.context("reading UPSTREAMS")?;
+            held.functions.insert(upstream.function);
+            held.peers.extend([upstream.target, upstream.origin]);
+        }
+        for entry in self.clients.iter() {
+            let (_, client) = entry.context("reading CLIENTS")?;
+            held.peers
+                .extend(client.known.map(|known| u32::from(known.target)));
+        }
+        Ok(held)
     }
 
     /// How many connections of peers were ended because they left.

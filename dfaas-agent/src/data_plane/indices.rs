@@ -3,11 +3,17 @@
 use std::collections::{BTreeMap, VecDeque};
 
 /// Gives each key a number and takes it back. A number that was freed is given again as late as possible.
+///
+/// Where others may still hold a number, its key is retired instead: it keeps the number until that is reclaimed for
+/// another key.
 #[derive(Debug)]
 pub(super) struct Indices<K> {
     by_key: BTreeMap<K, u32>,
     by_index: BTreeMap<u32, K>,
     free: VecDeque<u32>,
+    /// Keys without use, and in which order they lost it.
+    retired: BTreeMap<K, u64>,
+    retirements: u64,
     next: u32,
     end: u32,
 }
@@ -19,6 +25,8 @@ impl<K: Ord + Clone> Indices<K> {
             by_key: BTreeMap::new(),
             by_index: BTreeMap::new(),
             free: VecDeque::new(),
+            retired: BTreeMap::new(),
+            retirements: 0,
             next: first,
             end,
         }
@@ -27,6 +35,7 @@ impl<K: Ord + Clone> Indices<K> {
     /// The number of a key; a new one if it has none. `None` if all are taken.
     pub(super) fn claim(&mut self, key: &K) -> Option<u32> {
         if let Some(&index) = self.by_key.get(key) {
+            self.retired.remove(key);
             return Some(index);
         }
         let index = if self.next < self.end {
@@ -49,8 +58,39 @@ impl<K: Ord + Clone> Indices<K> {
         self.by_index.get(&index)
     }
 
+    /// Notes that a key is of no use any more.
+    pub(super) fn retire(&mut self, key: &K) {
+        if self.by_key.contains_key(key) && !self.retired.contains_key(key) {
+            self.retired.insert(key.clone(), self.retirements);
+            self.retirements += 1;
+        }
+    }
+
+    /// How many numbers are missing, so that each of these keys can have one.
+    pub(super) fn lacking<'a>(&self, keys: impl Iterator<Item = &'a K>) -> usize
+    where
+        K: 'a,
+    {
+        let wanted = keys.filter(|&key| !self.by_key.contains_key(key)).count();
+        wanted.saturating_sub((self.end - self.next) as usize + self.free.len())
+    }
+
+    /// Takes numbers back from retired keys, from those first that are retired longest. What is held is left alone.
+    pub(super) fn reclaim(&mut self, at_most: usize, is_held: impl Fn(u32) -> bool) -> Vec<u32> {
+        let mut order: Vec<(u64, K)> = self
+            .retired
+            .iter()
+            .filter(|(key, _)| self.get(key).is_some_and(|index| !is_held(index)))
+            .map(|(key, &since)| (since, key.clone()))
+            .collect();
+        order.sort();
+        let keys = order.into_iter().take(at_most);
+        keys.filter_map(|(_, key)| self.release(&key)).collect()
+    }
+
     /// Takes a key's number back.
     pub(super) fn release(&mut self, key: &K) -> Option<u32> {
+        self.retired.remove(key);
         let index = self.by_key.remove(key)?;
         self.by_index.remove(&index);
         self.free.push_back(index);
@@ -69,6 +109,34 @@ mod tests {
         assert_eq!(indices.claim(&"b"), Some(2));
         assert_eq!(indices.claim(&"a"), Some(1));
         assert_eq!(indices.key(2), Some(&"b"));
+    }
+
+    #[test]
+    fn a_retired_key_keeps_its_number_until_it_is_reclaimed() {
+        let mut indices = Indices::new(1, 3);
+        indices.claim(&"a");
+        indices.claim(&"b");
+        assert_eq!(indices.lacking(["a", "c", "d"].iter()), 2);
+        assert_eq!(indices.reclaim(1, |_| false), [0_u32; 0], "both are of use");
+        indices.retire(&"b");
+        indices.retire(&"a");
+        assert_eq!(indices.key(1), Some(&"a"));
+        assert_eq!(indices.claim(&"b"), Some(2), "it is of use again");
+        assert_eq!(indices.reclaim(9, |index| index == 1), [0_u32; 0], "it is held");
+        assert_eq!(indices.reclaim(9, |_| false), [1]);
+        assert_eq!((indices.get(&"a"), indices.claim(&"c")), (None, Some(1)));
+    }
+
+    #[test]
+    fn who_is_retired_longest_goes_first() {
+        let mut indices = Indices::new(1, 3);
+        indices.claim(&"a");
+        indices.claim(&"b");
+        indices.retire(&"b");
+        indices.retire(&"a");
+        indices.retire(&"b");
+        assert_eq!(indices.reclaim(1, |_| false), [2]);
+        assert_eq!(indices.claim(&"c"), Some(2));
     }
 
     #[test]

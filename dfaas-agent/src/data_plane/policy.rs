@@ -63,6 +63,7 @@ struct PeerRows {
 
 #[derive(Default)]
 struct Leaving {
+    functions: BTreeSet<FunctionName>,
     caps: BTreeSet<(FunctionName, NodeId)>,
     targets: BTreeSet<NodeId>,
 }
@@ -235,7 +236,13 @@ impl PolicyMaps {
             .filter(|name| !policy.functions.contains_key(*name))
             .cloned()
             .collect();
+        for name in std::mem::take(&mut self.leaving.functions) {
+            if !policy.functions.contains_key(&name) {
+                names.functions.retire(&name);
+            }
+        }
         for name in gone {
+            self.leaving.functions.insert(name.clone());
             for key in function_keys(&name) {
                 self.functions.remove(&key).context("removing from FUNCTIONS")?;
             }
@@ -293,8 +300,8 @@ impl PolicyMaps {
         Ok(())
     }
 
-    /// A peer that left keeps its index, so that its counters keep their meaning if it comes back.
-    fn drop_peers(&mut self, policy: &Policy, names: &Names) -> Result<()> {
+    /// A peer that left keeps its index until another needs it, so that its counters keep their meaning if it comes back.
+    fn drop_peers(&mut self, policy: &Policy, names: &mut Names) -> Result<()> {
         let gone: Vec<NodeId> = self
             .written
             .peers
@@ -312,6 +319,7 @@ impl PolicyMaps {
                 self.targets
                     .set(index, Target::default(), 0)
                     .context("writing TARGETS")?;
+                names.peers.retire(&id);
             }
         }
         for id in gone {

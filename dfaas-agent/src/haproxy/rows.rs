@@ -231,8 +231,8 @@ mod tests {
                 "p/n3",
                 "10.0.0.3|80|03030303030303030303030303030303|04040404040404040404040404040404|-|0",
             ),
-            ("r/figlet/0", "128|n2|n3"),
-            ("r/figlet/1", "256|n3|n3"),
+            ("r/figlet/0", "512|n2|n3"),
+            ("r/figlet/1", "1024|n3|n3"),
             ("self", "n1"),
         ];
         let rows = of(&node("n1"), &policy);
@@ -267,7 +267,7 @@ mod tests {
             ..Policy::default()
         };
         let rows = of(&node("n1"), &policy);
-        assert_eq!(rows["r/h/0"], "256|.|.");
+        assert_eq!(rows["r/h/0"], "1024|.|.");
         assert_eq!(
             (rows["c/h/."].as_str(), rows["l/h"].as_str()),
             (UNLIMITED, MISSING_LIMIT)

@@ -376,7 +376,13 @@ impl Task {
             }
             BehaviourEvent::Relays(event) => debug!(?event, "About relays"),
             BehaviourEvent::Relay(event) => debug!(?event, "As a relay"),
-            BehaviourEvent::Punch(event) => debug!(?event, "About a direct connection"),
+            BehaviourEvent::Punch(event) => match event.result {
+                Ok(_) => {
+                    info!(peer = %event.remote_peer_id, "Opened a direct connection through address translation");
+                    self.shared.punched.increment();
+                }
+                Err(error) => debug!(peer = %event.remote_peer_id, %error, "No direct connection"),
+            },
             BehaviourEvent::Nat(_) => {}
             BehaviourEvent::Gossip(_) | BehaviourEvent::Identify(_) | BehaviourEvent::Mdns(_) => {}
         }

@@ -42,8 +42,8 @@ pub(crate) struct Tuning {
 impl Default for Tuning {
     fn default() -> Self {
         Self {
-            // Many times a federation, and far below the usual limit on open files.
-            connections_max: 512,
+            // A federation of a thousand, while both ends of a connection may have dialled.
+            connections_max: 2048,
             // Both sides may dial at once, over each transport.
             connections_per_peer_max: 8,
             pending_max: 64,

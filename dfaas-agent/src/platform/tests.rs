@@ -145,6 +145,7 @@ fn platform(port: u16, credentials: Option<Credentials>) -> Platform {
         strategy: StrategyKind::WaterFilling,
         token_rotation: Duration::from_secs(600),
         tokenless: Tokenless::All,
+        neighbourhood: dfaas_control::Neighbourhood::default(),
         shadow: None,
         default_capacity_rps: 7.0,
         node_margin: dfaas_control::MarginSettings::default(),

@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 
 use dfaas_control::{
-    Counters, FunctionCounters, FunctionName, FunctionSpec, MarginSettings, NodeId, Token, Tokenless,
+    Counters, FunctionCounters, FunctionName, FunctionSpec, MarginSettings, Neighbourhood, NodeId, Token,
+    Tokenless,
 };
 
 use super::*;
@@ -150,6 +151,7 @@ fn settings() -> Settings {
         strategy: StrategyKind::WaterFilling,
         token_rotation: Duration::from_secs(600),
         tokenless: Tokenless::default(),
+        neighbourhood: Neighbourhood::default(),
         shadow: None,
         default_capacity_rps: 10.0,
         node_margin: MarginSettings::default(),

@@ -92,7 +92,7 @@ fn a_share_drawn_for_this_node_is_served_here_without_a_token() {
         .iter()
         .filter(|&&decision| decision == Decision::Forward(1))
         .count();
-    assert_eq!((here, sent), (154, 102), "60 and 40 of 256 slots");
+    assert_eq!((here, sent), (614, 410), "60 and 40 of 100 of the slots");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 use crate::service_address::ServiceAddress;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -9,6 +10,7 @@ use crate::counters::{Counters, FunctionCounters};
 use crate::function_spec::FunctionSpec;
 use crate::message::{Message, PEERS_MAX, Rejection};
 use crate::names::{FunctionName, NodeId};
+use crate::neighbourhood::Neighbourhood;
 use crate::node_usage::MarginSettings;
 use crate::pairing::Tokenless;
 use crate::policy::Policy;
@@ -372,7 +374,7 @@ fn exchange(nodes: &mut [Control], now: Instant, order: &[usize]) {
     }
 }
 
-fn last_policy(control: &mut Control) -> Option<Policy> {
+fn last_policy(control: &mut Control) -> Option<Arc<Policy>> {
     let mut last = None;
     while let Some(output) = control.poll_output() {
         if let Output::Apply(policy) = output {
@@ -401,6 +403,7 @@ fn settings(index: usize, strategy: StrategyKind) -> Settings {
         strategy,
         token_rotation: Duration::from_secs(600),
         tokenless: Tokenless::All,
+        neighbourhood: Neighbourhood::default(),
         shadow: None,
         default_capacity_rps: 10.0,
         node_margin: MarginSettings::default(),

@@ -2,6 +2,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::function_spec::FunctionSpec;
+use crate::neighbourhood::Neighbourhood;
 use crate::node_usage::MarginSettings;
 use crate::pairing::Tokenless;
 use crate::service_address::ServiceAddress;
@@ -107,6 +108,7 @@ impl Node {
             service: ServiceAddress::new([10, 0, 0, 1].into(), 80),
             period: PERIOD,
             strategy: StrategyKind::External,
+            neighbourhood: Neighbourhood::default(),
             shadow: None,
             token_rotation: Duration::from_secs(600),
             tokenless: Tokenless::All,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{FUNCTIONS_MAX, Rejection, address, is_rate, to_json};
 use crate::names::FunctionName;
+use crate::neighbourhood::Scope;
 use crate::node_usage::{Load, NodeUsage};
 use crate::service_address::ServiceAddress;
 
@@ -19,6 +20,8 @@ pub(super) const TYPE_MARGIN: &str = "nodemargininfoNMS";
 pub(crate) struct NodeInfo {
     pub(crate) service: ServiceAddress,
     pub(crate) functions: BTreeSet<FunctionName>,
+    /// To whom it sends.
+    pub(crate) scope: Scope,
     /// Told under node margin only.
     pub(crate) profile: Option<Profile>,
 }
@@ -55,6 +58,9 @@ pub(super) struct InfoBody {
     /// An empty list of Go is `null`.
     #[serde(rename = "Functions")]
     functions: Option<BTreeSet<FunctionName>>,
+    /// Go agents neither tell nor read it.
+    #[serde(rename = "Neighbours", default, skip_serializing_if = "Scope::is_everyone")]
+    scope: Scope,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -85,6 +91,7 @@ impl NodeInfo {
             node_type: profile.map(|profile| profile.node_type),
             limits: profile.map(|profile| profile.limits),
             functions: Some(self.functions.clone()),
+            scope: self.scope.clone(),
         }
     }
 }
@@ -105,6 +112,7 @@ impl InfoBody {
         if functions.len() > FUNCTIONS_MAX {
             return Err(Rejection::TooMany);
         }
+        self.scope.check()?;
         let profile = Profile {
             node_type: self.node_type.unwrap_or_default(),
             limits: self.limits.unwrap_or_default(),
@@ -115,6 +123,7 @@ impl InfoBody {
         Ok(NodeInfo {
             service: address(&self.host, self.port, self.ipv6)?,
             functions,
+            scope: self.scope,
             profile: Some(profile),
         })
     }

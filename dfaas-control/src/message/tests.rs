@@ -57,11 +57,33 @@ fn an_offer_is_written_with_whole_numbers() {
         (FunctionName::new("ocr").unwrap(), 0),
     ];
     let limits = [(NodeId::new("12D3B").unwrap(), limits.into_iter().collect())];
-    let body = encode_offer("172.16.238.10:80".parse().unwrap(), limits.into_iter().collect());
+    let service = "172.16.238.10:80".parse().unwrap();
+    let body = encode_offer(service, limits.into_iter().collect(), &Scope::default());
     assert_eq!(
         String::from_utf8(body).unwrap(),
         r#"{"MsgType":"nodeinfoRecalc","HAProxyHost":"172.16.238.10","HAProxyPort":80,"FuncLimits":{"12D3B":{"figlet":10,"ocr":0}}}"#
     );
+}
+
+#[test]
+fn neighbours_are_told_unless_everyone_is_one() {
+    let everyone = Message::decode(STATE.as_bytes());
+    assert!(matches!(everyone, Ok(Message::State(state)) if state.scope.is_everyone()));
+    let with =
+        |neighbours: &str| STATE.replace("\"Bands\"", &format!("\"Neighbours\":{neighbours},\"Bands\""));
+    let Ok(Message::State(state)) = Message::decode(with(r#"["n2","n3"]"#).as_bytes()) else {
+        panic!("not a state");
+    };
+    assert_eq!(state.scope.to_string(), "n2, n3");
+    assert!(
+        String::from_utf8(state.encode())
+            .unwrap()
+            .contains(r#""Neighbours":["n2","n3"]"#)
+    );
+    assert_eq!(Message::decode(with("[7]").as_bytes()), Err(Rejection::Malformed));
+    let many: Vec<String> = (0..=PEERS_MAX).map(|i| format!("\"n{i}\"")).collect();
+    let many = with(&format!("[{}]", many.join(",")));
+    assert_eq!(Message::decode(many.as_bytes()), Err(Rejection::TooMany));
 }
 
 #[test]
@@ -172,13 +194,15 @@ fn largest() -> NodeState {
         service_time_p95_s: Some(86_399.999_999),
     };
     let functions = (0..FUNCTIONS_MAX).map(|i| (FunctionName::new(format!("{i:063}")).unwrap(), function));
-    let bands = (0..PEERS_MAX).map(|i| (NodeId::new(format!("{i:0128}")).unwrap(), RttBand::FARTHEST));
+    let peers = || (0..PEERS_MAX).map(|i| NodeId::new(format!("{i:0128}")).unwrap());
     NodeState {
         version: (u64::MAX, u64::MAX),
         service: "255.255.255.254:65535".parse().unwrap(),
         period: Duration::from_millis(1500),
         functions: functions.collect(),
-        bands: bands.collect(),
+        band: RttBand::try_from(0).unwrap(),
+        bands: peers().map(|id| (id, RttBand::FARTHEST)).collect(),
+        scope: peers().collect(),
     }
 }
 

@@ -3,6 +3,7 @@ use serde_json::Value;
 use super::*;
 use crate::counters::FunctionCounters;
 use crate::function_spec::FunctionSpec;
+use crate::neighbourhood::Neighbourhood;
 use crate::node_usage::{ForecasterKind, LoadGroup, MarginSettings};
 use crate::pairing::Tokenless;
 use crate::service_address::ServiceAddress;
@@ -127,6 +128,7 @@ impl Node {
             service: ServiceAddress::new([10, 0, 0, 1].into(), 80),
             period: PERIOD,
             strategy: StrategyKind::NodeMargin,
+            neighbourhood: Neighbourhood::default(),
             shadow: None,
             token_rotation: Duration::from_secs(600),
             tokenless: Tokenless::All,

@@ -2,6 +2,7 @@ use std::net::Ipv4Addr;
 
 use super::*;
 use crate::names::FunctionName;
+use crate::neighbourhood::Neighbourhood;
 use crate::node_usage::MarginSettings;
 use crate::policy::{FunctionPolicy, Route};
 use crate::service_address::ServiceAddress;
@@ -262,6 +263,7 @@ fn pairing(tokenless: Tokenless) -> Pairing {
         strategy: StrategyKind::WaterFilling,
         token_rotation: ROTATION,
         tokenless,
+        neighbourhood: Neighbourhood::default(),
         shadow: None,
         default_capacity_rps: 10.0,
         node_margin: MarginSettings::default(),

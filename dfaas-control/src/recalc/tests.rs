@@ -3,6 +3,7 @@ use std::time::Duration;
 use super::*;
 use crate::counters::FunctionCounters;
 use crate::function_spec::FunctionSpec;
+use crate::neighbourhood::Neighbourhood;
 use crate::node_usage::MarginSettings;
 use crate::pairing::Tokenless;
 use crate::service_address::ServiceAddress;
@@ -170,6 +171,7 @@ impl Node {
             strategy: StrategyKind::Recalc,
             token_rotation: Duration::from_secs(600),
             tokenless: Tokenless::All,
+            neighbourhood: Neighbourhood::default(),
             shadow: None,
             default_capacity_rps: 10.0,
             node_margin: MarginSettings::default(),

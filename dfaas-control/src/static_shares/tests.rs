@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::function_spec::FunctionSpec;
+use crate::neighbourhood::Neighbourhood;
 use crate::node_usage::MarginSettings;
 use crate::pairing::Tokenless;
 use crate::service_address::ServiceAddress;
@@ -138,6 +139,7 @@ impl Node {
             service: ServiceAddress::new([10, 0, 0, 1].into(), 80),
             period: PERIOD,
             strategy: StrategyKind::Static,
+            neighbourhood: Neighbourhood::default(),
             shadow: None,
             token_rotation: Duration::from_secs(600),
             tokenless: Tokenless::All,

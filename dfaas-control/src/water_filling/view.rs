@@ -1,6 +1,7 @@
 //! The states of all live nodes as one node sees them, and what follows for it.
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::message::NodeState;
 use crate::names::{FunctionName, NodeId};
@@ -50,13 +51,37 @@ impl<'a> View<'a> {
             .collect()
     }
 
-    /// What the viewer sends to others and admits from them for a function.
-    pub(super) fn exchange(&self, name: &FunctionName) -> FunctionPolicy {
+    /// What all nodes told about functions: by function, then node.
+    pub(super) fn loads(&self, names: &BTreeSet<FunctionName>) -> Vec<Vec<Load>> {
+        let mut loads = vec![vec![Load::default(); self.live.len()]; names.len()];
+        for (node, (_, state)) in self.live.iter().enumerate() {
+            // Both are in the order of names.
+            let mut told = state.functions.iter().peekable();
+            for (name, loads) in names.iter().zip(&mut loads) {
+                while let Some(&(other, function)) = told.peek() {
+                    let order = other.cmp(name);
+                    if order == Ordering::Equal {
+                        loads[node] = Load {
+                            capacity_rps: function.capacity_rps,
+                            demand_rps: function.demand_rps,
+                        };
+                    }
+                    if order != Ordering::Less {
+                        break;
+                    }
+                    told.next();
+                }
+            }
+        }
+        loads
+    }
+
+    /// What the viewer sends to others and admits from them for a function, given what all told about it.
+    pub(super) fn exchange(&self, loads: &[Load]) -> FunctionPolicy {
         let Some(me) = self.me else {
             return FunctionPolicy::default();
         };
-        let loads: Vec<Load> = self.live.iter().map(|(_, state)| load(state, name)).collect();
-        let allocation = Allocation::new(&loads, self.distances, me);
+        let allocation = Allocation::new(loads, self.distances, me);
         FunctionPolicy {
             routes: self.routes(&allocation),
             admit: self.admissions(&allocation),
@@ -98,13 +123,5 @@ impl<'a> View<'a> {
         caps.filter(|&(_, cap)| cap >= RATE_RPS_MIN)
             .map(|(id, cap)| (id.clone(), cap))
             .collect()
-    }
-}
-
-fn load(state: &NodeState, name: &FunctionName) -> Load {
-    let function = state.functions.get(name).copied().unwrap_or_default();
-    Load {
-        capacity_rps: function.capacity_rps,
-        demand_rps: function.demand_rps,
     }
 }

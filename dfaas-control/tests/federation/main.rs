@@ -1,6 +1,6 @@
 //! What a federation of several nodes reaches, under virtual time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use dfaas_control::StrategyKind;
@@ -9,9 +9,11 @@ use self::world::{Tally, World};
 
 mod faults;
 mod hostile;
+mod neighbours;
 mod recalc;
 mod shares;
 mod switch;
+mod thousand;
 mod water_filling;
 mod world;
 

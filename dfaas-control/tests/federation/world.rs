@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use dfaas_control::{
-    Control, Counters, FunctionCounters, FunctionName, FunctionSpec, Input, MarginSettings, NodeId, Output,
-    Policy, ServiceAddress, Settings, Status, StrategyKind, SwitchError, Token, Tokenless,
+    Control, Counters, FunctionCounters, FunctionName, FunctionSpec, Input, MarginSettings, Neighbourhood,
+    NodeId, Output, Policy, ServiceAddress, Settings, Status, StrategyKind, SwitchError, Token, Tokenless,
 };
 
 const STEP: Duration = Duration::from_millis(1);
@@ -61,6 +61,8 @@ pub(crate) struct World {
     pub(crate) arrivals: Arrivals,
     kind: StrategyKind,
     pub(crate) shadow: Option<StrategyKind>,
+    /// How nodes choose their neighbours that do not take everyone.
+    pub(crate) hoods: BTreeMap<String, Neighbourhood>,
     period: Duration,
     hosts: BTreeMap<String, Host>,
     in_flight: BTreeMap<(Duration, u64), (String, Input)>,
@@ -101,6 +103,7 @@ impl World {
             arrivals: Arrivals::Even,
             kind,
             shadow: None,
+            hoods: BTreeMap::new(),
             period,
             hosts: BTreeMap::new(),
             in_flight: BTreeMap::new(),
@@ -124,6 +127,7 @@ impl World {
             strategy: self.kind,
             token_rotation: TOKEN_ROTATION,
             tokenless: Tokenless::default(),
+            neighbourhood: self.hoods.get(name).cloned().unwrap_or_default(),
             shadow: self.shadow,
             default_capacity_rps: 10.0,
             node_margin: MarginSettings::default(),
@@ -307,7 +311,7 @@ impl World {
                     let host = self.host_mut(name);
                     // Tokens change all the time.
                     host.policies_applied += u64::from(policy.functions != host.policy.functions);
-                    host.policy = policy;
+                    host.policy = (*policy).clone();
                     self.feed(name, Input::InForce);
                 }
                 Output::DrawToken { peer } => {
