@@ -55,6 +55,24 @@ pub extern "C" fn dfaas_scan_response(length: u32, from: u32) -> u32 {
     scan_response(words(bytes), length as usize, from as u8, &mut scratch.marks).into()
 }
 
+/// Notes in the response in the scratch space what [`dfaas_scan_response`] found in the first `length` of the copied
+/// bytes, which it left in this state. Returns how many of them belong to the head.
+///
+/// On its own, it has registers for its indices: 5.10 forgets the bounds of those that are spilled.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn dfaas_note_head(length: u32, state: u32) -> u32 {
+    let Some(scratch) = maps::scratch() else {
+        return 0;
+    };
+    let Some(bytes) = scratch.copy.first_chunk::<HELD_BYTES>() else {
+        return 0;
+    };
+    scratch
+        .response
+        .note_head(bytes, length as usize, state as u8, &scratch.marks)
+}
+
 /// Follows the response in the scratch space through the first `length` bytes of the chunk's line there. Returns how
 /// many of them belong to it.
 #[unsafe(no_mangle)]

@@ -227,13 +227,8 @@ fn read(packet: &Packet, at: u32, length: u32, scratch: &mut Scratch) -> Result<
 fn follow_head(packet: &Packet, at: u32, length: u32, scratch: &mut Scratch) -> Result<(), HelperFailed> {
     let rest = (length - scratch.offset).min(HELD_BYTES as u32);
     packet.read(at + scratch.offset, scratch.copy.as_mut_ptr(), rest)?;
-    let state = scan::dfaas_scan_response(rest, scratch.response.state.into()) as u8;
-    let Some(bytes) = scratch.copy.first_chunk::<HELD_BYTES>() else {
-        return Err(HelperFailed);
-    };
-    scratch.offset += scratch
-        .response
-        .note_head(bytes, rest as usize, state, &scratch.marks);
+    let state = scan::dfaas_scan_response(rest, scratch.response.state.into());
+    scratch.offset += scan::dfaas_note_head(rest, state);
     Ok(())
 }
 
