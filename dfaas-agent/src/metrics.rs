@@ -23,6 +23,7 @@ pub(crate) fn encode(report: &Report) -> String {
     proxied(&mut text, &report.totals);
     functions(&mut text, &report.control);
     overlay(&mut text, report);
+    verdicts(&mut text, report);
     text.finish()
 }
 
@@ -306,6 +307,10 @@ fn overlay(text: &mut Exposition, report: &Report) {
         text.family(name, Kind::Counter, help);
         text.sample(name, &[], count as f64);
     }
+}
+
+/// What the mind made of what peers say.
+fn verdicts(text: &mut Exposition, report: &Report) {
     let rejected: u64 = report.control.rejected.values().sum();
     text.family(
         "dfaas_messages_total",

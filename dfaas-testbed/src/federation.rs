@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use crate::{Function, Namespace, Network, Node, now, wait_until};
 
 /// How long peers may take to find each other.
-const FORM_TIMEOUT: Duration = Duration::from_secs(60);
+const FORM_TIMEOUT: Duration = Duration::from_secs(120);
 const PERIOD: Duration = Duration::from_secs(1);
 /// The client's number.
 pub const CLIENT: u8 = 100;

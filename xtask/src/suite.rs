@@ -45,12 +45,16 @@ pub(crate) enum Needs {
 /// The federations that are asked everything once more, with HAProxy as the data plane.
 const FEDERATION: &str = "dfaas-testbed federation";
 /// What of the federations' tests concerns the kernel alone, and why.
-const KERNEL_ONLY: [(&str, &str); 14] = [
+const KERNEL_ONLY: [(&str, &str); 16] = [
     (
         "attack::flood",
         "half-open connections in OPENING; HAProxy's are the host's own",
     ),
     ("attack::full", "CLIENTS filled; HAProxy has no such table"),
+    (
+        "attack::guard",
+        "a program of the kernel's in front of the others",
+    ),
     ("attack::malformed", "the programs' counters of malformed packets"),
     (
         "attack::slow",
@@ -58,6 +62,10 @@ const KERNEL_ONLY: [(&str, &str); 14] = [
     ),
     ("attack::limits::a_refusal", "the time that the programs run"),
     ("checksums::", "checksums that the programs make"),
+    (
+        "faults::a_kept_connection",
+        "requests on kept connections that the programs take back from a silent peer",
+    ),
     ("ipv6::haproxy_leads", "what the kernel hands over to HAProxy"),
     ("leftovers::", "entries of maps"),
     ("paths::", "messages of routers that the programs translate"),

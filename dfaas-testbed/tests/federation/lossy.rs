@@ -4,11 +4,14 @@ use std::{
     env, fmt,
     fs::File,
     io::{BufWriter, Write as _},
+    thread,
     time::Duration,
 };
 
+use anyhow::Context as _;
 use dfaas_testbed::{
-    CLIENT, Federation, Function, Namespace, Network, Node, NodeSpec, Process, get, wait_until,
+    CLIENT, Federation, Function, Namespace, Network, Node, NodeSpec, Process, Wire, get, patience,
+    wait_until,
 };
 
 use crate::kit::{PLENTY_RPS, start_ours, tell, try_curl, turn};
@@ -39,7 +42,7 @@ fn long_transfers_survive_loss_and_reordering() {
     let federation = Federation::start(&[near, far]).unwrap();
     let _direct: Vec<Process> = federation.nodes.iter().map(direct).collect();
     route_by_node_1(&federation);
-    impair(&federation);
+    impair(&federation, LINK);
     let [near, far] = &federation.nodes[..] else {
         panic!("two nodes")
     };
@@ -53,6 +56,40 @@ fn long_transfers_survive_loss_and_reordering() {
     ];
     let slow: Vec<&Pair> = pairs.iter().filter(|pair| pair.speed() < SPEED_MIN).collect();
     assert!(slow.is_empty(), "{slow:#?}{}", federation.logs());
+}
+
+/// What overtakes a missing segment may be the end of a chunk, behind which the next request waits for its turn.
+#[test]
+fn pipelines_go_on_behind_missing_segments() {
+    const CONNECTIONS: usize = 20;
+    const REQUESTS: usize = 50;
+    const BYTES: usize = 3000;
+    let _turn = turn();
+    let nodes = ["near", "far"].map(|name| vec![Function::echo(PLENTY_RPS).named(name)]);
+    let federation = Federation::start(&nodes.map(NodeSpec::new)).unwrap();
+    impair(&federation, "delay 1ms reorder 25% 50% loss 2% duplicate 1%");
+    let ask = |number: usize| {
+        let function = ["near", "far"][number % 2];
+        format!("GET /function/{function}?chunked={BYTES} HTTP/1.1\r\nHost: x\r\n\r\n")
+    };
+    thread::scope(|scope| {
+        for first in 0..CONNECTIONS {
+            let federation = &federation;
+            scope.spawn(move || {
+                let mut wire = Wire::connect(&federation.client, federation.nodes[0].service()).unwrap();
+                // What is sent again for the third time comes late.
+                let patience = patience(Duration::from_secs(60));
+                wire.stream().set_read_timeout(Some(patience)).unwrap();
+                let all: String = (first..first + REQUESTS).map(ask).collect();
+                wire.send(all.as_bytes()).unwrap();
+                for number in 0..REQUESTS {
+                    let told = || format!("answer {number} of connection {first}");
+                    let response = wire.response("GET").with_context(told).unwrap();
+                    assert_eq!((response.status, response.body.len()), (200, BYTES), "{}", told());
+                }
+            });
+        }
+    });
 }
 
 /// How long a transfer took without the data plane and with it.
@@ -129,13 +166,13 @@ fn route_by_node_1(federation: &Federation) {
     }
 }
 
-fn impair(federation: &Federation) {
+fn impair(federation: &Federation, link: &str) {
     let nodes = federation
         .nodes
         .iter()
         .map(|node| (node.namespace(), node.number()));
     for (host, number) in nodes.chain([(&federation.client, CLIENT)]) {
-        federation.network.impair(host, number, LINK).unwrap();
+        federation.network.impair(host, number, link).unwrap();
     }
 }
 

@@ -203,12 +203,10 @@ fn clients_may_wait_before_they_send_a_body() {
 }
 
 /// Asks as it is told to and prints a line for each answer, with how many connections were opened for it.
-const CURL: [&str; 8] = [
+const CURL: [&str; 6] = [
     "--silent",
     "--show-error",
     "--create-dirs",
-    "--max-time",
-    "15",
     "--write-out",
     "%{http_code} %{num_connects} %{size_download} %header{x-served-by}\\n",
     "--config",
@@ -223,7 +221,9 @@ fn curl_asks_many_functions_on_one_connection() {
             format!("url = http://{address}/function/{function}?size={size}\noutput = /run/answers/{size}\n")
         });
         fs::write(front_end.from.path("/run/urls"), lines.collect::<String>()).unwrap();
-        let text = run(front_end, "curl", &[&CURL[..], &["/run/urls"]].concat());
+        let at_most = seconds(Duration::from_secs(15));
+        let arguments = [&CURL[..], &["/run/urls", "--max-time", &at_most]].concat();
+        let text = run(front_end, "curl", &arguments);
         assert_eq!(text.lines().count(), REQUESTS, "{}", front_end.name);
         for (line, (size, (_, served_by))) in text.lines().zip(asked) {
             let connects = u8::from(size == 0);
@@ -240,9 +240,9 @@ fn curl_asks_many_functions_on_one_connection() {
 /// Opens one connection, never another, and compares all that comes.
 const PYTHON: &str = r#"
 import http.client, sys
-host, port, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-functions = [pair.split("=") for pair in sys.argv[4:]]
-connection = http.client.HTTPConnection(host, port, timeout=5)
+host, port, count, timeout = sys.argv[1], *map(int, sys.argv[2:5])
+functions = [pair.split("=") for pair in sys.argv[5:]]
+connection = http.client.HTTPConnection(host, port, timeout=timeout)
 connection.connect()
 connection.auto_open = 0
 for number in range(count):
@@ -267,7 +267,8 @@ fn python_asks_many_functions_on_one_connection() {
             .functions
             .iter()
             .map(|(name, node)| format!("{name}={node}"));
-        let mut arguments = ["-c", PYTHON, &host, &port, &REQUESTS.to_string()]
+        let at_most = seconds(Duration::from_secs(5));
+        let mut arguments = ["-c", PYTHON, &host, &port, &REQUESTS.to_string(), &at_most]
             .map(str::to_owned)
             .to_vec();
         arguments.extend(pairs);
@@ -294,6 +295,11 @@ fn sizes(times: usize) -> impl Iterator<Item = usize> {
         .into_iter()
         .chain([MANY_BYTES])
         .flat_map(move |size| std::iter::repeat_n(size, times))
+}
+
+/// How many seconds a client waits.
+fn seconds(at_most: Duration) -> String {
+    patience(at_most).as_secs().to_string()
 }
 
 /// Runs a client to its good end, and returns what it printed.

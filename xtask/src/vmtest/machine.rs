@@ -90,7 +90,7 @@ fn command(run: &Run) -> String {
     let filter = run.filter.iter().map(|name| format!(" '{name}'"));
     let arguments: String = skip.chain(filter).collect();
     format!(
-        "{netem}timeout -k 5 {} {} --test-threads=1 --show-output{arguments} 2>&1",
+        "{netem}timeout -k 5 {} {} --test-threads=1 --nocapture{arguments} 2>&1",
         run.timeout.as_secs(),
         run.program.display()
     )
@@ -188,7 +188,7 @@ mod tests {
             "{before}"
         );
         assert!(before.contains("export DFAAS_TEST_X='1'\n"), "{before}");
-        let command = "DFAAS_TEST_NETEM='loss 1%' timeout -k 5 9 /t/federation-1 --test-threads=1 --show-output \
+        let command = "DFAAS_TEST_NETEM='loss 1%' timeout -k 5 9 /t/federation-1 --test-threads=1 --nocapture \
                        --skip share:: 'answers::' 2>&1\n";
         assert!(after.contains(command), "{after}");
         assert!(after.ends_with("poweroff -f\n"), "{after}");
