@@ -31,6 +31,9 @@ const STRATEGIES: [Strategy; 2] = [
 ];
 /// What a node knows of a load is gone after so many periods, and buckets are full.
 const QUIET_PERIODS: u32 = 4;
+/// A load goes on for so long behind what is looked at: who was refused by a peer is tried again when its client sends
+/// again, and would find room that there is only because the load has ended.
+const TAIL: Duration = Duration::from_secs(2);
 const MARK: &str = "scenarios";
 const HEAD: &str = "| load | strategy | served of possible | served each second | refused each second | steady | published | reaction |\n\
     |---|---|---:|---|---|---:|---:|---:|\n";
@@ -161,7 +164,7 @@ fn measure(federation: &Federation, strategy: Strategy, scenario: Scenario, seco
     let running: Result<Vec<(String, Running)>> = loads
         .map(|(node, rate)| {
             let mut load = Load::new(node.service(), "figlet", rate);
-            load.at_most = Duration::from_secs(seconds);
+            load.at_most = Duration::from_secs(seconds) + TAIL;
             Ok((node.name().to_owned(), load.start(&federation.client)?))
         })
         .collect();

@@ -80,8 +80,8 @@ fn a_scenario_is_run_with_both_strategies_and_told_by_second() {
                 .map(|count| count.as_u64().unwrap())
                 .sum::<u64>()
         };
-        // A load of fifty a second has a request at its start and maybe one at its end.
-        assert!((200..=202).contains(&(sum("served") + sum("refused"))), "{told}");
+        // A request may be on either side of a second's end.
+        assert!((199..=201).contains(&(sum("served") + sum("refused"))), "{told}");
         assert!(told["reaction_ms"].as_f64().unwrap() > 0.0, "{told}");
     }
     let second = |told: &Value| told["served"][1].as_u64().unwrap();
