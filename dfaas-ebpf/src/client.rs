@@ -13,7 +13,7 @@ use crate::{
     Fault, Next, ahead, compose, connect, count,
     ctx::{HelperFailed, Packet, swallow},
     maps::{self, Locked, Scratch},
-    release,
+    release, retry,
     translate::{self, Whose, numbers},
 };
 
@@ -39,7 +39,7 @@ pub(crate) fn handle(
             scratch.opening = client.asking;
             Ok(Next::Ask)
         }
-        Phase::Connecting => connect::waiting(packet, config, headers, key, client, scratch),
+        Phase::Connecting => retry::waiting(packet, config, headers, key, client, scratch),
         Phase::Spliced => spliced(packet, headers, key, client, scratch),
     }
 }
@@ -109,7 +109,7 @@ fn spliced(
         let place = client.update(|client| client.request.note(sequence, length));
         match place {
             Place::Old => {
-                if let Some(verdict) = connect::leave_silent(packet, headers, key, client, scratch)? {
+                if let Some(verdict) = retry::leave_silent(packet, headers, key, client, scratch)? {
                     return Ok(Next::Verdict(verdict));
                 }
             }

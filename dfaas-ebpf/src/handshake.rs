@@ -8,12 +8,12 @@ use dfaas_common::{
 };
 
 use crate::{
-    Fault, Hook, compose,
-    connect::ATTEMPTS_FIRST_SERVER,
-    count,
+    Fault, Hook, compose, count,
     ctx::{self, Packet, swallow},
     maps::{self, Locked, Scratch},
-    open, upstream,
+    open,
+    retry::ATTEMPTS_FIRST_SERVER,
+    upstream,
 };
 
 /// Handles a server's answer to a SYN: of the local stack at its way out, of a peer at its way in.

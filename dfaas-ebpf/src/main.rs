@@ -19,6 +19,7 @@ mod open;
 mod proxy;
 mod release;
 mod request;
+mod retry;
 mod scan;
 mod too_big;
 mod translate;

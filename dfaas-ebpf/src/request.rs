@@ -544,19 +544,25 @@ pub(crate) fn accept_syn(
     upstream.numbering = scratch.client.numbering;
     upstream.flags |= IS_LOCAL | IS_NATURAL;
     decided(function.id, origin, now_ns, head.wants_no_body, scratch);
-    let is_entered = maps::claim_upstream(key, &scratch.upstream) && {
-        let is_entered = maps::claim_client(key, &scratch.client);
-        if !is_entered {
-            maps::remove_upstream(key);
-        }
-        is_entered
-    };
-    if !is_entered {
+    if !claim_both(key, scratch) {
         count::event(|events| &mut events.flows_full);
         return Ok(false);
     }
     count::event(|events| &mut events.syn_accepted);
     Ok(true)
+}
+
+/// Enters a client and the local stack, which is its server, under the same key.
+#[inline(always)]
+fn claim_both(key: &FlowKey, scratch: &Scratch) -> bool {
+    if !maps::claim_upstream(key, &scratch.upstream) {
+        return false;
+    }
+    let is_entered = maps::claim_client(key, &scratch.client);
+    if !is_entered {
+        maps::remove_upstream(key);
+    }
+    is_entered
 }
 
 /// A handshake proves that the sender is where it says; without one, a peer's address has to be the known one.

@@ -14,11 +14,11 @@ use dfaas_common::{
 use crate::{
     Fault, Hook,
     client::WINDOW_MAX,
-    compose, connect, count,
+    compose, count,
     ctx::{HelperFailed, Packet, swallow},
     handshake,
     maps::{self, Locked, Scratch},
-    release, scan,
+    release, retry, scan,
     translate::{self, Whose, numbers},
 };
 
@@ -263,7 +263,7 @@ fn refused_by_peer(
     let Some(client) = maps::client(&client_key) else {
         return Ok(None);
     };
-    if !connect::take_back(&client_key, client, key, Phase::Spliced) {
+    if !retry::take_back(&client_key, client, key, Phase::Spliced) {
         return Ok(None);
     }
     count::event(|events| &mut events.refused_by_peer);
@@ -304,7 +304,7 @@ fn reset(
     }
     // A server that closed just when the request was on its way has not begun to serve it (RFC 9112, 9.3.1).
     let is_untouched = upstream.response.stage == Stage::Head as u8 && !upstream.is(IS_TAKEN | IS_PROXIED);
-    if is_untouched && connect::take_back(&client_key, client, key, Phase::Spliced) {
+    if is_untouched && retry::take_back(&client_key, client, key, Phase::Spliced) {
         count::event(|events| &mut events.upstream_refused);
         return Ok(swallow());
     }
@@ -331,7 +331,7 @@ fn leaves(headers: &Headers, key: &FlowKey, upstream: &Locked<Upstream>) -> bool
     // A server that closed just when the request was on its way has not begun to serve it (RFC 9112, 9.3.1).
     let has_nothing = headers.acknowledgment.get() == upstream.numbering.upstream;
     let is_untouched = has_nothing && upstream.response.stage == Stage::Head as u8 && !upstream.is(IS_TAKEN);
-    if !is_untouched || !connect::take_back(&client_key, client, key, Phase::Spliced) {
+    if !is_untouched || !retry::take_back(&client_key, client, key, Phase::Spliced) {
         return false;
     }
     count::event(|events| &mut events.upstream_refused);

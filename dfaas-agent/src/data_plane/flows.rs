@@ -271,6 +271,7 @@ mod tests {
     #[test]
     fn unanswered_and_closing_flows_go_sooner() {
         let unanswered = Client {
+            phase: Phase::Connecting as u8,
             last_seen: 100,
             ..Client::default()
         };
@@ -283,6 +284,17 @@ mod tests {
         };
         closing.closing.client(FIN, 1, 0);
         assert!(is_over(&closing, 160, 300));
+    }
+
+    #[test]
+    fn who_awaits_nothing_lasts_as_long_without_a_server() {
+        let mut client = Client {
+            last_seen: 100,
+            ..Client::default()
+        };
+        assert!(!is_over(&client, 399, 300));
+        client.asking.held = 1;
+        assert!(is_over(&client, 160, 300), "it has a half of a head here");
     }
 
     #[test]

@@ -33,11 +33,11 @@ fn a_response_is_followed_to_its_end() {
         );
         let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {BODY_BYTES}\r\n\r\n");
         let body_at = 9_001 + u32::try_from(head.len()).unwrap();
-        bench.ingress(&exchange.from_peer(9_001, head.as_bytes()).bytes());
+        bench.ingress(&exchange.answer_part(9_001, head.as_bytes()).bytes());
         both(&bench, |number| {
             let payload = [b'x'; SEGMENT_BYTES as usize];
             exchange
-                .from_peer(body_at + number * SEGMENT_BYTES, &payload)
+                .answer_part(body_at + number * SEGMENT_BYTES, &payload)
                 .bytes()
         });
         let upstream = exchange.upstream(&mut bench);
@@ -142,7 +142,7 @@ impl Exchange {
         }
     }
 
-    fn from_peer(&self, sequence: u32, payload: &[u8]) -> Sent {
+    fn answer_part(&self, sequence: u32, payload: &[u8]) -> Sent {
         Sent {
             source: PEER,
             sequence,

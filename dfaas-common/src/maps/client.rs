@@ -1,0 +1,211 @@
+//! Connections of clients.
+
+use super::{FlowKey, IS_PROXIED, Opening};
+use crate::{closing::Closing, extent::Extent, numbering::Numbering};
+
+/// What a client's connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Phase {
+    /// The client for (more of) a request, or for the end of an answer of ours.
+    Asking = 0,
+    /// A server for our SYN.
+    Connecting = 1,
+    /// Nobody: segments pass.
+    Spliced = 2,
+}
+
+/// How many servers a client's connection can have at once: the current one and those that are kept for later.
+pub const KNOWN: usize = 4;
+
+/// A server that a client's connection has been to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C, align(4))]
+pub struct Known {
+    /// Peer index; 0 for none.
+    pub target: u16,
+    /// Our source port to it.
+    pub port: [u8; 2],
+}
+
+/// A client's connection whose first request was decided. Kernel writes, agent sweeps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Client {
+    /// The current request.
+    pub request: Extent,
+    /// What an undecided request needs, and what a server is told of the client.
+    pub asking: Opening,
+    /// Towards the current server.
+    pub numbering: Numbering,
+    /// The current server's entry.
+    pub upstream: FlowKey,
+    /// Which ends are closed, in the client's numbers.
+    pub closing: Closing,
+    /// [`Config::tick`] when a packet was seen last.
+    pub last_seen: u32,
+    /// Bytes of the current request that are held until its server has answered.
+    pub first_bytes: u32,
+    /// [`Phase`] as a number.
+    pub phase: u8,
+    /// `IS_*`.
+    pub flags: u8,
+    /// How often the current upstream SYN was sent; behind its answer, the first segment of the request.
+    pub attempts: u8,
+    /// The place in `known` that is used next.
+    pub next_known: u8,
+    /// Peers that this connection has been to.
+    pub known: [Known; KNOWN],
+    /// The version of IP, as an index.
+    pub family: u32,
+    /// What it has acknowledged of the current response, in its own numbers.
+    pub acknowledged: u32,
+    /// Keeps the layout free of padding.
+    pub reserved: u32,
+}
+
+impl Client {
+    /// What the connection waits for.
+    #[inline(always)]
+    #[must_use]
+    pub const fn phase(&self) -> Phase {
+        match self.phase {
+            1 => Phase::Connecting,
+            2 => Phase::Spliced,
+            _ => Phase::Asking,
+        }
+    }
+
+    /// Whether a flag is set.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    /// Whether it is decided what becomes of the request that begins at this number.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has_decided(&self, start: u32) -> bool {
+        self.phase != Phase::Asking as u8 && self.numbering.client == start
+    }
+
+    /// Becomes what was made of it for a request that begins at this number, unless another processor was faster.
+    #[inline(always)]
+    pub fn decide(&mut self, start: u32, decided: &Self) -> bool {
+        if self.has_decided(start) {
+            return false;
+        }
+        *self = *decided;
+        true
+    }
+
+    /// Takes the request back from a server, if it is there and the connection waits for this: it is asked again.
+    /// Not from the proxy, which is the last resort, and not where the client believes that a part of it has arrived.
+    #[inline(always)]
+    pub fn take_back(&mut self, server: &FlowKey, waits_for: Phase) -> bool {
+        let is_there = self.phase == waits_for as u8 && self.upstream == *server;
+        if !is_there || self.is(IS_PROXIED) || self.asking.held != 0 {
+            return false;
+        }
+        self.asking.failures = self.asking.failures.saturating_add(1);
+        self.phase = Phase::Asking as u8;
+        true
+    }
+
+    /// Goes on without its server, which goes, if it has all that it has asked for: as if a handshake had just ended
+    /// where its next request begins, and its next byte from us is `next`.
+    #[inline(always)]
+    pub fn outlive(&mut self, server: &FlowKey, next: u32) -> bool {
+        let is_there = self.phase == Phase::Spliced as u8 && self.upstream == *server;
+        let has_all = self.request.left == 0 && self.request.ahead == 0 && self.acknowledged == next;
+        if !is_there || !has_all || self.closing.has_begun() {
+            return false;
+        }
+        self.asking.await_request(self.request.at, next);
+        self.phase = Phase::Asking as u8;
+        self.upstream = FlowKey::default();
+        true
+    }
+
+    /// Whether it waits for nothing but the client's next request.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_idle(&self) -> bool {
+        match self.phase() {
+            Phase::Asking => self.asking.held == 0 && self.asking.failures == 0,
+            Phase::Connecting => false,
+            Phase::Spliced => !self.closing.has_begun(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_decided_once() {
+        let spliced = |start| {
+            let mut client = Client {
+                phase: Phase::Spliced as u8,
+                ..Client::default()
+            };
+            client.numbering.client = start;
+            client
+        };
+        let mut client = spliced(100);
+        assert!(client.decide(200, &spliced(200)));
+        assert!(!client.decide(200, &spliced(200)), "another processor was faster");
+        let server = FlowKey::default();
+        assert!(!client.take_back(&server, Phase::Connecting));
+        assert!(client.take_back(&server, Phase::Spliced));
+        assert_eq!((client.phase(), client.asking.failures), (Phase::Asking, 1));
+        assert!(!client.take_back(&server, Phase::Spliced), "it was taken back");
+        assert!(client.decide(200, &spliced(200)), "it is asked again");
+    }
+
+    #[test]
+    fn a_request_is_not_taken_back_from_elsewhere_or_in_parts() {
+        let other = FlowKey {
+            remote_port: [1, 1],
+            ..FlowKey::default()
+        };
+        let proxied = Client {
+            flags: IS_PROXIED,
+            ..Client::default()
+        };
+        let mut in_parts = Client::default();
+        in_parts.asking.held = 1;
+        assert!(!Client::default().take_back(&other, Phase::Asking));
+        for mut client in [proxied, in_parts] {
+            assert!(!client.take_back(&FlowKey::default(), Phase::Asking));
+        }
+    }
+
+    #[test]
+    fn a_client_that_has_all_outlives_its_server() {
+        let mut idle = Client {
+            phase: Phase::Spliced as u8,
+            acknowledged: 700,
+            ..Client::default()
+        };
+        idle.request.at = 50;
+        let server = FlowKey::default();
+        let mut client = idle;
+        assert!(client.outlive(&server, 700));
+        assert_eq!((client.phase(), client.asking.next()), (Phase::Asking, 50));
+        assert_eq!(client.asking.our_isn.wrapping_add(1), 700);
+        assert!(client.is_idle());
+        let mut waiting = idle;
+        waiting.request.left = 1;
+        let mut ahead = idle;
+        ahead.request.ahead = 1;
+        let mut closing = idle;
+        closing.closing.client(crate::packet::FIN, 51, 700);
+        for mut client in [waiting, ahead, closing] {
+            assert!(!client.outlive(&server, 700));
+        }
+        assert!(!idle.outlive(&server, 701), "a byte may come again");
+    }
+}

@@ -1,0 +1,91 @@
+//! Connections to servers.
+
+use super::{FlowKey, IS_CLOSING, IS_PROXIED, IS_SPLICED, IS_TAKEN};
+use crate::{
+    http::{Response, Stage},
+    numbering::Numbering,
+};
+
+/// A connection to a server on behalf of a client. Kernel writes, agent sweeps.
+///
+/// The local stack's is found under the client's own key, a peer's under the peer's address and our source port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Upstream {
+    /// When the current request was decided, in nanoseconds of the monotonic clock.
+    pub decided_ns: u64,
+    /// When the first byte of its answer passed; 0 before that.
+    pub first_byte_ns: u64,
+    /// The current response.
+    pub response: Response,
+    /// Towards the client.
+    pub numbering: Numbering,
+    /// The client's entry.
+    pub client: FlowKey,
+    /// Function id of the current request.
+    pub function: u32,
+    /// Peer index of who serves; 0 is this node.
+    pub target: u32,
+    /// Peer index of who sent the request; 0 is a user.
+    pub origin: u32,
+    /// [`Config::tick`] when a packet was seen last.
+    pub last_seen: u32,
+    /// While it is not current: the sequence number of the next byte to it. While it is: the client's number of the
+    /// byte behind its request, if that is within reach.
+    pub next: u32,
+    /// The window that the server promised last, as it stands in its packets.
+    pub window: u16,
+    /// The link address of the next hop to the server.
+    pub next_hop: [u16; 3],
+    /// `IS_*`.
+    pub flags: u8,
+    /// 1 if the end of the current request is within reach.
+    pub has_end: u8,
+    /// Keeps the layout free of padding.
+    pub reserved: [u8; 6],
+}
+
+impl Upstream {
+    /// Whether a flag is set.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    /// Notes what a segment of the server acknowledges, and how many bytes it brings. Returns whether the server begins
+    /// to take the current request with it.
+    #[inline(always)]
+    pub const fn take(&mut self, acknowledgment: u32, length: u32) -> bool {
+        let taken = acknowledgment.wrapping_sub(self.numbering.upstream) as i32;
+        if self.is(IS_TAKEN) || (length == 0 && taken <= 0) {
+            return false;
+        }
+        self.flags |= IS_TAKEN;
+        true
+    }
+
+    /// Whether the next request may go here: all is answered and nobody closes.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_free(&self) -> bool {
+        self.response.stage as u32 == Stage::Idle as u32
+            && self.flags & (IS_SPLICED | IS_CLOSING | IS_PROXIED) == IS_SPLICED
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_taken_once() {
+        let mut upstream = Upstream::default();
+        upstream.numbering.upstream = u32::MAX;
+        assert!(!upstream.take(u32::MAX, 0), "of the request before");
+        assert!(upstream.take(0, 0));
+        assert!(!upstream.take(5, 10), "counted already");
+        let mut upstream = Upstream::default();
+        assert!(upstream.take(0, 1), "an answer before anything is acknowledged");
+    }
+}

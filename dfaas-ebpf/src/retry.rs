@@ -1,0 +1,174 @@
+//! Servers that refuse, keep silent or close: they are asked again, or the request is taken back from them.
+
+use aya_ebpf::bindings::TC_ACT_OK;
+use dfaas_common::{
+    decide::Answer,
+    maps::{Client, Config, DATA_IN_SYN_LOCAL, FlowKey, IS_LOCAL, IS_TAKEN, Phase},
+    packet::{Headers, RST},
+};
+
+use crate::{
+    Fault, Next, ahead,
+    client::is_partial,
+    compose,
+    connect::send_syn,
+    count,
+    ctx::{Packet, swallow},
+    maps::{self, Locked, Scratch},
+    release, request,
+};
+
+/// After so many SYNs with the request in them, one without is sent: something on the way may not like them.
+const ATTEMPTS_WITH_DATA: u8 = 2;
+
+/// After so many SYNs without an answer a request is decided again; once it was, after each. The client's
+/// retransmissions drive this: they start at 0.2 s and double.
+pub(crate) const ATTEMPTS_FIRST_SERVER: u8 = 2;
+/// After so many retransmissions of a request, none of which a peer acknowledged, the peer is left.
+const RETRANSMISSIONS: u8 = 2;
+/// A request that could not be decided again is given up after so many.
+const ATTEMPTS_MAX: u8 = 6;
+
+/// Sends the upstream SYN again, takes the request back from a server that does not answer, or keeps what a client
+/// sends before the server has answered.
+#[inline(always)]
+pub(crate) fn waiting(
+    packet: &Packet,
+    config: &Config,
+    headers: &Headers,
+    key: &FlowKey,
+    client: &mut Locked<Client>,
+    scratch: &mut Scratch,
+) -> Result<Next, Fault> {
+    let sequence = headers.sequence.get();
+    if headers.flags & RST != 0 {
+        // Behind its last byte, or behind a FIN, which waits for the server too.
+        if sequence.wrapping_sub(client.request.at) > 1 {
+            return Ok(Next::Verdict(swallow()));
+        }
+        count::event(|events| &mut events.reset);
+        let sent = client
+            .first_bytes
+            .wrapping_add(client.numbering.stamp_bytes.into());
+        let sequence = client.numbering.upstream.wrapping_add(sent);
+        let verdict = give_up(packet, headers, client, sequence, scratch)?;
+        release::forget(key, client, scratch);
+        return Ok(Next::Verdict(verdict));
+    }
+    if headers.payload_bytes() == 0 {
+        return Ok(Next::Verdict(swallow()));
+    }
+    if sequence.wrapping_sub(client.numbering.client) >= client.first_bytes {
+        if client.request.left == 0 {
+            return ahead::came_early(packet, headers, key, client, scratch).map(Next::Verdict);
+        }
+        return ahead::keep_more(packet, headers, key, client, scratch).map(Next::Verdict);
+    }
+    let is_whole = sequence == client.numbering.client && client.asking.held == 0;
+    let patience = if client.asking.failures == 0 {
+        ATTEMPTS_FIRST_SERVER
+    } else {
+        1
+    };
+    if client.attempts >= patience && is_whole {
+        scratch.server = client.upstream;
+        if take_back(key, client, &scratch.server, Phase::Connecting) {
+            scratch.opening = client.asking;
+            return Ok(Next::Ask);
+        }
+    }
+    if client.phase() != Phase::Connecting {
+        // The server has answered meanwhile, on another processor.
+        return Ok(Next::Verdict(swallow()));
+    }
+    if client.attempts >= ATTEMPTS_MAX {
+        maps::remove_upstream(&client.upstream);
+        count::event(|events| &mut events.upstream_failed);
+        scratch.opening = client.asking;
+        return request::answer_it(packet, headers, key, Answer::Unavailable.number(true), scratch)
+            .map(Next::Verdict);
+    }
+    client.attempts += 1;
+    count::event(|events| &mut events.upstream_retried);
+    let with_data = client.attempts <= ATTEMPTS_WITH_DATA && config.flags & DATA_IN_SYN_LOCAL != 0;
+    *scratch.client = **client;
+    scratch.opening = client.asking;
+    send_syn(packet, headers, with_data, key, scratch)?;
+    Ok(Next::Verdict(if client.is(IS_LOCAL) {
+        TC_ACT_OK
+    } else {
+        packet.route()
+    }))
+}
+
+/// Leaves a peer that keeps silent about a request, if it is the whole of it that comes again: a connection that was
+/// kept may be forgotten there. The client's next retransmission is decided again.
+#[inline(always)]
+pub(crate) fn leave_silent(
+    packet: &Packet,
+    headers: &Headers,
+    key: &FlowKey,
+    client: &mut Locked<Client>,
+    scratch: &mut Scratch,
+) -> Result<Option<i32>, Fault> {
+    let is_whole = headers.sequence.get() == client.numbering.client
+        && u32::from(headers.payload_bytes()) >= client.first_bytes;
+    if !is_whole || client.is(IS_LOCAL) {
+        return Ok(None);
+    }
+    if maps::upstream(&client.upstream).is_none_or(|upstream| upstream.is(IS_TAKEN)) {
+        return Ok(None);
+    }
+    if client.attempts <= RETRANSMISSIONS {
+        client.attempts += 1;
+        return Ok(None);
+    }
+    scratch.server = client.upstream;
+    if !take_back(key, client, &scratch.server, Phase::Spliced) {
+        return Ok(None);
+    }
+    count::event(|events| &mut events.upstream_silent);
+    give_up(packet, headers, client, client.numbering.upstream, scratch).map(Some)
+}
+
+/// Tells a server that its client is gone; the sequence number is that of the byte behind what the server may have.
+#[inline(always)]
+fn give_up(
+    packet: &Packet,
+    headers: &Headers,
+    client: &Client,
+    sequence: u32,
+    scratch: &mut Scratch,
+) -> Result<i32, Fault> {
+    compose::onward(headers, scratch);
+    scratch.segment.sequence = sequence;
+    scratch.segment.acknowledgment = 0;
+    scratch.segment.flags = RST;
+    scratch.segment.window = 0;
+    let partial = is_partial(headers, &client.asking);
+    if client.is(IS_LOCAL) {
+        compose::bare(packet, partial, scratch)?;
+        return Ok(TC_ACT_OK);
+    }
+    client.upstream.readdress(&mut scratch.segment);
+    compose::bare(packet, partial, scratch)?;
+    Ok(packet.route())
+}
+
+/// Takes the request back from its server, which is forgotten: the client's next packet with it is decided again.
+/// Not if something else has become of it meanwhile.
+#[inline(always)]
+pub(crate) fn take_back(
+    key: &FlowKey,
+    client: &mut Locked<Client>,
+    server: &FlowKey,
+    waits_for: Phase,
+) -> bool {
+    if !client.update(|client| client.take_back(server, waits_for)) {
+        return false;
+    }
+    count::event(|events| &mut events.decided_again);
+    maps::remove_held(key);
+    maps::remove_upstream(server);
+    true
+}
