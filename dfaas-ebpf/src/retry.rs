@@ -84,6 +84,8 @@ pub(crate) fn waiting(
     if client.attempts >= ATTEMPTS_MAX {
         maps::remove_upstream(&client.upstream);
         count::event(|events| &mut events.upstream_failed);
+        // Else the answer would count as a second decision.
+        client.phase = Phase::Asking as u8;
         scratch.opening = client.asking;
         return request::answer_it(packet, headers, key, Answer::Unavailable.number(true), scratch)
             .map(Next::Verdict);
