@@ -90,6 +90,9 @@ enum Command {
         /// The strategy to try
         #[arg(long, value_name = "NAME")]
         strategy: Option<StrategyKind>,
+        /// Write the decisions into maps of their own too, and tell how long each took (needs root)
+        #[arg(long)]
+        maps: bool,
     },
     /// Print the identity of this node
     Id {
@@ -132,7 +135,7 @@ fn run(args: Args, layers: Layers, matches: &ArgMatches) -> ExitCode {
         Command::Status { api, json } => status(&api, json),
         Command::Explain { function, api } => explain(&api, &function),
         Command::Strategy { name, api } => strategy(&api, name),
-        Command::Replay { file, strategy } => recording::replay(&file, strategy, &mut print),
+        Command::Replay { file, strategy, maps } => recording::replay(&file, strategy, maps, &mut print),
         Command::Id { key, create } => id(&key, create),
     };
     match result {

@@ -8,8 +8,10 @@ mod guard;
 mod indices;
 mod listener;
 mod loan;
+mod names;
 mod policy;
 mod program;
+mod rehearsal;
 mod reset;
 #[expect(unsafe_code, reason = "no library offers these socket options")]
 mod sys;
@@ -26,7 +28,7 @@ use aya::{
     maps::{Map, MapData, SockMap},
 };
 use clap::ValueEnum;
-use dfaas_common::maps::{self, Pair};
+use dfaas_common::maps;
 use dfaas_control::{Counters, FunctionName, NodeId, Policy};
 use serde::Serialize;
 use tracing::{info, warn};
@@ -35,14 +37,15 @@ pub(crate) use self::{
     check::{Finding, check, check_without_kernel},
     flows::SWEEP_INTERVAL,
     guard::{GuardConfig, GuardMode, blocked},
+    rehearsal::Rehearsal,
 };
 use self::{
     counting::CounterMaps,
     ending::{Leaver, Reason},
     flows::FlowMaps,
     guard::GuardMaps,
-    indices::Indices,
     loan::{Loan, Place},
+    names::Names,
     policy::PolicyMaps,
 };
 
@@ -121,29 +124,6 @@ pub(crate) enum Listener {
     Absent,
 }
 
-/// The numbers that the kernel knows functions and peers by.
-struct Names {
-    functions: Indices<FunctionName>,
-    peers: Indices<NodeId>,
-}
-
-impl Names {
-    fn new() -> Self {
-        Self {
-            functions: Indices::new(0, maps::FUNCTIONS as u32),
-            // Index 0 is this node.
-            peers: Indices::new(1, maps::TARGETS as u32),
-        }
-    }
-
-    fn pair(&self, function: &FunctionName, peer: &NodeId) -> Option<Pair> {
-        Some(Pair {
-            function: self.functions.get(function)?,
-            peer: self.peers.get(peer)?,
-        })
-    }
-}
-
 /// The attached programs and their maps. Dropping it detaches them.
 pub(crate) struct Kernel {
     // The links live in here.
@@ -176,7 +156,7 @@ impl Kernel {
         info!(interface = %config.interface, address = %config.address, port = config.port, "Attached the data plane");
         Ok(Self {
             names: Names::new(),
-            policy: PolicyMaps::new(&mut ebpf, config)?,
+            policy: PolicyMaps::new(&mut ebpf, &config.node, config.data_in_syn)?,
             counters: CounterMaps::new(&mut ebpf, now)?,
             flows: FlowMaps::new(&mut ebpf, settings, config.idle_timeout)?,
             guard,
@@ -194,7 +174,9 @@ impl Kernel {
     ///
     /// What peers have under way that are barred since ends at once; what those have who are merely gone, after a while.
     pub(crate) fn apply(&mut self, policy: &Policy) -> Result<()> {
-        self.make_room(policy)?;
+        let flows = &self.flows;
+        self.names
+            .make_room(policy, &mut self.counters, || flows.held())?;
         self.policy.apply(policy, &mut self.names)?;
         for (id, addresses) in self.policy.take_gone() {
             if let Some(index) = self.names.peers.get(&id) {
@@ -212,23 +194,9 @@ impl Kernel {
         self.flows.end_barred()
     }
 
-    /// Takes numbers back of functions and peers that left, if those of a policy need them and no connection has them.
-    fn make_room(&mut self, policy: &Policy) -> Result<()> {
-        let functions = self.names.functions.lacking(policy.functions.keys());
-        let peers = self.names.peers.lacking(policy.peers.keys());
-        if functions + peers == 0 {
-            return Ok(());
-        }
-        let held = self.flows.held()?;
-        let is_held = |index| held.functions.contains(&index);
-        for index in self.names.functions.reclaim(functions, is_held) {
-            self.counters.forget(|pair| pair.function == index)?;
-        }
-        let is_held = |index| held.peers.contains(&index);
-        for index in self.names.peers.reclaim(peers, is_held) {
-            self.counters.forget(|pair| pair.peer == index)?;
-        }
-        Ok(())
+    /// Whether there was no room for all of the last policy, so that it is to be given again.
+    pub(crate) fn leaves_out(&self) -> bool {
+        self.policy.leaves_out()
     }
 
     /// What was counted since the last call.

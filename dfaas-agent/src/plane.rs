@@ -101,10 +101,10 @@ impl DataPlane {
         }
     }
 
-    /// Whether the policy is to be given again, because of what was counted.
+    /// Whether the policy is to be given again, because of what was counted or because not all of it found room.
     pub(crate) fn is_stale(&self) -> bool {
         match self {
-            Self::Kernel(plane) => plane.is_stale,
+            Self::Kernel(plane) => plane.is_stale || plane.kernel.leaves_out(),
             Self::Haproxy(_) => false,
         }
     }

@@ -14,7 +14,7 @@ use dfaas_control::{Control, Input, Output, Policy, Settings, StrategyKind};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use crate::{clock, steering};
+use crate::{clock, data_plane::Rehearsal, steering};
 
 /// The version of the format.
 const FORMAT: u32 = 1;
@@ -92,13 +92,15 @@ impl Recorder {
     }
 }
 
-/// Tells what a strategy would have decided, a line for each change; without a strategy, what was decided.
+/// Tells what a strategy would have decided, a line for each change; without a strategy, what was decided. With maps, the
+/// decisions are written into some that nothing reads, and how long each took is told.
 ///
 /// # Errors
-/// The file cannot be read, or is no recording.
+/// The file cannot be read, or is no recording; the kernel gives no maps.
 pub(crate) fn replay(
     path: &Path,
     strategy: Option<StrategyKind>,
+    with_maps: bool,
     print: &mut dyn FnMut(&str) -> Result<()>,
 ) -> Result<()> {
     let file = File::open(path).with_context(|| path.display().to_string())?;
@@ -113,7 +115,11 @@ pub(crate) fn replay(
         "the recording is of format {}, not {FORMAT}",
         header.dfaas_recording
     );
+    let node = header.settings.node.clone();
     let mut player = Player::new(header.settings, strategy)?;
+    if with_maps {
+        player.rehearsal = Some(Rehearsal::new(&node)?);
+    }
     for (number, line) in (2..).zip(lines) {
         let line = line.with_context(|| format!("reading line {number}"))?;
         let entry: Entry = serde_json::from_str(&line).with_context(|| format!("line {number}"))?;
@@ -132,6 +138,7 @@ struct Player {
     is_other: bool,
     lateness: Duration,
     policy: Arc<Policy>,
+    rehearsal: Option<Rehearsal>,
 }
 
 impl Player {
@@ -154,6 +161,7 @@ impl Player {
             is_other: strategy.is_some(),
             lateness,
             policy: Arc::default(),
+            rehearsal: None,
         })
     }
 
@@ -183,6 +191,10 @@ impl Player {
             };
             for line in steering::changes(&self.policy, &policy) {
                 print(&format!("{at_s:10.3} s  {line}\n"))?;
+            }
+            if let Some(rehearsal) = &mut self.rehearsal {
+                let taken = rehearsal.apply(&policy)?;
+                print(&format!("{at_s:10.3} s  written in {} us\n", taken.as_micros()))?;
             }
             self.policy = policy;
         }

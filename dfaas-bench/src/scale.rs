@@ -2,14 +2,17 @@
 
 mod flows;
 mod peers;
+mod script;
 
-use std::{fs, net::SocketAddr, sync::atomic::AtomicBool, thread, time::Duration};
+use std::{collections::BTreeMap, fs, net::SocketAddr, sync::atomic::AtomicBool, thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
+use dfaas_control::{FunctionName, FunctionSpec, Input};
 use dfaas_testbed::{Federation, Function, Namespace, NodeSpec, Siege, get, now, wait_until};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 
+use self::script::Script;
 use crate::machine;
 
 const FLOWS: [usize; 3] = [1_000, 10_000, 100_000];
@@ -23,6 +26,8 @@ const LOAD: Duration = Duration::from_secs(3);
 const CONNECTIONS: usize = 16;
 /// For as long the agent is watched: two walks of the tables, and some rounds.
 const WATCHED: Duration = Duration::from_secs(10);
+/// How often all functions are written.
+const ROUNDS: u32 = 5;
 const DESCRIPTORS: u64 = 300_000;
 
 #[derive(Debug, clap::Args)]
@@ -99,13 +104,32 @@ fn with_functions(functions: usize) -> Result<Value> {
     let rps = rate(&federation.client, node.service(), path)?;
     let pid = node.agent_pid().context("an agent runs")?;
     let cpu_permille = cpu_permille(pid)?;
+    let (_, write_all_ms) = write_functions(functions)?;
     Ok(json!({
         "functions": functions,
         "rps": rps.round(),
         "start_to_last_function_ms": served.as_millis(),
+        "write_all_ms": write_all_ms,
         "agent_resident_mib": resident_mib(pid)?,
         "agent_cpu_permille": cpu_permille,
     }))
+}
+
+/// What it takes to write all functions into the maps when each is of another capacity than before.
+fn write_functions(functions: usize) -> Result<(f64, f64)> {
+    let begun = now();
+    let mut script = Script::new(&peers::settings(0)?, begun)?;
+    for round in 1..=ROUNDS {
+        let spec = FunctionSpec {
+            capacity_rps: f64::from(10 * round),
+        };
+        let names = (0..functions).map(|number| FunctionName::new(format!("near{number}")));
+        let offered: Option<BTreeMap<_, _>> = names.map(|name| Some((name.ok()?, spec))).collect();
+        let at = begun + Duration::from_secs(round.into());
+        script.note_input(at, &Input::Functions(offered.context("names of ours")?))?;
+        script.note_timeout(at)?;
+    }
+    script.written_ms()
 }
 
 fn rate(client: &Namespace, server: SocketAddr, path: &str) -> Result<f64> {

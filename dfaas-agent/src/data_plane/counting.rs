@@ -16,7 +16,7 @@ use dfaas_common::{
 };
 use dfaas_control::{Counters, FunctionCounters};
 
-use super::{FunctionTotals, Histogram, Names, Totals, take};
+use super::{FunctionTotals, Histogram, Totals, names::Names, take};
 
 /// This node in [`Pair::peer`].
 const SELF: u32 = 0;

@@ -80,6 +80,13 @@ impl GuardMaps {
         if config.mode == GuardMode::Off {
             return Ok(None);
         }
+        let maps = Self::new(ebpf, config)?;
+        attach(ebpf, interface, config.mode)?;
+        Ok(Some(maps))
+    }
+
+    /// Tells the maps what the guard has to know before it stands.
+    fn new(ebpf: &mut Ebpf, config: &GuardConfig) -> Result<Self> {
         let mut maps = Self {
             settings: Guard {
                 syns: Limit::new(config.syn_rate_rps, config.syn_rate_rps, 0),
@@ -92,8 +99,7 @@ impl GuardMaps {
         };
         maps.write_settings()?;
         maps.follow()?;
-        attach(ebpf, interface, config.mode)?;
-        Ok(Some(maps))
+        Ok(maps)
     }
 
     /// Blocks whom the file names, and nobody else.
@@ -101,15 +107,16 @@ impl GuardMaps {
         let Some(networks) = self.file.follow()? else {
             return Ok(());
         };
-        for network in networks.difference(&self.blocked) {
-            self.trie
-                .insert(&key(network), 1, 0)
-                .with_context(|| format!("blocking {network}"))?;
-        }
+        // There may be no room for others before these have gone.
         for network in self.blocked.difference(&networks) {
             self.trie
                 .remove(&key(network))
                 .with_context(|| format!("letting {network} in again"))?;
+        }
+        for network in networks.difference(&self.blocked) {
+            self.trie
+                .insert(&key(network), 1, 0)
+                .with_context(|| format!("blocking {network}"))?;
         }
         info!(prefixes = networks.len(), "Others are blocked than before");
         self.settings.blocked = networks.len() as u32;
@@ -163,7 +170,10 @@ fn key(network: &IpNet) -> Key<Address> {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, net::Ipv4Addr};
+
     use super::*;
+    use crate::data_plane::program;
 
     #[test]
     fn lines_are_addresses_or_prefixes() {
@@ -172,6 +182,33 @@ mod tests {
         assert_eq!(texts, ["192.0.2.7/32", "198.51.100.0/24", "2001:db8::/32"]);
         let error = format!("{:#}", parse("example.org\n").unwrap_err());
         assert!(error.contains("\"example.org\" is neither"), "{error}");
+    }
+
+    #[test]
+    fn as_many_as_there_is_room_for_give_way_to_as_many_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("blocked");
+        let all = |first: u8| -> String {
+            let numbers = 0..BLOCKED as u16;
+            let addresses = numbers.map(|number| Ipv4Addr::from([first, 1, (number >> 8) as u8, number as u8]));
+            addresses.map(|address| format!("{address}\n")).collect()
+        };
+        fs::write(&file, all(10)).unwrap();
+        let config = GuardConfig {
+            mode: GuardMode::Auto,
+            syn_rate_rps: f64::INFINITY,
+            block_file: Some(file.clone()),
+        };
+        let mut guard = GuardMaps::new(&mut program::load(1_024).unwrap(), &config).unwrap();
+        let is_blocked = |guard: &GuardMaps, address: &str| guard.trie.get(&key(&network(address).unwrap()), 0).is_ok();
+        assert!(is_blocked(&guard, "10.1.63.255") && !is_blocked(&guard, "11.1.0.0"));
+        fs::write(&file, all(11)).unwrap();
+        guard.follow().unwrap();
+        assert!(is_blocked(&guard, "11.1.63.255") && !is_blocked(&guard, "10.1.0.0"));
+        fs::write(&file, all(10) + "192.0.2.1\n").unwrap();
+        let error = format!("{:#}", guard.follow().unwrap_err());
+        assert!(error.contains("16385 prefixes are more than the 16384"), "{error}");
+        assert!(is_blocked(&guard, "11.1.0.0"), "what was said before holds");
     }
 
     #[test]

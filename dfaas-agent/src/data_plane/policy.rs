@@ -19,7 +19,7 @@ use dfaas_common::{
 use dfaas_control::{FunctionName, FunctionPolicy, NodeId, Policy, Route, Token};
 use tracing::warn;
 
-use super::{DataInSyn, DataPlaneConfig, Names, indices::Indices, program, take};
+use super::{DataInSyn, indices::Indices, names::Names, program, take};
 use crate::steering::{self, Choice};
 
 /// What stands in a request to a peer whose token is not known. Nobody ever draws it.
@@ -48,6 +48,7 @@ pub(super) struct PolicyMaps {
     gone: Vec<(NodeId, [Address; 2])>,
     /// What no row names any more, but a program may that has read a row just before: it goes with the next policy.
     leaving: Leaving,
+    left_out: LeftOut,
     sends_data_in_syn: bool,
     /// This node.
     node: NodeId,
@@ -68,6 +69,14 @@ struct Leaving {
     targets: BTreeSet<NodeId>,
 }
 
+/// What the last policy had more than there is room for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct LeftOut {
+    functions: usize,
+    peers: usize,
+    limits: usize,
+}
+
 #[derive(Default)]
 struct Written {
     functions: BTreeMap<FunctionName, Function>,
@@ -77,7 +86,7 @@ struct Written {
 }
 
 impl PolicyMaps {
-    pub(super) fn new(ebpf: &mut Ebpf, config: &DataPlaneConfig) -> Result<Self> {
+    pub(super) fn new(ebpf: &mut Ebpf, node: &NodeId, data_in_syn: DataInSyn) -> Result<Self> {
         Ok(Self {
             functions: HashMap::try_from(take(ebpf, "FUNCTIONS")?)?,
             targets: Array::try_from(take(ebpf, "TARGETS")?)?,
@@ -90,8 +99,9 @@ impl PolicyMaps {
             written: Written::default(),
             gone: Vec::new(),
             leaving: Leaving::default(),
-            sends_data_in_syn: config.data_in_syn != DataInSyn::Never,
-            node: config.node.clone(),
+            left_out: LeftOut::default(),
+            sends_data_in_syn: data_in_syn != DataInSyn::Never,
+            node: node.clone(),
         })
     }
 
@@ -101,14 +111,35 @@ impl PolicyMaps {
     ///
     /// Where there are not enough buckets, limits of peers have none, and what they would meter does not happen.
     pub(super) fn apply(&mut self, policy: &Policy, names: &mut Names) -> Result<()> {
+        let before = std::mem::take(&mut self.left_out);
         for name in policy.functions.keys() {
-            self.buckets.claim(&BucketOf::Local(name.clone()));
+            if names.functions.claim(name).is_some() {
+                self.buckets.claim(&BucketOf::Local(name.clone()));
+            }
         }
         self.add_peers(policy, names)?;
         self.add_limits(policy, names)?;
         self.write_functions(policy, names)?;
         self.drop_limits(policy, names)?;
-        self.drop_peers(policy, names)
+        self.drop_peers(policy, names)?;
+        let LeftOut {
+            functions,
+            peers,
+            limits,
+        } = self.left_out;
+        if self.left_out != before && self.leaves_out() {
+            warn!(
+                functions, peers, limits,
+                "There is no room for these: the kernel has tables for {} functions, {} peers and {} limits",
+                maps::FUNCTIONS, maps::TARGETS - 1, maps::BUCKETS - 1
+            );
+        }
+        Ok(())
+    }
+
+    /// Whether there was no room for all of the last policy. There may be once those have gone that it does not name.
+    pub(super) fn leaves_out(&self) -> bool {
+        self.left_out != LeftOut::default()
     }
 
     /// The peers that were taken out since the last call.
@@ -118,12 +149,8 @@ impl PolicyMaps {
 
     fn add_peers(&mut self, policy: &Policy, names: &mut Names) -> Result<()> {
         for (id, peer) in &policy.peers {
-            let Some(key) = peer_key(id) else {
-                warn!(peer = %id, "The identity is longer than {NODE_ID_BYTES} bytes; the peer is left out");
-                continue;
-            };
-            let Some(index) = names.peers.claim(id) else {
-                warn!(peer = %id, "The table holds {} peers and is full; the peer is left out", maps::TARGETS - 1);
+            let (Some(key), Some(index)) = (peer_key(id), names.peers.claim(id)) else {
+                self.left_out.peers += 1;
                 continue;
             };
             let rows = self.peer_rows(index, peer);
@@ -203,7 +230,7 @@ impl PolicyMaps {
         let function = names.functions.claim(name)?;
         let index = names.peers.get(peer)?;
         let Some(bucket) = self.buckets.claim(&bucket) else {
-            warn!(function = %name, %peer, "There are no more than {} limits; nothing goes between us", maps::BUCKETS - 1);
+            self.left_out.limits += 1;
             return None;
         };
         let pair = Pair {
@@ -219,7 +246,7 @@ impl PolicyMaps {
                 names.functions.claim(name),
                 self.buckets.claim(&BucketOf::Local(name.clone())),
             ) else {
-                warn!(function = %name, "The table of functions is full; the function is left out");
+                self.left_out.functions += 1;
                 continue;
             };
             let row = row(id, bucket, function, names);
@@ -391,6 +418,8 @@ fn peer_key(id: &NodeId) -> Option<PeerKey> {
     Some(key)
 }
 
+#[cfg(test)]
+mod full;
 #[cfg(test)]
 mod tests {
     use dfaas_common::pick;

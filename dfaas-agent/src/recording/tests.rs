@@ -49,7 +49,7 @@ fn what_is_no_recording_is_told_with_its_line() {
     let error = |text: &str| {
         let path = folder.path().join("wrong");
         std::fs::write(&path, text).unwrap();
-        format!("{:#}", replay(&path, None, &mut |_| Ok(())).unwrap_err())
+        format!("{:#}", replay(&path, None, false, &mut |_| Ok(())).unwrap_err())
     };
     assert!(error("").contains("empty"));
     assert!(error("{}").contains("first line"));
@@ -138,7 +138,7 @@ fn lines(path: &Path, strategy: Option<StrategyKind>) -> Vec<String> {
         lines.push(line.to_owned());
         Ok(())
     };
-    replay(path, strategy, &mut note).unwrap();
+    replay(path, strategy, false, &mut note).unwrap();
     lines
 }
 

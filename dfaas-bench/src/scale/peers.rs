@@ -15,6 +15,8 @@ use dfaas_testbed::now;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 
+use super::script::Script;
+
 const FUNCTIONS: usize = 20;
 const PERIOD: Duration = Duration::from_secs(1);
 const ROUNDS: u32 = 9;
@@ -38,26 +40,42 @@ pub(super) fn with_peers(peers: usize) -> Result<Value> {
     let mut nodes = (0..=peers)
         .map(|number| control(number, begun))
         .collect::<Result<Vec<_>>>()?;
+    let mut script = Script::new(&settings(0)?, begun)?;
+    script.note_input(begun, &offer()?)?;
     for (number, node) in nodes.iter_mut().enumerate() {
         // All connections of all would be a million; these are enough for all to have something to say of distances.
         let met = if number == 0 { peers + 1 } else { 3 * SITE };
-        meet(node, number, met.min(peers + 1), begun)?;
+        for meeting in meetings(number, met.min(peers + 1)) {
+            let meeting = meeting?;
+            if number == 0 {
+                script.note_input(begun, &meeting)?;
+            }
+            node.handle_input(begun, meeting);
+        }
     }
     let (first, others) = nodes.split_first_mut().context("there is a first node")?;
     let (mut taken, mut decided, mut published, mut routes) = (Vec::new(), Vec::new(), 0, 0);
     for round in 1..=ROUNDS {
         let at = begun + PERIOD * round;
-        let mut messages = Vec::new();
+        let mut messages: Vec<Input> = Vec::new();
         for (number, other) in (1..).zip(&mut *others) {
             let outputs = round_of(other, at, 1 + (number as u64 + u64::from(round)) % 3)?;
-            messages.extend(bodies(&outputs).map(|body| (number, body.to_vec())));
+            let from = id(number)?;
+            messages.extend(bodies(&outputs).map(|body| Input::Message {
+                from: from.clone(),
+                body: body.to_vec(),
+            }));
         }
+        for message in messages.iter().chain([&asked(100)?]) {
+            script.note_input(at, message)?;
+        }
+        script.note_timeout(at)?;
+        let count = messages.len() as f64;
         let start = spent();
-        for (number, body) in &messages {
-            let (from, body) = (id(*number)?, body.clone());
-            first.handle_input(at, Input::Message { from, body });
+        for message in messages {
+            first.handle_input(at, message);
         }
-        taken.push((spent() - start).as_secs_f64() * 1e6 / messages.len() as f64);
+        taken.push((spent() - start).as_secs_f64() * 1e6 / count);
         let start = spent();
         let outputs = round_of(first, at, 100)?;
         decided.push((spent() - start).as_secs_f64() * 1e3);
@@ -71,25 +89,28 @@ pub(super) fn with_peers(peers: usize) -> Result<Value> {
         slower_ms < DECISION_MS_MAX,
         "a decision takes {slower_ms} ms of a processor"
     );
+    let (write_all_ms, write_change_ms) = script.written_ms()?;
     Ok(json!({
         "peers": peers,
         "message_us": median(taken),
         "decision_ms": decision_ms,
         "decision_after_a_loss_ms": after_a_loss_ms,
+        "write_all_ms": write_all_ms,
+        "write_change_ms": write_change_ms,
         "message_bytes": published,
         "peers_with_routes": routes,
     }))
 }
 
-/// Connects a node with others, its site among them.
-fn meet(node: &mut Control, number: usize, others: usize, begun: Instant) -> Result<()> {
+/// A node is connected with others, its site among them.
+fn meetings(number: usize, others: usize) -> impl Iterator<Item = Result<Input>> {
     let site = number / SITE * SITE;
-    for other in (site..site + others).filter(|&other| other != number) {
+    let met = (site..site + others).filter(move |&other| other != number);
+    met.map(move |other| {
         let rtt = if other / SITE == number / SITE { NEAR } else { FAR };
         let (id, rtt) = (id(other)?, Some(rtt));
-        node.handle_input(begun, Input::PeerUp { id, rtt });
-    }
-    Ok(())
+        Ok(Input::PeerUp { id, rtt })
+    })
 }
 
 /// What it takes to decide anew when a peer goes, which changes who is how far from whom.
@@ -132,8 +153,14 @@ fn bodies(outputs: &[Output]) -> impl Iterator<Item = &[u8]> {
 }
 
 fn control(number: usize, begun: Instant) -> Result<Control> {
+    let mut control = Control::new(settings(number)?, begun);
+    control.handle_input(begun, offer()?);
+    Ok(control)
+}
+
+pub(super) fn settings(number: usize) -> Result<Settings> {
     let [high, low] = u16::try_from(number)?.to_be_bytes();
-    let settings = Settings {
+    Ok(Settings {
         node: id(number)?,
         incarnation: 1,
         service: ServiceAddress::new(Ipv4Addr::new(10, 77, high, low.max(1)), 80),
@@ -146,31 +173,37 @@ fn control(number: usize, begun: Instant) -> Result<Control> {
         shadow: None,
         default_capacity_rps: CAPACITY_RPS,
         node_margin: MarginSettings::default(),
-    };
-    let mut control = Control::new(settings, begun);
+    })
+}
+
+/// What every node offers.
+fn offer() -> Result<Input> {
     let spec = FunctionSpec {
         capacity_rps: CAPACITY_RPS,
     };
     let functions: Result<BTreeMap<_, _>> = names().map(|name| Ok((name?, spec))).collect();
-    control.handle_input(begun, Input::Functions(functions?));
-    Ok(control)
+    Ok(Input::Functions(functions?))
 }
 
 /// Tells a node what its users asked for, and lets it decide.
 fn round_of(control: &mut Control, at: Instant, user: u64) -> Result<Vec<Output>> {
+    control.handle_input(at, asked(user)?);
+    control.handle_timeout(at);
+    Ok(std::iter::from_fn(|| control.poll_output()).collect())
+}
+
+/// What users asked for in a period.
+fn asked(user: u64) -> Result<Input> {
     let counted = FunctionCounters {
         user,
         local: user.min(CAPACITY_RPS as u64),
         ..FunctionCounters::default()
     };
     let functions: Result<BTreeMap<_, _>> = names().map(|name| Ok((name?, counted.clone()))).collect();
-    let counters = Counters {
+    Ok(Input::Counters(Counters {
         elapsed: PERIOD,
         functions: functions?,
-    };
-    control.handle_input(at, Input::Counters(counters));
-    control.handle_timeout(at);
-    Ok(std::iter::from_fn(|| control.poll_output()).collect())
+    }))
 }
 
 fn names() -> impl Iterator<Item = Result<FunctionName>> {
