@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -15,6 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use crate::body::Body;
@@ -22,11 +24,18 @@ use crate::body::Body;
 /// Bursts of new connections wait in the kernel rather than being refused.
 const BACKLOG: u32 = 4096;
 
+/// More than a server ever has.
+const LISTENERS_MAX: u32 = 8;
+
 /// Each costs some 30 KiB; those above wait in the backlog.
 const CONNECTIONS_MAX: u32 = 16_384;
 
 /// Without file descriptors there is nothing to do but wait for a connection to end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a server that stops waits for the next request on a connection, to tell its client that it is the last: a
+/// request that is on its way when a connection ends is lost.
+const LAST_CALL: Duration = Duration::from_secs(1);
 
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
@@ -91,6 +100,7 @@ fn try_bind(address: SocketAddr) -> io::Result<TcpListener> {
 #[derive(Clone, Debug)]
 pub(crate) struct Connections {
     stage: watch::Receiver<Stage>,
+    listening: Arc<Semaphore>,
     open: Arc<Semaphore>,
     client_timeout: Duration,
 }
@@ -100,34 +110,72 @@ impl Connections {
         Self {
             stage,
             client_timeout,
+            listening: Arc::new(Semaphore::new(LISTENERS_MAX as usize)),
             open: Arc::new(Semaphore::new(CONNECTIONS_MAX as usize)),
         }
     }
 
     /// Accepts connections and answers their requests, until the server stops.
-    pub(crate) async fn serve(self, listener: TcpListener, answers: impl Answer) {
+    pub(crate) fn serve(self, listener: TcpListener, answers: impl Answer) -> impl Future<Output = ()> {
+        let permit = Arc::clone(&self.listening).try_acquire_owned();
+        async move {
+            self.accept_all(listener, answers).await;
+            drop(permit);
+        }
+    }
+
+    async fn accept_all(&self, listener: TcpListener, answers: impl Answer) {
         let mut stage = self.stage.clone();
         let mut stopping = pin!(stage.wait_for(|stage| *stage > Stage::Serving));
         loop {
             let accepted = tokio::select! {
                 accepted = self.accept(&listener) => accepted,
-                _ = &mut stopping => return,
+                _ = &mut stopping => break,
             };
             if let Some((stream, peer, permit)) = accepted {
-                let answers = answers.clone();
-                let stage = self.stage.clone();
-                let client_timeout = self.client_timeout;
-                tokio::spawn(async move {
-                    converse(stream, peer, client_timeout, stage, answers).await;
-                    drop(permit);
-                });
+                self.converse(stream, peer, permit, &answers);
             }
         }
+        if let Err(error) = self.take_last(listener, &answers) {
+            warn!(%error, "Who had just connected was turned away");
+        }
+    }
+
+    /// Takes who is in the backlog: they have a connection already, and may have sent a request.
+    fn take_last(&self, listener: TcpListener, answers: &impl Answer) -> io::Result<()> {
+        let listener = listener.into_std()?;
+        while let Ok(permit) = Arc::clone(&self.open).try_acquire_owned() {
+            let (stream, peer) = match listener.accept() {
+                Ok(accepted) => accepted,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            };
+            stream.set_nonblocking(true)?;
+            self.converse(TcpStream::from_std(stream)?, peer, permit, answers);
+        }
+        Ok(())
+    }
+
+    /// Answers what comes over a connection, for as long as it is there.
+    fn converse(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        permit: OwnedSemaphorePermit,
+        answers: &impl Answer,
+    ) {
+        let (stage, answers) = (self.stage.clone(), answers.clone());
+        let client_timeout = self.client_timeout;
+        tokio::spawn(async move {
+            converse(stream, peer, client_timeout, stage, answers).await;
+            drop(permit);
+        });
     }
 
     /// Waits until every connection has ended.
     pub(crate) async fn ended(&self) {
-        // The semaphore is never closed.
+        // These semaphores are never closed. Whoever waits for all of one leaves nothing for others.
+        let _ = self.listening.acquire_many(LISTENERS_MAX).await;
         let _ = self.open.acquire_many(CONNECTIONS_MAX).await;
     }
 
@@ -158,13 +206,25 @@ async fn converse(
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "Left Nagle's algorithm on");
     }
-    let service = service_fn(async |request| Ok::<_, Infallible>(answers.answer(request, peer).await));
+    let told = stage.clone();
+    let service = service_fn(async |request| {
+        let mut response = answers.answer(request, peer).await;
+        if *told.borrow() > Stage::Serving {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+        }
+        Ok::<_, Infallible>(response)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(client_timeout)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
-    let stopping = async { drop(stage.wait_for(|stage| *stage > Stage::Serving).await) };
+    let mut ending = stage.clone();
+    let stopping = async {
+        drop(stage.wait_for(|stage| *stage > Stage::Serving).await);
+        drop(timeout(LAST_CALL, stage.wait_for(|stage| *stage == Stage::Ending)).await);
+    };
     let served = tokio::select! {
         biased;
         served = connection.as_mut() => Some(served),
@@ -176,7 +236,7 @@ async fn converse(
             connection.as_mut().graceful_shutdown();
             tokio::select! {
                 served = connection => served,
-                _ = stage.wait_for(|stage| *stage == Stage::Ending) => Ok(()),
+                _ = ending.wait_for(|stage| *stage == Stage::Ending) => Ok(()),
             }
         }
     };

@@ -9,4 +9,5 @@ mod command_line;
 mod harness;
 mod persistence;
 mod processes;
+mod stopping;
 mod warm;
