@@ -162,6 +162,51 @@ pub enum Decision {
     Refuse(Answer),
 }
 
+/// How many servers can fail a request before its client is told.
+pub const FAILURES: usize = 4;
+
+/// Who has failed the current request: peers by index, this node as [`HERE`]; 0 is nobody.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Failed([u16; FAILURES]);
+
+impl Failed {
+    /// Nobody.
+    pub const NONE: Self = Self([0; FAILURES]);
+
+    /// Notes the next one: the peer with this index, or this node (0).
+    #[inline(always)]
+    pub const fn add(&mut self, number: u8, target: u32) {
+        let place = number as usize % FAILURES;
+        self.0[place] = if target == 0 { HERE } else { target as u16 };
+    }
+
+    /// Whether it is among them.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has(&self, target: u32) -> bool {
+        let [first, second, third, fourth] = self.0;
+        let found = is_same(first, target)
+            | is_same(second, target)
+            | is_same(third, target)
+            | is_same(fourth, target);
+        found != 0
+    }
+
+    /// Whether there are any.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has_any(&self) -> bool {
+        self.0[0] != 0
+    }
+}
+
+/// 1 if they are the same, without a branch, each of which would double what the verifier follows.
+#[inline(always)]
+const fn is_same(failed: u16, target: u32) -> u32 {
+    (failed as u32 ^ target).wrapping_sub(1) >> 31
+}
+
 /// The state that a decision reads and changes. A token is taken only if the request then goes that way.
 pub trait Meter {
     /// Takes a token of the function's local capacity.
@@ -177,9 +222,15 @@ pub trait Meter {
 /// Decides about a request for a function.
 ///
 /// Users are served here while there is capacity, else where the draw says (by a peer, or here after all), else refused.
-/// What a peer sends is served here up to its limit and never sent on.
+/// What a peer sends is served here up to its limit and never sent on. Who has failed the request is tried again only if
+/// nobody else has room; a peer tries others itself.
 #[inline(always)]
-pub fn decide(function: Option<&Function>, origin: Origin, meter: &mut impl Meter) -> Decision {
+pub fn decide(
+    function: Option<&Function>,
+    origin: Origin,
+    failed: Failed,
+    meter: &mut impl Meter,
+) -> Decision {
     if let Some(answer) = origin.refusal() {
         return Decision::Refuse(answer);
     }
@@ -190,13 +241,15 @@ pub fn decide(function: Option<&Function>, origin: Origin, meter: &mut impl Mete
     if let Origin::Peer(peer) = origin {
         return if !is_hosted {
             Decision::Refuse(Answer::NotFound)
+        } else if failed.has_any() {
+            Decision::Refuse(Answer::Unavailable)
         } else if meter.take_admission(function, peer) {
             Decision::Local
         } else {
             Decision::Refuse(Answer::OverLimit)
         };
     }
-    if is_hosted && meter.take_local(function) {
+    if is_hosted && !failed.has(HERE as u32) && meter.take_local(function) {
         return Decision::Local;
     }
     let mut draws = 0;
@@ -205,6 +258,9 @@ pub fn decide(function: Option<&Function>, origin: Origin, meter: &mut impl Mete
         let index = meter.draw(function);
         if index == 0 {
             break;
+        }
+        if failed.has(index) {
+            continue;
         }
         if index == HERE as u32 {
             return Decision::Local;
@@ -216,13 +272,29 @@ pub fn decide(function: Option<&Function>, origin: Origin, meter: &mut impl Mete
     let mut fallback = 0;
     while fallback < FALLBACKS {
         let index = function.fallbacks[fallback] as u32;
+        fallback += 1;
         if index == 0 {
             break;
         }
-        if meter.take_cap(function, index) {
+        if !failed.has(index) && meter.take_cap(function, index) {
             return Decision::Forward(index);
         }
-        fallback += 1;
+    }
+    if failed.has_any() {
+        return again(function, meter);
+    }
+    Decision::Refuse(Answer::Unavailable)
+}
+
+/// Decides once more where all others are full: who has failed may be back.
+#[inline(always)]
+fn again(function: &Function, meter: &mut impl Meter) -> Decision {
+    if function.hosted != 0 && meter.take_local(function) {
+        return Decision::Local;
+    }
+    let index = meter.draw(function);
+    if index != 0 && index != HERE as u32 && meter.take_cap(function, index) {
+        return Decision::Forward(index);
     }
     Decision::Refuse(Answer::Unavailable)
 }

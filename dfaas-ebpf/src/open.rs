@@ -2,6 +2,7 @@
 
 use aya_ebpf::bindings::TC_ACT_OK;
 use dfaas_common::{
+    decide::Failed,
     maps::{Config, FlowKey, Opening, Phase, Reply, SYN_IS_PARTIAL, SYN_PERMITS_SACK},
     packet::{ACK, FIN, Headers, PSH, RST, SYN},
     tcp_options::{NO_WINDOW_SCALE, OUR_OPTIONS_BYTES, OUR_WINDOW_SCALE, SynOptions},
@@ -148,6 +149,7 @@ fn answer_syn(
         flags: syn_flags(partial, &theirs),
         reply: 0,
         failures: 0,
+        failed: Failed::NONE,
     };
     if !maps::insert_opening(key, &opening) {
         return Err(Fault::MAP_FULL);

@@ -2,7 +2,7 @@
 
 use aya_ebpf::bindings::TC_ACT_OK;
 use dfaas_common::{
-    decide::{self, Answer, Decision, Meter, Origin},
+    decide::{self, Answer, Decision, FAILURES, Meter, Origin},
     extent::{Extent, Place},
     http::{HELD_BYTES, Head, NAME_BYTES, NODE_ID_BYTES, Progress, Span, Target as Path, Unframed},
     maps::{
@@ -30,8 +30,6 @@ use crate::{
     release, scan,
 };
 
-/// How many servers may fail a request before its client is told.
-const FAILURES_MAX: u8 = 3;
 /// A head in more parts than these comes from somebody slow, whom the proxy waits for.
 const HEAD_PARTS_MAX: u8 = 8;
 
@@ -231,11 +229,11 @@ fn complete(
     };
     let function = find_function(packet, headers, name, scratch)?;
     let now_ns = ctx::now_ns();
-    let decision = if scratch.opening.failures > FAILURES_MAX {
+    let decision = if scratch.opening.failures as usize >= FAILURES {
         count::event(|events| &mut events.upstream_failed);
         Decision::Refuse(Answer::Unavailable)
     } else {
-        decide::decide(function, origin, &mut Tokens { now_ns })
+        decide::decide(function, origin, scratch.opening.failed, &mut Tokens { now_ns })
     };
     let function_id = function.map_or(NO_FUNCTION, |function| function.id);
     let target = match decision {

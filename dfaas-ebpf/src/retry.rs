@@ -166,7 +166,8 @@ pub(crate) fn take_back(
     server: &FlowKey,
     waits_for: Phase,
 ) -> bool {
-    if !client.update(|client| client.take_back(server, waits_for)) {
+    let target = maps::upstream(server).map_or(0, |upstream| upstream.target);
+    if !client.update(|client| client.take_back(server, target, waits_for)) {
         return false;
     }
     count::event(|events| &mut events.decided_again);

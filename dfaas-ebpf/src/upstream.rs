@@ -54,8 +54,12 @@ pub(crate) fn handle(
         return reset(packet, config, headers, key, upstream, scratch);
     }
     let length = u32::from(headers.payload_bytes());
-    if headers.flags & FIN != 0 && length == 0 && leaves(headers, key, upstream) {
-        return let_go(packet, headers, key, hook, scratch);
+    if headers.flags & FIN != 0 && length == 0 && headers.sequence.get() == upstream.response.at {
+        match leaves(headers, key, upstream) {
+            Leaving::Now => return let_go(packet, headers, key, hook, scratch),
+            Leaving::Later => return Ok(swallow()),
+            Leaving::Told => {}
+        }
     }
     if length > 0 {
         if !follow(packet, headers, length, upstream, scratch)? {
@@ -314,28 +318,43 @@ fn reset(
     Ok(verdict)
 }
 
-/// Whether a server that closes harms nobody, because its client has all that it has asked for, or because it has not
-/// taken the request that is on its way: the client keeps its connection, and its next segment is decided (again).
+/// What becomes of a server that closes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Leaving {
+    /// It goes, and its client does not notice: that has all that it has asked for, or what is on its way was not taken.
+    Now,
+    /// It goes when it says so again: the client may need bytes of the answer once more.
+    Later,
+    /// Its client is told.
+    Told,
+}
+
+/// Lets a server that closes go, if that harms nobody: the client keeps its connection, and its next segment is decided
+/// (again).
 #[inline(always)]
-fn leaves(headers: &Headers, key: &FlowKey, upstream: &Locked<Upstream>) -> bool {
-    if headers.sequence.get() != upstream.response.at || !is_replaceable(upstream) {
-        return false;
-    }
+fn leaves(headers: &Headers, key: &FlowKey, upstream: &Locked<Upstream>) -> Leaving {
     let client_key = upstream.client;
-    let Some(client) = maps::client(&client_key) else {
-        return false;
+    let client = maps::client(&client_key);
+    let (true, Some(client)) = (is_replaceable(upstream), client) else {
+        return Leaving::Told;
     };
     if upstream.response.stage == Stage::Idle as u8 {
-        return is_outlived(key, upstream, client);
+        return if is_outlived(key, upstream, client) {
+            Leaving::Now
+        } else if client.awaits_none_of(key) {
+            Leaving::Later
+        } else {
+            Leaving::Told
+        };
     }
     // A server that closed just when the request was on its way has not begun to serve it (RFC 9112, 9.3.1).
     let has_nothing = headers.acknowledgment.get() == upstream.numbering.upstream;
     let is_untouched = has_nothing && upstream.response.stage == Stage::Head as u8 && !upstream.is(IS_TAKEN);
     if !is_untouched || !retry::take_back(&client_key, client, key, Phase::Spliced) {
-        return false;
+        return Leaving::Told;
     }
     count::event(|events| &mut events.upstream_refused);
-    true
+    Leaving::Now
 }
 
 /// Whether a client need not learn that this server is gone.

@@ -61,8 +61,8 @@ fn strangers_and_forgers_are_refused_whatever_they_ask_for() {
         (Origin::Forged, Answer::Forged),
     ] {
         let refused = Decision::Refuse(answer);
-        assert_eq!(decide(Some(&function(true, &[])), origin, &mut tokens), refused);
-        assert_eq!(decide(None, origin, &mut tokens), refused);
+        assert_eq!(decide(Some(&function(true, &[])), origin, Failed::NONE, &mut tokens), refused);
+        assert_eq!(decide(None, origin, Failed::NONE, &mut tokens), refused);
     }
     assert_eq!(tokens.local, 9);
 }
@@ -70,8 +70,8 @@ fn strangers_and_forgers_are_refused_whatever_they_ask_for() {
 #[test]
 fn an_unknown_function_is_not_found() {
     let not_found = Decision::Refuse(Answer::NotFound);
-    assert_eq!(decide(None, Origin::User, &mut Tokens::default()), not_found);
-    assert_eq!(decide(None, Origin::Peer(1), &mut Tokens::default()), not_found);
+    assert_eq!(decide(None, Origin::User, Failed::NONE, &mut Tokens::default()), not_found);
+    assert_eq!(decide(None, Origin::Peer(1), Failed::NONE, &mut Tokens::default()), not_found);
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn a_share_drawn_for_this_node_is_served_here_without_a_token() {
         ..Tokens::default()
     };
     let decisions: Vec<Decision> = (0..SLOTS)
-        .map(|_| decide(Some(&function), Origin::User, &mut tokens))
+        .map(|_| decide(Some(&function), Origin::User, Failed::NONE, &mut tokens))
         .collect();
     let here = decisions
         .iter()
@@ -104,7 +104,7 @@ fn users_are_served_here_first_then_by_peers_then_refused() {
         ..Tokens::default()
     };
     let decisions: Vec<Decision> = (0..4)
-        .map(|_| decide(Some(&function), Origin::User, &mut tokens))
+        .map(|_| decide(Some(&function), Origin::User, Failed::NONE, &mut tokens))
         .collect();
     assert_eq!(
         decisions,
@@ -126,7 +126,7 @@ fn a_function_that_only_peers_run_is_reached_there() {
         ..Tokens::default()
     };
     assert_eq!(
-        decide(Some(&function), Origin::User, &mut tokens),
+        decide(Some(&function), Origin::User, Failed::NONE, &mut tokens),
         Decision::Forward(3)
     );
     assert_eq!(tokens.local, 9);
@@ -141,7 +141,7 @@ fn a_full_target_gives_way_to_another() {
             ..Tokens::default()
         };
         assert_eq!(
-            decide(Some(&function), Origin::User, &mut tokens),
+            decide(Some(&function), Origin::User, Failed::NONE, &mut tokens),
             Decision::Forward(2)
         );
     }
@@ -155,15 +155,15 @@ fn a_target_without_a_slot_is_tried_when_all_others_are_full() {
         ..Tokens::default()
     };
     assert_eq!(
-        decide(Some(&function), Origin::User, &mut tokens),
+        decide(Some(&function), Origin::User, Failed::NONE, &mut tokens),
         Decision::Forward(1)
     );
     assert_eq!(
-        decide(Some(&function), Origin::User, &mut tokens),
+        decide(Some(&function), Origin::User, Failed::NONE, &mut tokens),
         Decision::Forward(2)
     );
     assert_eq!(
-        decide(Some(&function), Origin::User, &mut tokens),
+        decide(Some(&function), Origin::User, Failed::NONE, &mut tokens),
         Decision::Refuse(Answer::Unavailable)
     );
 }
@@ -178,15 +178,15 @@ fn what_a_peer_sends_is_served_up_to_its_limit_and_never_sent_on() {
         draws: 0,
     };
     assert_eq!(
-        decide(Some(&function), Origin::Peer(1), &mut tokens),
+        decide(Some(&function), Origin::Peer(1), Failed::NONE, &mut tokens),
         Decision::Local
     );
     assert_eq!(
-        decide(Some(&function), Origin::Peer(1), &mut tokens),
+        decide(Some(&function), Origin::Peer(1), Failed::NONE, &mut tokens),
         Decision::Refuse(Answer::OverLimit)
     );
     assert_eq!(
-        decide(Some(&function), Origin::Peer(7), &mut tokens),
+        decide(Some(&function), Origin::Peer(7), Failed::NONE, &mut tokens),
         Decision::Refuse(Answer::OverLimit)
     );
     assert_eq!((tokens.local, tokens.draws), (9, 0));
@@ -201,9 +201,66 @@ fn a_peer_cannot_ask_for_what_is_not_here() {
         ..Tokens::default()
     };
     assert_eq!(
-        decide(Some(&function), Origin::Peer(1), &mut tokens),
+        decide(Some(&function), Origin::Peer(1), Failed::NONE, &mut tokens),
         Decision::Refuse(Answer::NotFound)
     );
+}
+
+#[test]
+fn who_has_failed_is_passed_over() {
+    let function = function(true, &[(1, 0.8), (2, 0.2)]);
+    let failed = |targets: &[u32]| {
+        let mut failed = Failed::NONE;
+        for (number, &target) in (0..).zip(targets) {
+            failed.add(number, target);
+        }
+        failed
+    };
+    let decided = |targets: &[u32]| {
+        let mut tokens = Tokens {
+            local: 1,
+            targets: [(1, 9), (2, 9)].into(),
+            ..Tokens::default()
+        };
+        decide(Some(&function), Origin::User, failed(targets), &mut tokens)
+    };
+    assert_eq!(decided(&[]), Decision::Local);
+    assert_eq!(decided(&[1]), Decision::Local);
+    assert_eq!(decided(&[0, 1]), Decision::Forward(2));
+    assert_eq!(decided(&[2, 0]), Decision::Forward(1));
+    // Nobody is left: somebody may be back.
+    assert_eq!(decided(&[2, 1, 0]), Decision::Local);
+}
+
+#[test]
+fn a_share_of_this_node_goes_elsewhere_once_it_has_failed() {
+    let function = function(true, &[(HERE, 1.0), (1, 0.0)]);
+    let mut tokens = Tokens {
+        targets: [(1, 1)].into(),
+        ..Tokens::default()
+    };
+    let mut failed = Failed::NONE;
+    failed.add(0, 0);
+    assert_eq!(
+        decide(Some(&function), Origin::User, failed, &mut tokens),
+        Decision::Forward(1)
+    );
+}
+
+#[test]
+fn a_peer_hears_at_once_that_it_failed_here() {
+    let function = function(true, &[]);
+    let mut tokens = Tokens {
+        admissions: [(1, 9)].into(),
+        ..Tokens::default()
+    };
+    let mut failed = Failed::NONE;
+    failed.add(0, 0);
+    assert_eq!(
+        decide(Some(&function), Origin::Peer(1), failed, &mut tokens),
+        Decision::Refuse(Answer::Unavailable)
+    );
+    assert_eq!(tokens.admissions[&1], 9);
 }
 
 #[test]

@@ -100,26 +100,33 @@ impl Client {
         true
     }
 
-    /// Takes the request back from a server, if it is there and the connection waits for this: it is asked again.
+    /// Takes the request back from a server, a peer by its index or this node (0), if it is there and the connection waits
+    /// for this: it is asked again.
     /// Not from the proxy, which is the last resort, and not where the client believes that a part of it has arrived.
     #[inline(always)]
-    pub fn take_back(&mut self, server: &FlowKey, waits_for: Phase) -> bool {
+    pub fn take_back(&mut self, server: &FlowKey, target: u32, waits_for: Phase) -> bool {
         let is_there = self.phase == waits_for as u8 && self.upstream == *server;
         if !is_there || self.is(IS_PROXIED) || self.asking.held != 0 {
             return false;
         }
-        self.asking.failures = self.asking.failures.saturating_add(1);
+        self.asking.fail(target);
         self.phase = Phase::Asking as u8;
         true
+    }
+
+    /// Whether it is at this server, and has asked for nothing that is not answered.
+    #[inline(always)]
+    #[must_use]
+    pub fn awaits_none_of(&self, server: &FlowKey) -> bool {
+        let is_there = self.phase == Phase::Spliced as u8 && self.upstream == *server;
+        is_there && self.request.left == 0 && self.request.ahead == 0 && !self.closing.has_begun()
     }
 
     /// Goes on without its server, which goes, if it has all that it has asked for: as if a handshake had just ended
     /// where its next request begins, and its next byte from us is `next`.
     #[inline(always)]
     pub fn outlive(&mut self, server: &FlowKey, next: u32) -> bool {
-        let is_there = self.phase == Phase::Spliced as u8 && self.upstream == *server;
-        let has_all = self.request.left == 0 && self.request.ahead == 0 && self.acknowledged == next;
-        if !is_there || !has_all || self.closing.has_begun() {
+        if !self.awaits_none_of(server) || self.acknowledged != next {
             return false;
         }
         self.asking.await_request(self.request.at, next);
@@ -158,10 +165,11 @@ mod tests {
         assert!(client.decide(200, &spliced(200)));
         assert!(!client.decide(200, &spliced(200)), "another processor was faster");
         let server = FlowKey::default();
-        assert!(!client.take_back(&server, Phase::Connecting));
-        assert!(client.take_back(&server, Phase::Spliced));
+        assert!(!client.take_back(&server, 3, Phase::Connecting));
+        assert!(client.take_back(&server, 3, Phase::Spliced));
         assert_eq!((client.phase(), client.asking.failures), (Phase::Asking, 1));
-        assert!(!client.take_back(&server, Phase::Spliced), "it was taken back");
+        assert!(client.asking.failed.has(3) && !client.asking.failed.has(4));
+        assert!(!client.take_back(&server, 3, Phase::Spliced), "it was taken back");
         assert!(client.decide(200, &spliced(200)), "it is asked again");
     }
 
@@ -177,9 +185,9 @@ mod tests {
         };
         let mut in_parts = Client::default();
         in_parts.asking.held = 1;
-        assert!(!Client::default().take_back(&other, Phase::Asking));
+        assert!(!Client::default().take_back(&other, 3, Phase::Asking));
         for mut client in [proxied, in_parts] {
-            assert!(!client.take_back(&FlowKey::default(), Phase::Asking));
+            assert!(!client.take_back(&FlowKey::default(), 3, Phase::Asking));
         }
     }
 

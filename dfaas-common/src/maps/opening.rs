@@ -1,6 +1,6 @@
 //! Connections whose request is not decided yet.
 
-use crate::decide::ANSWERS;
+use crate::decide::{ANSWERS, Failed};
 
 /// Bit of [`Opening::flags`]: the SYN's checksum was left to hardware.
 pub const SYN_IS_PARTIAL: u8 = 1;
@@ -35,6 +35,8 @@ pub struct Opening {
     pub reply: u8,
     /// How many servers have failed this request.
     pub failures: u8,
+    /// Which.
+    pub failed: Failed,
 }
 
 impl Opening {
@@ -61,7 +63,7 @@ impl Opening {
         self.held = 0;
         self.answered = 0;
         self.reply = 0;
-        self.failures = 0;
+        self.forget_failures();
         self.flags &= SYN_FLAGS;
     }
 
@@ -71,6 +73,19 @@ impl Opening {
         self.client_isn = self.answered.wrapping_sub(1);
         self.our_isn = self.our_isn.wrapping_add(answer_bytes);
         self.held = 0;
+        self.forget_failures();
+    }
+
+    /// Notes that a server has failed the request: a peer, by index, or this node (0).
+    #[inline(always)]
+    pub const fn fail(&mut self, target: u32) {
+        self.failed.add(self.failures, target);
+        self.failures = self.failures.saturating_add(1);
+    }
+
+    #[inline(always)]
+    const fn forget_failures(&mut self) {
         self.failures = 0;
+        self.failed = Failed::NONE;
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use dfaas_common::{
-    decide::{Answer, Decision, Meter, Origin, decide},
+    decide::{Answer, Decision, Failed, Meter, Origin, decide},
     extent::Extent,
     http::{HELD_BYTES, Head, Marks, NAME_BYTES, Progress, STATES, Span, Target, Unframed, read},
     maps::{FALLBACKS, Function, IS_LOCAL, IS_PROXIED, PROXY},
@@ -239,7 +239,7 @@ fn decided(bytes: &[u8], head: &Head) -> Outcome {
         .find(|(known, _)| name.len() <= NAME_BYTES && name == known.as_bytes())
         .map(|(_, local)| function(local));
     // Of a request for a peer only so much is held that there is room for the stamp.
-    let (held, is_local) = match decide(function.as_ref(), origin, &mut Plenty) {
+    let (held, is_local) = match decide(function.as_ref(), origin, Failed::NONE, &mut Plenty) {
         Decision::Refuse(answer) => return Outcome::Answered(answer),
         Decision::Local => (bytes.len(), true),
         Decision::Forward(index) => {

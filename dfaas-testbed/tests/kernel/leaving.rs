@@ -40,11 +40,28 @@ fn a_client_that_has_its_answer_does_not_notice() {
 }
 
 #[test]
-fn a_client_that_may_need_bytes_again_is_told() {
-    let (mut bench, talk) = answered(44_002, REQUEST);
-    let seen = bench.egress(&talk.server("FA", ""));
-    assert_eq!(seen.verdict, Verdict::Pass);
-    assert_eq!(Segment::read(&seen.frame).flags(), "AF");
+fn a_server_that_may_have_to_send_again_goes_later() {
+    let (mut bench, mut talk) = answered(44_002, REQUEST);
+    let end = talk.server("FA", "");
+    assert_eq!(bench.egress(&end).verdict, Verdict::Drop);
+    assert_eq!(bench.client(&talk.sent.key()).unwrap().phase(), Phase::Spliced);
+    bench.ingress(&talk.client("A", "").bytes());
+    let seen = bench.egress(&end);
+    assert_eq!(seen.verdict, Verdict::Redirect, "the server is answered");
+    assert_eq!(bench.client(&talk.sent.key()).unwrap().phase(), Phase::Asking);
+}
+
+#[test]
+fn a_request_behind_an_end_that_nobody_was_told_of_is_asked_again() {
+    let (mut bench, mut talk) = answered(44_006, REQUEST);
+    bench.egress(&talk.server("FA", ""));
+    // It acknowledges the whole answer too.
+    let request = talk.client("AP", REQUEST);
+    assert_eq!(bench.ingress(&request.bytes()).verdict, Verdict::Pass);
+    assert_eq!(bench.egress(&talk.server("R", "")).verdict, Verdict::Drop);
+    let seen = bench.ingress(&request.bytes());
+    assert_eq!(Segment::read(&seen.frame).flags(), "S");
+    assert_eq!(bench.events()["decided_again"], 1);
 }
 
 #[test]
