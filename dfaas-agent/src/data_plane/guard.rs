@@ -190,7 +190,8 @@ mod tests {
         let file = folder.path().join("blocked");
         let all = |first: u8| -> String {
             let numbers = 0..BLOCKED as u16;
-            let addresses = numbers.map(|number| Ipv4Addr::from([first, 1, (number >> 8) as u8, number as u8]));
+            let addresses =
+                numbers.map(|number| Ipv4Addr::from([first, 1, (number >> 8) as u8, number as u8]));
             addresses.map(|address| format!("{address}\n")).collect()
         };
         fs::write(&file, all(10)).unwrap();
@@ -200,14 +201,18 @@ mod tests {
             block_file: Some(file.clone()),
         };
         let mut guard = GuardMaps::new(&mut program::load(1_024).unwrap(), &config).unwrap();
-        let is_blocked = |guard: &GuardMaps, address: &str| guard.trie.get(&key(&network(address).unwrap()), 0).is_ok();
+        let is_blocked =
+            |guard: &GuardMaps, address: &str| guard.trie.get(&key(&network(address).unwrap()), 0).is_ok();
         assert!(is_blocked(&guard, "10.1.63.255") && !is_blocked(&guard, "11.1.0.0"));
         fs::write(&file, all(11)).unwrap();
         guard.follow().unwrap();
         assert!(is_blocked(&guard, "11.1.63.255") && !is_blocked(&guard, "10.1.0.0"));
         fs::write(&file, all(10) + "192.0.2.1\n").unwrap();
         let error = format!("{:#}", guard.follow().unwrap_err());
-        assert!(error.contains("16385 prefixes are more than the 16384"), "{error}");
+        assert!(
+            error.contains("16385 prefixes are more than the 16384"),
+            "{error}"
+        );
         assert!(is_blocked(&guard, "11.1.0.0"), "what was said before holds");
     }
 

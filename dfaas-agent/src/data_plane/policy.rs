@@ -129,9 +129,13 @@ impl PolicyMaps {
         } = self.left_out;
         if self.left_out != before && self.leaves_out() {
             warn!(
-                functions, peers, limits,
+                functions,
+                peers,
+                limits,
                 "There is no room for these: the kernel has tables for {} functions, {} peers and {} limits",
-                maps::FUNCTIONS, maps::TARGETS - 1, maps::BUCKETS - 1
+                maps::FUNCTIONS,
+                maps::TARGETS - 1,
+                maps::BUCKETS - 1
             );
         }
         Ok(())

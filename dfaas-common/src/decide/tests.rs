@@ -61,7 +61,10 @@ fn strangers_and_forgers_are_refused_whatever_they_ask_for() {
         (Origin::Forged, Answer::Forged),
     ] {
         let refused = Decision::Refuse(answer);
-        assert_eq!(decide(Some(&function(true, &[])), origin, Failed::NONE, &mut tokens), refused);
+        assert_eq!(
+            decide(Some(&function(true, &[])), origin, Failed::NONE, &mut tokens),
+            refused
+        );
         assert_eq!(decide(None, origin, Failed::NONE, &mut tokens), refused);
     }
     assert_eq!(tokens.local, 9);
@@ -70,8 +73,14 @@ fn strangers_and_forgers_are_refused_whatever_they_ask_for() {
 #[test]
 fn an_unknown_function_is_not_found() {
     let not_found = Decision::Refuse(Answer::NotFound);
-    assert_eq!(decide(None, Origin::User, Failed::NONE, &mut Tokens::default()), not_found);
-    assert_eq!(decide(None, Origin::Peer(1), Failed::NONE, &mut Tokens::default()), not_found);
+    assert_eq!(
+        decide(None, Origin::User, Failed::NONE, &mut Tokens::default()),
+        not_found
+    );
+    assert_eq!(
+        decide(None, Origin::Peer(1), Failed::NONE, &mut Tokens::default()),
+        not_found
+    );
 }
 
 #[test]

@@ -1,8 +1,14 @@
 //! Nodes and programs that fail, and what users notice.
 
-use std::{thread, time::Duration};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
 
-use dfaas_testbed::{Federation, Function, Load, NodeSpec, Outcome, Sample, Wire, now, patience, wait_until};
+use dfaas_testbed::{
+    Federation, Function, Load, NodeSpec, Outcome, Sample, Siege, Wire, get, now, patience, wait_until,
+};
 
 use crate::kit::{PLENTY_RPS, curl, three, try_curl, turn};
 
@@ -94,6 +100,51 @@ fn a_kept_connection_leaves_a_peer_that_keeps_silent() {
     let status = federation.nodes[0].status().unwrap();
     let left = &status.0["totals"]["events"]["upstream_silent"];
     println!("{silent} of {CLIENTS} connections were kept with node 2; {left} requests left it");
+}
+
+#[test]
+fn a_provider_that_stops_costs_no_request() {
+    let _turn = turn();
+    let nodes =
+        ["near", "far", "far"].map(|name| NodeSpec::new(vec![Function::echo(PLENTY_RPS).named(name)]));
+    let mut federation = Federation::start(&nodes).unwrap();
+    let Federation { nodes, client, .. } = &mut federation;
+    let server = nodes[0].service();
+    let served = || get(client, server, "/function/far").is_ok_and(|answer| answer.is_ok());
+    wait_until("node 1 knows who serves", Duration::from_secs(10), served).unwrap();
+    let siege = move |requests_a_connection| Siege {
+        server,
+        sources: Vec::new(),
+        requests: vec![b"POST /function/far HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello".to_vec()],
+        method: "POST",
+        connections: 4,
+        requests_a_connection,
+        at_most: Duration::from_secs(60),
+    };
+    let stop = &AtomicBool::new(false);
+    let client = &*client;
+    let tolls = thread::scope(|scope| {
+        let sieges =
+            [1, 1_000_000].map(|requests| scope.spawn(move || siege(requests).run(client, stop).unwrap()));
+        for number in [1, 2, 1, 2] {
+            thread::sleep(Duration::from_secs(1));
+            nodes[number].stop_provider().unwrap();
+            nodes[number].start_provider().unwrap();
+            nodes[number].wait_for_provider().unwrap();
+        }
+        stop.store(true, Ordering::Relaxed);
+        sieges.map(|siege| siege.join().unwrap())
+    });
+    for toll in tolls {
+        println!("{toll:?}");
+        assert_eq!(
+            (toll.refused(), toll.lost()),
+            (0, 0),
+            "{toll:?}{}",
+            federation.logs()
+        );
+    }
+    federation.stop().unwrap();
 }
 
 #[test]

@@ -54,7 +54,11 @@ fn limits_find_room_when_others_go() {
     maps.apply(&policy(0..2 * most, 0..PEERS)).unwrap();
     let [caps, admissions, ..] = counts(&maps);
     assert_eq!(caps + admissions + 2 * most, maps::BUCKETS - 1);
-    assert_eq!(rows(maps.policy.functions.keys()), 4 * most, "all are served here");
+    assert_eq!(
+        rows(maps.policy.functions.keys()),
+        4 * most,
+        "all are served here"
+    );
     let later = policy(most..2 * most, 0..PEERS);
     for _ in 0..3 {
         maps.apply(&later).unwrap();
