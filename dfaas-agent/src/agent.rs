@@ -37,6 +37,10 @@ use crate::{
 /// How often to look for the platform's listener: a platform that restarts is found by the next retry of a client.
 const LISTENER_INTERVAL: Duration = Duration::from_millis(200);
 
+/// How long the data plane goes on behind the overlay: until peers have heard that they are to send nothing more, and most
+/// of what they have sent is answered.
+const FAREWELL: Duration = Duration::from_millis(300);
+
 /// What happens to the agent.
 pub(crate) struct Sources {
     pub(crate) overlay: Receiver<OverlayEvent>,
@@ -129,8 +133,9 @@ impl Agent {
     }
 
     async fn stop(self, signal: &str) -> Result<()> {
-        info!(signal, "Detaching the data plane");
+        info!(signal, "Leaving the federation, then detaching the data plane");
         self.overlay.stop();
+        tokio::time::sleep(FAREWELL).await;
         self.data_plane.stop().await;
         Ok(())
     }

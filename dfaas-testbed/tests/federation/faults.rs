@@ -7,7 +7,7 @@ use std::{
 };
 
 use dfaas_testbed::{
-    Federation, Function, Load, NodeSpec, Outcome, Sample, Siege, Wire, get, now, patience, wait_until,
+    Federation, Function, Load, Node, NodeSpec, Outcome, Sample, Siege, Wire, get, now, patience, wait_until,
 };
 
 use crate::kit::{PLENTY_RPS, curl, three, try_curl, turn};
@@ -105,6 +105,31 @@ fn a_kept_connection_leaves_a_peer_that_keeps_silent() {
 #[test]
 fn a_provider_that_stops_costs_no_request() {
     let _turn = turn();
+    check_restarts(|node| {
+        node.stop_provider().unwrap();
+        node.start_provider().unwrap();
+        node.wait_for_provider().unwrap();
+    });
+}
+
+#[test]
+fn an_agent_of_a_peer_that_stops_costs_no_request() {
+    let _turn = turn();
+    check_restarts(|node| {
+        node.stop_agent().unwrap();
+        node.start_agent().unwrap();
+        let is_back = || {
+            node.status()
+                .is_ok_and(|status| status.peers_with_functions() == 2)
+        };
+        wait_until("a node is back", Duration::from_secs(60), is_back)
+            .unwrap_or_else(|error| panic!("{error:#}: {:?}\n{}", node.status(), node.logs()));
+    });
+}
+
+/// Restarts something of two nodes in turns while a third one is asked for what only they have.
+#[track_caller]
+fn check_restarts(restart: impl Fn(&mut Node)) {
     let nodes =
         ["near", "far", "far"].map(|name| NodeSpec::new(vec![Function::echo(PLENTY_RPS).named(name)]));
     let mut federation = Federation::start(&nodes).unwrap();
@@ -119,18 +144,16 @@ fn a_provider_that_stops_costs_no_request() {
         method: "POST",
         connections: 4,
         requests_a_connection,
-        at_most: Duration::from_secs(60),
+        at_most: Duration::from_secs(150),
     };
     let stop = &AtomicBool::new(false);
     let client = &*client;
     let tolls = thread::scope(|scope| {
         let sieges =
             [1, 1_000_000].map(|requests| scope.spawn(move || siege(requests).run(client, stop).unwrap()));
-        for number in [1, 2, 1, 2] {
+        for number in [1, 2] {
             thread::sleep(Duration::from_secs(1));
-            nodes[number].stop_provider().unwrap();
-            nodes[number].start_provider().unwrap();
-            nodes[number].wait_for_provider().unwrap();
+            restart(&mut nodes[number]);
         }
         stop.store(true, Ordering::Relaxed);
         sieges.map(|siege| siege.join().unwrap())
