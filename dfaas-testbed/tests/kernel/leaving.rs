@@ -12,7 +12,7 @@ use crate::{
     onward::answer_of_stack,
 };
 
-const REQUEST: &str = "GET /function/known HTTP/1.1\r\nHost: n\r\n\r\n";
+pub(crate) const REQUEST: &str = "GET /function/known HTTP/1.1\r\nHost: n\r\n\r\n";
 const LAST_REQUEST: &str = "GET /function/known HTTP/1.1\r\nConnection: close\r\n\r\n";
 const RESPONSE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 const SERVER_ISN: u32 = 5_000;
