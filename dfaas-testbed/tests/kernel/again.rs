@@ -1,10 +1,14 @@
 //! What a client sends again, and what only comes twice.
 
-use dfaas_common::meter::Limit;
+use dfaas_common::{
+    decide::Answer,
+    maps::{PROXY, Phase},
+    meter::Limit,
+};
 
 use crate::{
     bench::{Bench, Seen, Verdict},
-    frame::{Segment, Sent},
+    frame::{CLIENT_ISN, Segment, Sent},
     handshake::open,
     leaving::REQUEST,
     onward::answer_of_peer,
@@ -49,6 +53,31 @@ fn doubled_requests_leave_no_server_that_was_asked_just_now() {
     assert_eq!((events["upstream_retried"], events["decided_again"]), (1, 1));
 }
 
+#[test]
+fn a_request_in_parts_that_no_server_takes_is_answered() {
+    let mut bench = Bench::new();
+    bench.offer("known", Limit::UNLIMITED, Limit::NONE);
+    let our_isn = open(&mut bench, 45_003);
+    let (first, rest) = REQUEST.split_at(10);
+    let first = Sent::data(45_003, our_isn.wrapping_add(1), first.as_bytes());
+    bench.ingress(&first.bytes());
+    let rest = Sent {
+        sequence: CLIENT_ISN + 11,
+        payload: rest.into(),
+        ..first
+    };
+    be_answered(&mut bench, &rest);
+}
+
+#[test]
+fn a_request_that_the_proxy_does_not_take_is_answered() {
+    let mut bench = Bench::with_flags(PROXY);
+    bench.offer("known", Limit::UNLIMITED, Limit::NONE);
+    let our_isn = open(&mut bench, 45_004);
+    let request = b"POST /function/known HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+    be_answered(&mut bench, &Sent::data(45_004, our_isn.wrapping_add(1), request));
+}
+
 /// A request that is the first one, and what was made of it.
 fn ask(port: u16, local: Limit, cap: Limit) -> (Bench, Sent, Seen) {
     let mut bench = Bench::new();
@@ -57,4 +86,22 @@ fn ask(port: u16, local: Limit, cap: Limit) -> (Bench, Sent, Seen) {
     let sent = Sent::data(port, our_isn.wrapping_add(1), REQUEST.as_bytes());
     let seen = bench.ingress(&sent.bytes());
     (bench, sent, seen)
+}
+
+/// Sends a request, which cannot be decided again, until its client is told that no server answers.
+#[track_caller]
+fn be_answered(bench: &mut Bench, sent: &Sent) {
+    bench.ingress(&sent.bytes());
+    for number in 0..5 {
+        assert_eq!(bench.client(&sent.key()).unwrap().phase(), Phase::Connecting);
+        bench.wait(&sent.key(), RETRANSMISSION_MS);
+        let seen = bench.ingress(&sent.bytes());
+        assert_eq!(Segment::read(&seen.frame).flags(), "S", "{number}");
+        assert_eq!(bench.ingress(&sent.bytes()).verdict, Verdict::Drop, "{number}");
+    }
+    bench.wait(&sent.key(), RETRANSMISSION_MS);
+    let answer = Segment::read(&bench.ingress(&sent.bytes()).frame);
+    assert_eq!(answer.text(), Answer::Unavailable.response());
+    assert_eq!(bench.events()["upstream_failed"], 1);
+    assert!(bench.upstream(&sent.key()).is_none());
 }
