@@ -10,7 +10,7 @@ use crate::{
     bench::{Bench, Seen, Verdict},
     frame::{CLIENT_ISN, Segment, Sent},
     handshake::open,
-    leaving::REQUEST,
+    leaving::{REQUEST, answered},
     onward::answer_of_peer,
 };
 
@@ -78,6 +78,40 @@ fn a_request_that_the_proxy_does_not_take_is_answered() {
     be_answered(&mut bench, &Sent::data(45_004, our_isn.wrapping_add(1), request));
 }
 
+#[test]
+fn who_has_closed_is_told_of_our_end_again() {
+    let mut bench = Bench::new();
+    let our_isn = open(&mut bench, 45_005);
+    let end = Sent {
+        flags: "FA",
+        ..Sent::data(45_005, our_isn.wrapping_add(1), b"")
+    };
+    be_told_twice(&mut bench, &end);
+}
+
+#[test]
+fn who_has_closed_behind_an_answer_is_told_of_our_end_again() {
+    let (mut bench, mut talk) = answered(45_006, REQUEST);
+    bench.ingress(&talk.client("A", "").bytes());
+    bench.egress(&talk.server("FA", ""));
+    be_told_twice(&mut bench, &talk.client("FA", ""));
+    assert!(bench.client(&talk.sent.key()).is_none());
+}
+
+#[test]
+fn a_new_connection_may_follow_one_that_was_closed() {
+    let mut bench = Bench::new();
+    let our_isn = open(&mut bench, 45_007);
+    let end = Sent {
+        flags: "FA",
+        ..Sent::data(45_007, our_isn.wrapping_add(1), b"")
+    };
+    bench.ingress(&end.bytes());
+    assert_ne!(open(&mut bench, 45_007), our_isn);
+    let request = Sent::data(45_007, our_isn.wrapping_add(1), b"GET / HTTP/1.1\r\n\r\n");
+    assert_eq!(bench.ingress(&request.bytes()).verdict, Verdict::Drop);
+}
+
 /// A request that is the first one, and what was made of it.
 fn ask(port: u16, local: Limit, cap: Limit) -> (Bench, Sent, Seen) {
     let mut bench = Bench::new();
@@ -104,4 +138,31 @@ fn be_answered(bench: &mut Bench, sent: &Sent) {
     assert_eq!(answer.text(), Answer::Unavailable.response());
     assert_eq!(bench.events()["upstream_failed"], 1);
     assert!(bench.upstream(&sent.key()).is_none());
+}
+
+/// A client that has closed, does not hear of our end at first, and then does.
+#[track_caller]
+fn be_told_twice(bench: &mut Bench, end: &Sent) {
+    for number in 0..2 {
+        let seen = bench.ingress(&end.bytes());
+        assert_eq!(seen.verdict, Verdict::Redirect, "{number}");
+        let answer = Segment::read(&seen.frame);
+        assert_eq!(answer.flags(), "AF", "{number}");
+        assert_eq!(answer.tcp.sequence_number, end.acknowledgment, "{number}");
+        assert_eq!(answer.tcp.acknowledgment_number, end.sequence + 1, "{number}");
+        let early = Sent {
+            flags: "A",
+            ..end.clone()
+        };
+        assert_eq!(bench.ingress(&early.bytes()).verdict, Verdict::Drop, "{number}");
+    }
+    let last = Sent {
+        sequence: end.sequence + 1,
+        acknowledgment: end.acknowledgment.wrapping_add(1),
+        flags: "A",
+        ..end.clone()
+    };
+    assert_eq!(bench.ingress(&last.bytes()).verdict, Verdict::Drop);
+    assert!(bench.opening(&end.key()).is_none());
+    assert_eq!(bench.events()["closed"], 1);
 }

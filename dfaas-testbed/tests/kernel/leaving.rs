@@ -81,8 +81,8 @@ fn a_reset_between_requests_is_not_passed_on() {
 }
 
 /// A client's connection to the local stack.
-struct Talk {
-    sent: Sent,
+pub(crate) struct Talk {
+    pub(crate) sent: Sent,
     client_next: u32,
     our_next: u32,
     server_next: u32,
@@ -90,7 +90,7 @@ struct Talk {
 
 impl Talk {
     /// The client's next segment.
-    fn client(&mut self, flags: &'static str, payload: &str) -> Sent {
+    pub(crate) fn client(&mut self, flags: &'static str, payload: &str) -> Sent {
         let sent = Sent {
             sequence: self.client_next,
             acknowledgment: self.our_next,
@@ -103,7 +103,7 @@ impl Talk {
     }
 
     /// The server's next segment, which acknowledges all that was sent so far.
-    fn server(&self, flags: &'static str, payload: &str) -> Vec<u8> {
+    pub(crate) fn server(&self, flags: &'static str, payload: &str) -> Vec<u8> {
         answer_of_stack(
             &self.sent,
             self.server_next,
@@ -115,7 +115,7 @@ impl Talk {
 }
 
 /// A client that was sent the answer to a request.
-fn answered(port: u16, request: &str) -> (Bench, Talk) {
+pub(crate) fn answered(port: u16, request: &str) -> (Bench, Talk) {
     let mut bench = Bench::new();
     bench.offer("known", Limit::UNLIMITED, Limit::NONE);
     let our_isn = open(&mut bench, port);
