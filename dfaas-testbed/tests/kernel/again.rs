@@ -112,6 +112,23 @@ fn a_new_connection_may_follow_one_that_was_closed() {
     assert_eq!(bench.ingress(&request.bytes()).verdict, Verdict::Drop);
 }
 
+#[test]
+fn an_end_keeps_nobody_waiting() {
+    let (mut bench, sent, _) = ask(45_008, Limit::UNLIMITED, Limit::NONE);
+    let end = Sent {
+        sequence: CLIENT_ISN + 1 + REQUEST.len() as u32,
+        flags: "FA",
+        payload: Vec::new(),
+        ..sent.clone()
+    };
+    let last_seen = |bench: &mut Bench| bench.client(&sent.key()).unwrap().last_seen;
+    bench.tick(5);
+    assert_eq!(bench.ingress(&end.bytes()).verdict, Verdict::Drop);
+    assert_eq!(last_seen(&mut bench), 0);
+    bench.ingress(&sent.bytes());
+    assert_eq!(last_seen(&mut bench), 5);
+}
+
 /// A request that is the first one, and what was made of it.
 fn ask(port: u16, local: Limit, cap: Limit) -> (Bench, Sent, Seen) {
     let mut bench = Bench::new();

@@ -284,6 +284,13 @@ impl Bench {
         clients.insert(key, client, 0).unwrap();
     }
 
+    /// Sets the clock of flows.
+    pub(crate) fn tick(&mut self, tick: u32) {
+        let mut config = self.array::<Config>("CONFIG");
+        let now = config.get(&0, 0).unwrap();
+        config.set(0, Config { tick, ..now }, 0).unwrap();
+    }
+
     /// How many entries a map of connections has.
     pub(crate) fn entries<V: Pod>(&mut self, name: &str) -> usize {
         self.hash::<FlowKey, V>(name).keys().count()
