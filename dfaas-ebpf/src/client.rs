@@ -30,7 +30,10 @@ pub(crate) fn handle(
     client: &mut Locked<Client>,
     scratch: &mut Scratch,
 ) -> Result<Next, Fault> {
-    client.last_seen = config.tick;
+    // Who waits for a server sends its request again; the end behind it says nothing new.
+    if client.phase() != Phase::Connecting || headers.payload_bytes() > 0 {
+        client.last_seen = config.tick;
+    }
     if headers.flags & SYN != 0 {
         return syn_again(packet, config, headers, key, client, scratch);
     }

@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::TC_ACT_OK;
 use dfaas_common::{
     decide::Failed,
-    maps::{Config, FlowKey, Opening, Phase, Reply, SYN_IS_PARTIAL, SYN_PERMITS_SACK},
+    maps::{Config, Farewell, FlowKey, Opening, Phase, Reply, SYN_IS_PARTIAL, SYN_PERMITS_SACK},
     packet::{ACK, FIN, Headers, PSH, RST, SYN},
     tcp_options::{NO_WINDOW_SCALE, OUR_OPTIONS_BYTES, OUR_WINDOW_SCALE, SynOptions},
 };
@@ -41,6 +41,9 @@ pub(crate) fn handle(
         return Ok(Next::Verdict(TC_ACT_OK));
     };
     scratch.opening = *opening;
+    if opening.is_closed() {
+        return closed(packet, headers, key, scratch).map(Next::Verdict);
+    }
     Ok(Next::Ask)
 }
 
@@ -79,10 +82,34 @@ pub(crate) fn ask(
     if headers.flags & FIN != 0 && is_next {
         abandon(packet, headers, key, scratch)?;
         count::event(|events| &mut events.closed);
-        compose::answer(headers, scratch);
-        scratch.segment.flags = ACK | FIN;
-        compose::bare(packet, headers.has_partial_checksum(), scratch)?;
-        return Ok(packet.out());
+        scratch.opening.close();
+        let _full = maps::insert_opening(key, &scratch.opening);
+        return end(packet, headers, scratch);
+    }
+    Ok(swallow())
+}
+
+/// Tells a client that has closed of our end.
+#[inline(always)]
+fn end(packet: &Packet, headers: &Headers, scratch: &mut Scratch) -> Result<i32, Fault> {
+    compose::answer(headers, scratch);
+    scratch.segment.sequence = scratch.opening.our_isn;
+    scratch.segment.flags = ACK | FIN;
+    compose::bare(packet, headers.has_partial_checksum(), scratch)?;
+    Ok(packet.out())
+}
+
+/// Handles a packet of a client that has closed and was told of our end, which may have been lost.
+#[inline(always)]
+fn closed(packet: &Packet, headers: &Headers, key: &FlowKey, scratch: &mut Scratch) -> Result<i32, Fault> {
+    let acknowledgment = headers.acknowledgment.get();
+    let farewell = scratch
+        .opening
+        .farewell(headers.flags, headers.sequence_end(), acknowledgment);
+    match farewell {
+        Farewell::Again => return end(packet, headers, scratch),
+        Farewell::Over => maps::remove_opening(key),
+        Farewell::Nothing => count::event(|events| &mut events.out_of_handshake),
     }
     Ok(swallow())
 }

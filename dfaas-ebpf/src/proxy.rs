@@ -91,7 +91,9 @@ pub(crate) fn hand_over(
         request::park(client, &scratch.opening);
     }
     request::prepare(config, headers, key, u64::MAX >> 1, scratch);
-    scratch.upstream.decided_ns = ctx::now_ns();
+    let now_ns = ctx::now_ns();
+    scratch.client.ask(now_ns);
+    scratch.upstream.decided_ns = now_ns;
     scratch.upstream.flags |= IS_PROXIED;
     scratch.upstream.response.stage = Stage::Endless as u8;
     scratch.client.flags = IS_PROXIED;

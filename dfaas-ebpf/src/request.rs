@@ -273,9 +273,10 @@ fn complete(
     }
 }
 
-/// Notes for the server's entry what was decided.
+/// Notes for the entries what was decided.
 #[inline(always)]
 fn decided(function: u32, origin: Origin, now_ns: u64, wants_no_body: bool, scratch: &mut Scratch) {
+    scratch.client.ask(now_ns);
     let upstream = &mut scratch.upstream;
     upstream.decided_ns = now_ns;
     upstream.function = function;

@@ -13,7 +13,7 @@ use crate::{
     compose,
     connect::send_syn,
     count,
-    ctx::{Packet, swallow},
+    ctx::{self, Packet, swallow},
     maps::{self, Locked, Scratch},
     release, request,
 };
@@ -42,18 +42,7 @@ pub(crate) fn waiting(
 ) -> Result<Next, Fault> {
     let sequence = headers.sequence.get();
     if headers.flags & RST != 0 {
-        // Behind its last byte, or behind a FIN, which waits for the server too.
-        if sequence.wrapping_sub(client.request.at) > 1 {
-            return Ok(Next::Verdict(swallow()));
-        }
-        count::event(|events| &mut events.reset);
-        let sent = client
-            .first_bytes
-            .wrapping_add(client.numbering.stamp_bytes.into());
-        let sequence = client.numbering.upstream.wrapping_add(sent);
-        let verdict = give_up(packet, headers, client, sequence, scratch)?;
-        release::forget(key, client, scratch);
-        return Ok(Next::Verdict(verdict));
+        return reset(packet, headers, key, client, scratch).map(Next::Verdict);
     }
     if headers.payload_bytes() == 0 {
         return Ok(Next::Verdict(swallow()));
@@ -65,6 +54,9 @@ pub(crate) fn waiting(
         return ahead::keep_more(packet, headers, key, client, scratch).map(Next::Verdict);
     }
     let is_whole = sequence == client.numbering.client && client.asking.held == 0;
+    if !asks_again(client) {
+        return Ok(Next::Verdict(swallow()));
+    }
     let patience = if client.asking.failures == 0 {
         ATTEMPTS_FIRST_SERVER
     } else {
@@ -103,6 +95,36 @@ pub(crate) fn waiting(
     }))
 }
 
+/// A client that waits for a server resets its connection.
+#[inline(always)]
+fn reset(
+    packet: &Packet,
+    headers: &Headers,
+    key: &FlowKey,
+    client: &Client,
+    scratch: &mut Scratch,
+) -> Result<i32, Fault> {
+    // Behind its last byte, or behind a FIN, which waits for the server too.
+    if headers.sequence.get().wrapping_sub(client.request.at) > 1 {
+        return Ok(swallow());
+    }
+    count::event(|events| &mut events.reset);
+    let sent = client
+        .first_bytes
+        .wrapping_add(client.numbering.stamp_bytes.into());
+    let sequence = client.numbering.upstream.wrapping_add(sent);
+    let verdict = give_up(packet, headers, client, sequence, scratch)?;
+    release::forget(key, client, scratch);
+    Ok(verdict)
+}
+
+/// Whether the client has sent its request again: what was only doubled on its way does not count.
+#[inline(always)]
+fn asks_again(client: &mut Locked<Client>) -> bool {
+    let now_ns = ctx::now_ns();
+    client.update(|client| client.asks_again(now_ns))
+}
+
 /// Leaves a peer that keeps silent about a request, if it is the whole of it that comes again: a connection that was
 /// kept may be forgotten there. The client's next retransmission is decided again.
 #[inline(always)]
@@ -119,6 +141,9 @@ pub(crate) fn leave_silent(
         return Ok(None);
     }
     if maps::upstream(&client.upstream).is_none_or(|upstream| upstream.is(IS_TAKEN)) {
+        return Ok(None);
+    }
+    if !asks_again(client) {
         return Ok(None);
     }
     if client.attempts <= RETRANSMISSIONS {

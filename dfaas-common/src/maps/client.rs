@@ -60,8 +60,15 @@ pub struct Client {
     pub family: u32,
     /// What it has acknowledged of the current response, in its own numbers.
     pub acknowledged: u32,
-    /// Keeps the layout free of padding.
-    pub reserved: u32,
+    /// When the current request came, or came again and counted, in milliseconds of the monotonic clock.
+    pub asked_ms: u32,
+}
+
+/// What comes again sooner was doubled on its way: Linux sends nothing again within 200 ms.
+const RETRANSMISSION_MS: u32 = 150;
+
+const fn milliseconds(now_ns: u64) -> u32 {
+    (now_ns / 1_000_000) as u32
 }
 
 impl Client {
@@ -98,6 +105,23 @@ impl Client {
         }
         *self = *decided;
         true
+    }
+
+    /// Notes when its request came.
+    #[inline(always)]
+    pub const fn ask(&mut self, now_ns: u64) {
+        self.asked_ms = milliseconds(now_ns);
+    }
+
+    /// Whether the client has sent again what it asks, so that it counts.
+    #[inline(always)]
+    pub const fn asks_again(&mut self, now_ns: u64) -> bool {
+        let now_ms = milliseconds(now_ns);
+        let is_again = now_ms.wrapping_sub(self.asked_ms) >= RETRANSMISSION_MS;
+        if is_again {
+            self.asked_ms = now_ms;
+        }
+        is_again
     }
 
     /// Takes the request back from a server, a peer by its index or this node (0), if it is there and the connection waits
@@ -171,6 +195,21 @@ mod tests {
         assert!(client.asking.failed.has(3) && !client.asking.failed.has(4));
         assert!(!client.take_back(&server, 3, Phase::Spliced), "it was taken back");
         assert!(client.decide(200, &spliced(200)), "it is asked again");
+    }
+
+    #[test]
+    fn what_comes_at_once_was_doubled() {
+        const MS: u64 = 1_000_000;
+        // The clock of 32 bits may wrap.
+        for start in [0, MS * u64::from(u32::MAX)] {
+            let mut client = Client::default();
+            client.ask(start);
+            assert!(!client.asks_again(start));
+            assert!(!client.asks_again(start + 149 * MS));
+            assert!(client.asks_again(start + 150 * MS));
+            assert!(!client.asks_again(start + 299 * MS), "it has just counted");
+            assert!(client.asks_again(start + 300 * MS));
+        }
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! Connections whose request is not decided yet.
 
-use crate::decide::{ANSWERS, Failed};
+use crate::{
+    decide::{ANSWERS, Failed},
+    packet::{ACK, FIN, RST},
+};
 
 /// Bit of [`Opening::flags`]: the SYN's checksum was left to hardware.
 pub const SYN_IS_PARTIAL: u8 = 1;
@@ -10,6 +13,21 @@ pub const SYN_PERMITS_SACK: u8 = 2;
 pub const SYN_FLAGS: u8 = 15;
 /// What each part of a head adds to [`Opening::flags`].
 pub const HEAD_PART: u8 = 16;
+
+/// [`Opening::reply`] of a connection that both sides have closed.
+const CLOSED: u8 = u8::MAX;
+const _: () = assert!(2 * ANSWERS < CLOSED as usize);
+
+/// What a segment calls for whose sender has closed its connection, as have we.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Farewell {
+    /// It has not heard of our end: it is told once more.
+    Again,
+    /// It knows all.
+    Over,
+    /// It is an old one.
+    Nothing,
+}
 
 /// A connection whose request is not decided yet, or that the data plane answered itself. Kernel only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,7 +49,7 @@ pub struct Opening {
     pub window_scale: u8,
     /// `SYN_*`.
     pub flags: u8,
-    /// One more than the number of our answer; 0 before it.
+    /// One more than the number of our answer; 0 before it, and the largest where both sides have closed.
     pub reply: u8,
     /// How many servers have failed this request.
     pub failures: u8,
@@ -87,5 +105,69 @@ impl Opening {
     const fn forget_failures(&mut self) {
         self.failures = 0;
         self.failed = Failed::NONE;
+    }
+
+    /// Notes that the client has closed, and that we do in answer. Both initial numbers are then those of the ends.
+    #[inline(always)]
+    pub const fn close(&mut self) {
+        self.client_isn = self.next();
+        self.our_isn = self.our_isn.wrapping_add(1);
+        self.held = 0;
+        self.reply = CLOSED;
+    }
+
+    /// Whether both sides have closed.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_closed(&self) -> bool {
+        self.reply == CLOSED
+    }
+
+    /// What a segment calls for behind both ends.
+    #[inline(always)]
+    #[must_use]
+    pub const fn farewell(&self, flags: u8, sequence_end: u32, acknowledgment: u32) -> Farewell {
+        if sequence_end != self.next() {
+            return Farewell::Nothing;
+        }
+        if flags & FIN != 0 {
+            return Farewell::Again;
+        }
+        let has_heard = flags & ACK != 0 && acknowledgment == self.our_isn.wrapping_add(1);
+        if has_heard || flags & RST != 0 {
+            return Farewell::Over;
+        }
+        Farewell::Nothing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_closed_is_told_until_it_has_heard() {
+        let mut opening = Opening {
+            client_isn: 100,
+            our_isn: 500,
+            held: 10,
+            ..Opening::default()
+        };
+        assert!(!opening.is_closed());
+        opening.close();
+        assert!(opening.is_closed());
+        let cases = [
+            (FIN | ACK, 112, 501, Farewell::Again),
+            (ACK, 112, 502, Farewell::Over),
+            (RST, 112, 0, Farewell::Over),
+            (ACK, 112, 501, Farewell::Nothing),
+            (ACK, 111, 501, Farewell::Nothing),
+            (FIN | ACK, 111, 501, Farewell::Nothing),
+            (RST, 111, 0, Farewell::Nothing),
+        ];
+        for (flags, end, acknowledgment, want) in cases {
+            let got = opening.farewell(flags, end, acknowledgment);
+            assert_eq!(got, want, "{flags} {end} {acknowledgment}");
+        }
     }
 }

@@ -276,6 +276,21 @@ impl Bench {
         Some(client.value)
     }
 
+    /// Has a client's last request be this much older.
+    pub(crate) fn wait(&mut self, key: &FlowKey, milliseconds: u32) {
+        let mut clients = self.hash::<FlowKey, Locked<Client>>("CLIENTS");
+        let mut client = clients.get(key, 0).unwrap();
+        client.value.asked_ms = client.value.asked_ms.wrapping_sub(milliseconds);
+        clients.insert(key, client, 0).unwrap();
+    }
+
+    /// Sets the clock of flows.
+    pub(crate) fn tick(&mut self, tick: u32) {
+        let mut config = self.array::<Config>("CONFIG");
+        let now = config.get(&0, 0).unwrap();
+        config.set(0, Config { tick, ..now }, 0).unwrap();
+    }
+
     /// How many entries a map of connections has.
     pub(crate) fn entries<V: Pod>(&mut self, name: &str) -> usize {
         self.hash::<FlowKey, V>(name).keys().count()

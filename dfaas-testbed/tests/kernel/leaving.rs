@@ -12,7 +12,7 @@ use crate::{
     onward::answer_of_stack,
 };
 
-const REQUEST: &str = "GET /function/known HTTP/1.1\r\nHost: n\r\n\r\n";
+pub(crate) const REQUEST: &str = "GET /function/known HTTP/1.1\r\nHost: n\r\n\r\n";
 const LAST_REQUEST: &str = "GET /function/known HTTP/1.1\r\nConnection: close\r\n\r\n";
 const RESPONSE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 const SERVER_ISN: u32 = 5_000;
@@ -98,8 +98,8 @@ fn a_reset_between_requests_is_not_passed_on() {
 }
 
 /// A client's connection to the local stack.
-struct Talk {
-    sent: Sent,
+pub(crate) struct Talk {
+    pub(crate) sent: Sent,
     client_next: u32,
     our_next: u32,
     server_next: u32,
@@ -107,7 +107,7 @@ struct Talk {
 
 impl Talk {
     /// The client's next segment.
-    fn client(&mut self, flags: &'static str, payload: &str) -> Sent {
+    pub(crate) fn client(&mut self, flags: &'static str, payload: &str) -> Sent {
         let sent = Sent {
             sequence: self.client_next,
             acknowledgment: self.our_next,
@@ -120,7 +120,7 @@ impl Talk {
     }
 
     /// The server's next segment, which acknowledges all that was sent so far.
-    fn server(&self, flags: &'static str, payload: &str) -> Vec<u8> {
+    pub(crate) fn server(&self, flags: &'static str, payload: &str) -> Vec<u8> {
         answer_of_stack(
             &self.sent,
             self.server_next,
@@ -132,7 +132,7 @@ impl Talk {
 }
 
 /// A client that was sent the answer to a request.
-fn answered(port: u16, request: &str) -> (Bench, Talk) {
+pub(crate) fn answered(port: u16, request: &str) -> (Bench, Talk) {
     let mut bench = Bench::new();
     bench.offer("known", Limit::UNLIMITED, Limit::NONE);
     let our_isn = open(&mut bench, port);
