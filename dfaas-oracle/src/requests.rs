@@ -7,6 +7,11 @@ const FIELDS_MAX: usize = HELD_BYTES / 4;
 /// More digits than these are no length to us.
 const LENGTH_DIGITS_MAX: usize = 15;
 
+/// What HTTP/2 begins with (RFC 9113, section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// How much of it could belong to a request.
+const PREFACE_LIKE_A_REQUEST: usize = b"PRI * HTTP/".len();
+
 /// What we make of the bytes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reading {
@@ -84,11 +89,19 @@ pub fn check(bytes: &[u8]) -> Reading {
         Reading::Malformed if length.is_some() => {
             assert!(stricter(bytes, length).is_some(), "{}", bytes.escape_ascii());
         }
+        Reading::Awaited if begins_preface(bytes) => {
+            assert_eq!(status, Err(httparse::Error::Version), "{}", bytes.escape_ascii());
+        }
         Reading::Awaited => assert_eq!(status, Ok(httparse::Status::Partial), "{}", bytes.escape_ascii()),
         Reading::OtherProtocol => assert_eq!(length, None, "{}", bytes.escape_ascii()),
         Reading::Malformed => {}
     }
     reading
+}
+
+/// Whether these bytes are of HTTP/2, for whom we wait and httparse does not.
+fn begins_preface(bytes: &[u8]) -> bool {
+    bytes.len() > PREFACE_LIKE_A_REQUEST && bytes.len() < PREFACE.len() && PREFACE.starts_with(bytes)
 }
 
 /// Why we do not take a head of this length, if there is a reason.

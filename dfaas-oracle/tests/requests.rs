@@ -12,6 +12,9 @@ use proptest::{
     test_runner::{Config, TestRunner},
 };
 
+/// At least so many; `PROPTEST_CASES` asks for more.
+const CASES: u32 = 2_000;
+
 #[test]
 fn valid_requests_are_read_as_httparse_reads_them() {
     let seen = run(heads::valid(), |bytes| match check(bytes) {
@@ -34,6 +37,18 @@ fn hostile_requests_are_never_taken_alone() {
 fn damaged_requests_are_never_taken_alone() {
     let seen = run(heads::damaged(), check);
     assert!(seen.framed > 100 && seen.refused > 200, "{seen:?}");
+}
+
+#[test]
+fn of_http_2_only_its_preface_is_awaited() {
+    // The first was found by chance.
+    for (bytes, want) in [
+        ("PRI / HTTP/2.0\r\n\r\n", Reading::OtherProtocol),
+        ("PRI * HTTP/2.0\r\n\r\n", Reading::Awaited),
+        ("PRI * HTTP/2.0\r\n\r\nGET", Reading::OtherProtocol),
+    ] {
+        assert_eq!(check(bytes.as_bytes()), want, "{}", bytes.escape_debug());
+    }
 }
 
 proptest! {
@@ -74,7 +89,7 @@ struct Seen {
 fn run(requests: impl Strategy<Value = Vec<u8>>, check: impl Fn(&[u8]) -> Reading) -> Seen {
     let seen = Cell::new(Seen::default());
     let mut runner = TestRunner::new(Config {
-        cases: 2_000,
+        cases: CASES.max(Config::default().cases),
         failure_persistence: None,
         ..Config::default()
     });

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::{Namespace, mishaps::Mishaps};
+use crate::{LateLink, Namespace, mishaps::Mishaps};
 
 /// Says what is done to the packets to every host, as [`Network::impair`] takes it.
 const NETEM: &str = "DFAAS_TEST_NETEM";
@@ -187,6 +187,15 @@ impl Network {
             check(&self.fabric.output(program, &[option, &file])?)?;
         }
         Ok(())
+    }
+
+    /// Makes a host's link one on which everything can be late, as long as that link is kept.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such host, or its link is one already.
+    pub fn stretch(&self, number: u8) -> Result<LateLink> {
+        LateLink::lay(&self.fabric, number)
     }
 
     /// Whether something is done to the packets to all hosts, so that they may come late.

@@ -3,16 +3,20 @@
 use std::{
     env, fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     process::{Command, Stdio},
     time::Duration,
 };
 
-use dfaas_testbed::{Connections, Load, Network, Outcome, Process, Relay, Tally, get, wait_until};
+use dfaas_testbed::{
+    Connections, Load, Namespace, Network, Outcome, Process, Relay, Tally, get, now, patience, wait_until,
+};
 
 /// Set where this test program is started by itself, to be killed.
 const VICTIM: &str = "DFAAS_TESTBED_VICTIM";
 const RELAY_PORT: u16 = 18_081;
+/// More than one segment, and more than what one connection has under way at first.
+const FILE_BYTES: usize = 1_000_000;
 
 #[test]
 fn hosts_reach_each_other_and_the_relay_reaches_them() {
@@ -44,6 +48,48 @@ fn hosts_reach_each_other_and_the_relay_reaches_them() {
     network.plug(1).unwrap();
     assert!(get(&client, address, "/").is_ok());
     assert!(program.terminate().is_ok());
+}
+
+#[test]
+fn what_crosses_a_late_link_is_whole_and_late() {
+    let network = Network::new().unwrap();
+    let server = network.add_host("server", 1).unwrap();
+    let client = network.add_host("client", 100).unwrap();
+    let link = network.stretch(1).unwrap();
+    let address: SocketAddr = (Network::address(1), 80).into();
+    let _web = Process::start(
+        &server,
+        "web",
+        "python3",
+        &["-m", "http.server", "80", "--directory", "/run"],
+    )
+    .unwrap();
+    fs::write(server.path("/run/file"), vec![b'x'; FILE_BYTES]).unwrap();
+    let is_there = || get(&client, address, "/file").is_ok_and(|answer| answer.body.len() == FILE_BYTES);
+    wait_until("the file is there", Duration::from_secs(10), is_there).unwrap();
+
+    // Both ends know where the other is by now, so it takes a packet each way.
+    let delay = patience(Duration::from_millis(50));
+    let quick = (0..5).map(|_| connected_in(&client, address)).min();
+    assert!(quick < Some(delay), "{quick:?}");
+    link.set_delay(delay);
+    let late = connected_in(&client, address);
+    assert!(late >= 2 * delay, "{late:?}");
+    assert_eq!(get(&client, address, "/file").unwrap().body.len(), FILE_BYTES);
+    link.set_delay(Duration::ZERO);
+    let quick = (0..5).map(|_| connected_in(&client, address)).min();
+    assert!(quick < Some(delay), "{quick:?}");
+    println!("connected in {quick:.1?}, over the late link in {late:.1?}");
+}
+
+/// How long it takes to connect.
+fn connected_in(from: &Namespace, server: SocketAddr) -> Duration {
+    let connect = || {
+        let start = now();
+        TcpStream::connect(server).map(|_| start.elapsed())
+    };
+    let took = from.on_thread(connect).expect("the namespace is there");
+    took.expect("somebody listens")
 }
 
 #[test]

@@ -35,9 +35,10 @@ const TOOLS: [(&str, &str); 4] = [
     ("strip", "binutils"),
 ];
 /// What the test bed's network and the agents need of a kernel, where it is not built in.
-const MODULES: [&str; 10] = [
+const MODULES: [&str; 11] = [
     "veth",
     "bridge",
+    "vxlan",
     "8021q",
     "sch_ingress",
     "cls_bpf",

@@ -11,7 +11,7 @@ use super::{
 /// More columns than any grammar here needs; a power of two, so that an index is made by a shift.
 const COLUMNS: usize = 64;
 /// What is looked at at once.
-const WORD_BYTES: usize = 8;
+pub(super) const WORD_BYTES: usize = 8;
 /// The bytes of a buffer as words in the order of memory.
 pub type Words = [u64; HELD_BYTES / WORD_BYTES];
 

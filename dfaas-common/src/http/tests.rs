@@ -102,6 +102,25 @@ fn a_preface_of_http_2_is_waited_for() {
 }
 
 #[test]
+fn what_cannot_become_a_preface_is_not_waited_for() {
+    for bytes in [
+        &b"PRI / HTTP/2.0\r\n\r\n"[..],
+        b"PRI * HTTP/3",
+        b"PRI * HTTP/2.0\r\nHost:",
+        b"PRI * HTTP/2.0\r\n\r\nSN",
+        b"PR * HTTP/2.0\r\n\r\n",
+        b"PROPFIND / HTTP/2.0\r\n",
+    ] {
+        assert_eq!(
+            run(bytes).0,
+            Progress::OtherProtocol,
+            "{}",
+            String::from_utf8_lossy(bytes)
+        );
+    }
+}
+
+#[test]
 fn a_length_frames_a_request() {
     check_body("Content-Length: 0", Unframed::No, 0);
     check_body("content-LENGTH:5", Unframed::No, 5);

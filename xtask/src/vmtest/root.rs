@@ -16,6 +16,7 @@ use crate::shell;
 const PROGRAMS: &[&str] = &[
     "bash",
     "bpftool",
+    "bridge",
     "busybox",
     "cat",
     "curl",

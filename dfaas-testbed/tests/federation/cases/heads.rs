@@ -247,6 +247,7 @@ fn versions() -> Vec<Attempt> {
                 "refused | closed | unclear"
             },
         ),
+        case("nearly HTTP/2", b"PRI / HTTP/2.0\r\n\r\n", REFUSED),
         case("TLS", HELLO, "refused | closed | waits"),
         case("SSH", b"SSH-2.0-OpenSSH_9.2\r\n", REFUSED),
     ]
