@@ -111,6 +111,10 @@ const LEFT_OUT: &[LeftOut] = &[
         why: "a provider does not start within a second there",
     },
     LeftOut {
+        name: "neighbours::",
+        why: "measures rates, which three agents in one slow machine do not keep",
+    },
+    LeftOut {
         name: "share::",
         why: "measures rates, which three agents in one slow machine do not keep",
     },
