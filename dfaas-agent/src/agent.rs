@@ -24,6 +24,7 @@ use crate::{
     clock,
     config::Config,
     data_plane::Listener,
+    memory,
     mind::Mind,
     offer::{Functions, Offer},
     overlay::{OverlayEvent, OverlayHandle},
@@ -36,6 +37,9 @@ use crate::{
 
 /// How often to look for the platform's listener: a platform that restarts is found by the next retry of a client.
 const LISTENER_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How often to give memory back.
+const MEMORY_INTERVAL: Duration = Duration::from_secs(30);
 
 /// How long the data plane goes on behind the overlay: until peers have heard that they are to send nothing more, and most
 /// of what they have sent is answered.
@@ -114,6 +118,7 @@ impl Agent {
     pub(crate) async fn run(mut self, mut sources: Sources) -> Result<()> {
         let mut listener_ticks = interval(LISTENER_INTERVAL);
         listener_ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut memory_ticks = interval(MEMORY_INTERVAL);
         let mut sweep_ticks = interval(DataPlane::SWEEP_INTERVAL);
         sweep_ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -125,6 +130,7 @@ impl Agent {
                 answer = sources.answers.recv() => self.handle_answer(answer.context("nobody asks services any more")?),
                 _ = listener_ticks.tick() => self.follow_listener(clock::now()),
                 _ = sweep_ticks.tick() => self.sweep(),
+                _ = memory_ticks.tick() => memory::give_back(),
                 _ = sources.interrupt.recv() => return self.stop("SIGINT").await,
                 _ = sources.terminate.recv() => return self.stop("SIGTERM").await,
             }

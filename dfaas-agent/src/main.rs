@@ -16,6 +16,8 @@ mod go_duration;
 mod haproxy;
 mod http_client;
 mod identity;
+#[expect(unsafe_code, reason = "no library asks the C library for this")]
+mod memory;
 mod metrics;
 mod mind;
 mod offer;
@@ -31,10 +33,6 @@ mod steering;
 mod usage;
 
 use std::{env, process::ExitCode};
-
-/// What peers make the agent hold for a while, glibc's allocator keeps where a byte behind it is still in use.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let environment = env::vars_os()
