@@ -65,7 +65,7 @@ pub(crate) fn handle(
         if !follow(packet, headers, length, upstream, scratch)? {
             return Ok(swallow());
         }
-        if upstream.response.refused != 0 && !upstream.is(IS_TAKEN) && upstream.target != 0 {
+        if upstream.response.is_refusal() && !upstream.is(IS_TAKEN) && upstream.target != 0 {
             if let Some(verdict) = refused_by_peer(packet, headers, key, upstream, scratch)? {
                 return Ok(verdict);
             }
@@ -360,7 +360,7 @@ fn leaves(headers: &Headers, key: &FlowKey, upstream: &Locked<Upstream>) -> Leav
 /// Whether a client need not learn that this server is gone.
 #[inline(always)]
 fn is_replaceable(upstream: &Upstream) -> bool {
-    !upstream.is(IS_NATURAL | IS_LAST | IS_PROXIED | IS_CLOSING)
+    !upstream.is(IS_NATURAL | IS_LAST | IS_PROXIED | IS_CLOSING) && !upstream.response.is_last()
 }
 
 /// Leaves a client without its server, if the one has all from the other.

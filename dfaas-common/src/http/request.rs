@@ -71,38 +71,7 @@ const fn own_fields(grammar: &mut Grammar, layer: &Layer) {
     grammar.on_value(layer, CODING_COLON + layer.marks, layer.value);
     grammar.field_name(layer, b"upgrade", UPGRADE_COLON + layer.marks);
     grammar.on_value(layer, UPGRADE_COLON + layer.marks, layer.value);
-    connection_options(grammar, layer);
-}
-
-/// The list of `Connection` (RFC 9110, section 7.6.1), in which `close` is looked for.
-const fn connection_options(grammar: &mut Grammar, layer: &Layer) {
-    let start = grammar.state();
-    let other = grammar.state();
-    grammar.field_name(layer, b"connection", start);
-    grammar.on_value(layer, start, other);
-    grammar.on_value(layer, other, other);
-    grammar.on(other, b',', start);
-    grammar.on(start, b',', start);
-    grammar.on_white_space(start, start);
-    grammar.on_value(layer, CLOSE + layer.marks, layer.value);
-    let literal = b"close";
-    let mut from = start;
-    let mut at = 0;
-    while at < literal.len() {
-        let is_last = at + 1 == literal.len();
-        let to = if is_last {
-            CLOSE + layer.marks
-        } else {
-            grammar.state()
-        };
-        if !is_last {
-            grammar.on_value(layer, to, other);
-            grammar.on(to, b',', start);
-        }
-        grammar.on_any_case(from, literal[at], to);
-        from = to;
-        at += 1;
-    }
+    grammar.connection_options(layer, CLOSE + layer.marks);
 }
 
 const fn request_line(grammar: &mut Grammar) -> u8 {

@@ -34,6 +34,9 @@ const REFUSED_COLON: u8 = FIRST_OWN_FIELD_MARK + 2;
 /// At the end of a line that names no coding, or not the whole of its name.
 const CUT_CODING: u8 = FIRST_OWN_FIELD_MARK + 3;
 
+/// Behind the connection option `close`.
+const CLOSE: u8 = FIRST_OWN_FIELD_MARK + 4;
+
 pub(super) static AUTOMATON: Automaton = build();
 const START: u8 = build().start;
 
@@ -46,8 +49,8 @@ const fn build() -> Automaton {
     let behind = grammar.layer(FIELD_MARKS);
     grammar.on(line_return, b'\n', before.line);
     grammar.content_length(&before, &behind);
-    coding(&mut grammar, &before);
-    coding(&mut grammar, &behind);
+    fields(&mut grammar, &before);
+    fields(&mut grammar, &behind);
     Automaton::new(&grammar.table, start)
 }
 
@@ -125,6 +128,13 @@ const fn whole_status(
     grammar.on(second, digits[2], end);
 }
 
+const fn fields(grammar: &mut Grammar, layer: &Layer) {
+    coding(grammar, layer);
+    grammar.field_name(layer, b"dfaas-refused", REFUSED_COLON + layer.marks);
+    grammar.on_value(layer, REFUSED_COLON + layer.marks, layer.value);
+    grammar.connection_options(layer, CLOSE + layer.marks);
+}
+
 const fn coding(grammar: &mut Grammar, layer: &Layer) {
     let colon = CODING_COLON + layer.marks;
     let other = OTHER_CODING + layer.marks;
@@ -157,8 +167,6 @@ const fn coding(grammar: &mut Grammar, layer: &Layer) {
     grammar.on_value(layer, trail, other);
     grammar.on_white_space(from, trail);
     grammar.on_white_space(trail, trail);
-    grammar.field_name(layer, b"dfaas-refused", REFUSED_COLON + layer.marks);
-    grammar.on_value(layer, REFUSED_COLON + layer.marks, layer.value);
 }
 
 /// Runs the automaton over the first `length` bytes of (a part of) a response's head, from a state to a state.
@@ -219,9 +227,14 @@ pub struct Response {
     pub state: u8,
     /// [`Facts`].
     pub facts: u8,
-    /// 1 if the head was one of a node of ours that refuses a request.
-    pub refused: u8,
+    /// What else the head says: `REFUSES` and `CLOSES`.
+    pub says: u8,
 }
+
+/// Bit of [`Response::says`]: the head is one of a node of ours that refuses a request.
+const REFUSES: u8 = 1;
+/// Bit of [`Response::says`]: the server closes behind the response (RFC 9112, section 9.6).
+const CLOSES: u8 = 2;
 
 impl Response {
     /// What is awaited.
@@ -239,11 +252,25 @@ impl Response {
         }
     }
 
+    /// Whether a node of ours refuses the request.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_refusal(&self) -> bool {
+        self.says & REFUSES != 0
+    }
+
+    /// Whether the server closes behind the response, as its client may expect.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_last(&self) -> bool {
+        self.says & CLOSES != 0
+    }
+
     /// Awaits the response to a request.
     #[inline(always)]
     pub const fn begin(&mut self, wants_no_body: bool) {
         self.facts = if wants_no_body { Facts::HEAD_ONLY } else { 0 };
-        self.refused = 0;
+        self.says = 0;
         self.begin_head();
     }
 
@@ -294,7 +321,9 @@ impl Response {
             | bit(marks.of_field(OTHER_CODING), Facts::UNFRAMED)
             | bit(marks.of_field(CUT_CODING), Facts::UNFRAMED)
             | bit(marks.at(OLD_VERSION), Facts::OLD_VERSION);
-        self.refused |= bit(marks.of_field(REFUSED_COLON), 1);
+        self.says |= bit(marks.of_field(REFUSED_COLON), REFUSES)
+            | bit(marks.of_field(CLOSE), CLOSES)
+            | bit(marks.at(OLD_VERSION), CLOSES);
         let first = marks.at(LENGTH_FIRST);
         let more = marks.at(LENGTH_MORE);
         if first != 0 {

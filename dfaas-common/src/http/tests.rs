@@ -328,13 +328,36 @@ fn a_refusal_of_ours_is_told_from_a_functions() {
     for answer in crate::decide::Answer::ALL {
         let response = follow(answer.response(), false, usize::MAX);
         let moves = answer.response().contains("DFaaS-Refused");
-        assert_eq!(response.refused != 0, moves, "{answer:?}");
+        assert_eq!(response.is_refusal(), moves, "{answer:?}");
         assert_eq!(response.stage(), Stage::Idle, "{answer:?}");
     }
-    assert_eq!(
-        follow("HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n", false, usize::MAX).refused,
-        0
-    );
+    assert!(!follow("HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n", false, usize::MAX).is_refusal());
+}
+
+#[test]
+fn a_server_says_that_it_closes() {
+    let response = |version: &str, fields: &str| {
+        format!("HTTP/1.{version} 200 OK\r\n{fields}Content-Length: 2\r\n\r\nok")
+    };
+    let cases = [
+        ("1", "", false),
+        ("1", "Connection: keep-alive\r\n", false),
+        ("1", "X-Connection: close\r\n", false),
+        ("1", "Connection: close\r\n", true),
+        ("1", "connection:  Keep-Alive , CLOSE\r\n", true),
+        ("0", "", true),
+    ];
+    for (version, fields, closes) in cases {
+        let text = response(version, fields);
+        for part in [1, 7, usize::MAX] {
+            let seen = follow(&text, false, part);
+            assert_eq!(
+                (seen.is_last(), seen.stage()),
+                (closes, Stage::Idle),
+                "{text} by {part}"
+            );
+        }
+    }
 }
 
 /// Follows a response in parts of one size, whatever it is: they must all lead to the same end.

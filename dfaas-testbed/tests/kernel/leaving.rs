@@ -15,6 +15,7 @@ use crate::{
 pub(crate) const REQUEST: &str = "GET /function/known HTTP/1.1\r\nHost: n\r\n\r\n";
 const LAST_REQUEST: &str = "GET /function/known HTTP/1.1\r\nConnection: close\r\n\r\n";
 const RESPONSE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+const LAST_RESPONSE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 const SERVER_ISN: u32 = 5_000;
 
 #[test]
@@ -67,6 +68,15 @@ fn a_request_behind_an_end_that_nobody_was_told_of_is_asked_again() {
 #[test]
 fn a_client_that_expects_the_end_is_told() {
     let (mut bench, mut talk) = answered(44_003, LAST_REQUEST);
+    bench.ingress(&talk.client("A", "").bytes());
+    let seen = bench.egress(&talk.server("FA", ""));
+    assert_eq!(seen.verdict, Verdict::Pass);
+    assert_eq!(Segment::read(&seen.frame).flags(), "AF");
+}
+
+#[test]
+fn a_client_whose_server_has_said_that_it_closes_is_told() {
+    let (mut bench, mut talk) = answered_with(44_007, REQUEST, LAST_RESPONSE);
     bench.ingress(&talk.client("A", "").bytes());
     let seen = bench.egress(&talk.server("FA", ""));
     assert_eq!(seen.verdict, Verdict::Pass);
@@ -133,6 +143,10 @@ impl Talk {
 
 /// A client that was sent the answer to a request.
 pub(crate) fn answered(port: u16, request: &str) -> (Bench, Talk) {
+    answered_with(port, request, RESPONSE)
+}
+
+fn answered_with(port: u16, request: &str, response: &str) -> (Bench, Talk) {
     let mut bench = Bench::new();
     bench.offer("known", Limit::UNLIMITED, Limit::NONE);
     let our_isn = open(&mut bench, port);
@@ -147,8 +161,8 @@ pub(crate) fn answered(port: u16, request: &str) -> (Bench, Talk) {
     bench.egress(&talk.server("SA", ""));
     talk.server_next += 1;
     talk.client_next += request.len() as u32;
-    bench.egress(&talk.server("AP", RESPONSE));
-    talk.server_next += RESPONSE.len() as u32;
-    talk.our_next = talk.our_next.wrapping_add(RESPONSE.len() as u32);
+    bench.egress(&talk.server("AP", response));
+    talk.server_next += response.len() as u32;
+    talk.our_next = talk.our_next.wrapping_add(response.len() as u32);
     (bench, talk)
 }
