@@ -107,21 +107,33 @@ impl GuardMaps {
         let Some(networks) = self.file.follow()? else {
             return Ok(());
         };
-        // There may be no room for others before these have gone.
-        for network in self.blocked.difference(&networks) {
-            self.trie
-                .remove(&key(network))
-                .with_context(|| format!("letting {network} in again"))?;
+        // Who stays out by another prefix than before is never let in between, where there is room for both.
+        let has_room = self.blocked.union(&networks).count() <= BLOCKED;
+        if !has_room {
+            self.let_in_but(&networks)?;
         }
         for network in networks.difference(&self.blocked) {
             self.trie
                 .insert(&key(network), 1, 0)
                 .with_context(|| format!("blocking {network}"))?;
         }
+        if has_room {
+            self.let_in_but(&networks)?;
+        }
         info!(prefixes = networks.len(), "Others are blocked than before");
         self.settings.blocked = networks.len() as u32;
         self.blocked = networks;
         self.write_settings()
+    }
+
+    /// Lets in whom the file does not name any more.
+    fn let_in_but(&mut self, networks: &BTreeSet<IpNet>) -> Result<()> {
+        for network in self.blocked.difference(networks) {
+            self.trie
+                .remove(&key(network))
+                .with_context(|| format!("letting {network} in again"))?;
+        }
+        Ok(())
     }
 
     fn write_settings(&mut self) -> Result<()> {
