@@ -3,7 +3,7 @@
 use std::{fs, net::Shutdown, thread, time::Duration};
 
 use anyhow::Context as _;
-use dfaas_testbed::{Network, now, patience};
+use dfaas_testbed::{now, patience};
 
 use crate::{
     asked::{Asked, Kind, text},
@@ -153,7 +153,8 @@ fn who_says_that_a_pipeline_ends_gets_all_answers() {
 }
 
 /// Sends all at once, twice: the second round meets a connection that has been used. The faster one must be as fast as
-/// if nothing had to be sent again, which takes 200 ms or more; over bad links, much has to be.
+/// if nothing had to be sent again, which takes 200 ms or more. Over bad links much has to be, and in emulation each
+/// request takes long.
 #[track_caller]
 fn check_pipelined(front_end: &FrontEnd, all: &[Asked]) {
     let bytes = all.iter().flat_map(Asked::bytes).collect::<Vec<_>>();
@@ -169,8 +170,9 @@ fn check_pipelined(front_end: &FrontEnd, all: &[Asked]) {
         start.elapsed()
     });
     let faster = took.into_iter().min().unwrap();
+    let is_measured = patience(PIPELINED) == PIPELINED;
     assert!(
-        faster < patience(PIPELINED) || Network::is_impaired(),
+        faster < PIPELINED || !is_measured,
         "{}: {} requests of {} bytes took {took:?}",
         front_end.name,
         all.len(),
