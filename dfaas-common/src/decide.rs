@@ -32,10 +32,12 @@ pub enum Answer {
     NotImplemented = 8,
     /// 403: a `DFaaS-Node-Token` that is not the peer's.
     Forged = 9,
+    /// 502: the function's server ended before it answered.
+    NotAnswered = 10,
 }
 
 /// How many answers there are.
-pub const ANSWERS: usize = 10;
+pub const ANSWERS: usize = 11;
 
 impl Answer {
     /// All answers, in the order of their numbers.
@@ -50,6 +52,7 @@ impl Answer {
         Self::Unavailable,
         Self::NotImplemented,
         Self::Forged,
+        Self::NotAnswered,
     ];
 
     /// Its place among the responses: those that end a connection come before those that do not.
@@ -105,6 +108,10 @@ impl Answer {
                 "HTTP/1.1 429 Too Many Requests\r\nContent-Type: text/plain\r\nContent-Length: 41\r\n",
                 "DFaaS-Refused: 1\r\nRetry-After: 1\r\nConnection: close\r\n\r\n",
                 "dfaas: over the limit offered to the node"
+            ),
+            Self::NotAnswered => concat!(
+                "HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/plain\r\nContent-Length: 38\r\nConnection: close\r\n\r\n",
+                "dfaas: the function's server broke off"
             ),
             Self::NotImplemented => concat!(
                 "HTTP/1.1 501 Not Implemented\r\nContent-Type: text/plain\r\nContent-Length: 53\r\n",

@@ -64,6 +64,7 @@ fn refusal(function: u32, sender: u32, answer: Answer) {
         Answer::Forbidden => event(|events| &mut events.forbidden),
         Answer::HeadTooLong => event(|events| &mut events.head_too_long),
         Answer::Root => event(|events| &mut events.root),
+        Answer::NotAnswered => event(|events| &mut events.unanswered),
         Answer::NotImplemented => event(|events| &mut events.proxy_missing),
     }
 }

@@ -2,12 +2,13 @@
 
 use aya_ebpf::bindings::TC_ACT_OK;
 use dfaas_common::{
+    decide::Answer,
     http::{CHUNK_LINE_BYTES, HELD_BYTES, Passage, Stage},
     maps::{
         Client, Config, FlowKey, IS_CLOSING, IS_CURRENT, IS_LAST, IS_LOCAL, IS_NATURAL, IS_PROXIED,
         IS_SPLICED, IS_TAKEN, Phase, Upstream,
     },
-    packet::{ACK, FIN, Headers, RST, SYN},
+    packet::{ACK, FIN, Headers, PSH, RST, SYN},
     tcp_options::NO_WINDOW_SCALE,
 };
 
@@ -58,7 +59,11 @@ pub(crate) fn handle(
         match leaves(headers, key, upstream) {
             Leaving::Now => return let_go(packet, headers, key, hook, scratch),
             Leaving::Later => return Ok(swallow()),
-            Leaving::Told => {}
+            Leaving::Told => {
+                if let Some(verdict) = answer_for(packet, headers, key, upstream, scratch)? {
+                    return Ok(verdict);
+                }
+            }
         }
     }
     if length > 0 {
@@ -312,10 +317,62 @@ fn reset(
         count::event(|events| &mut events.upstream_refused);
         return Ok(swallow());
     }
+    if let Some(verdict) = answer_for(packet, headers, key, upstream, scratch)? {
+        return Ok(verdict);
+    }
     count::event(|events| &mut events.reset);
     let verdict = pass(packet, config, headers, upstream, scratch)?;
     release::forget(&client_key, client, scratch);
     Ok(verdict)
+}
+
+/// Makes the packet with which a server ends before it has answered the answer to its client (RFC 9110, section 15.6.3).
+#[inline(always)]
+fn answer_for(
+    packet: &Packet,
+    headers: &Headers,
+    key: &FlowKey,
+    upstream: &Upstream,
+    scratch: &mut Scratch,
+) -> Result<Option<i32>, Fault> {
+    if !upstream.response.is_all_to_come() {
+        return Ok(None);
+    }
+    let client_key = upstream.client;
+    let is_local = upstream.is(IS_LOCAL);
+    let next = upstream.numbering.sequence_to_client(upstream.response.at);
+    let number = Answer::NotAnswered.number(true);
+    let Some(client) = maps::client(&client_key) else {
+        return Ok(None);
+    };
+    if !client.update(|client| client.answer_for(key, next, number)) {
+        return Ok(None);
+    }
+    count::answer(Answer::NotAnswered);
+    let acknowledgment = client.asking.answered;
+    maps::remove_upstream(key);
+    let partial = headers.has_partial_checksum();
+    if headers.flags & RST == 0 {
+        compose::answer(headers, scratch);
+        scratch.segment.flags = RST | ACK;
+        compose::bare(packet, partial, scratch)?;
+        if is_local {
+            packet.copy_to_stack();
+        } else {
+            packet.copy_out();
+        }
+    }
+    let reply = maps::reply_by_number(number).ok_or(HelperFailed)?;
+    compose::onward(headers, scratch);
+    scratch.segment.sequence = next;
+    scratch.segment.acknowledgment = acknowledgment;
+    scratch.segment.flags = ACK | PSH | FIN;
+    scratch.segment.window = compose::DRAIN_WINDOW;
+    if !is_local {
+        client_key.readdress(&mut scratch.segment);
+    }
+    compose::write_reply(packet, reply, partial, scratch)?;
+    Ok(Some(if is_local { TC_ACT_OK } else { packet.route() }))
 }
 
 /// What becomes of a server that closes.

@@ -114,12 +114,15 @@ defaults
         ),
     );
     // What is wrong before there is a whole head, HAProxy answers with a page of its own that nothing can change.
-    for (status, answer) in [(400, Answer::Malformed), (503, Answer::Unavailable)] {
+    for (status, answer) in [
+        (400, Answer::Malformed),
+        (502, Answer::NotAnswered),
+        (503, Answer::Unavailable),
+    ] {
         put(text, &format!("    http-error status {status} {}", page(answer)));
     }
     for (status, words) in [
         (500, "dfaas: HAProxy failed"),
-        (502, "dfaas: the function's server broke off"),
         (504, "dfaas: the function's server did not answer in time"),
     ] {
         put(
@@ -429,7 +432,7 @@ mod tests {
         assert_eq!(
             codes,
             [
-                "200", "400", "403", "403", "404", "429", "431", "503", "501", "403"
+                "200", "400", "403", "403", "404", "429", "431", "503", "501", "403", "502"
             ]
         );
     }

@@ -266,6 +266,13 @@ impl Response {
         self.says & CLOSES != 0
     }
 
+    /// Whether nothing of it has passed, but interim responses.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_all_to_come(&self) -> bool {
+        self.stage as u32 == Stage::Head as u32 && self.state as u32 == START as u32
+    }
+
     /// Awaits the response to a request.
     #[inline(always)]
     pub const fn begin(&mut self, wants_no_body: bool) {

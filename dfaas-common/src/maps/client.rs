@@ -159,6 +159,22 @@ impl Client {
         true
     }
 
+    /// Is answered by us in the place of its server, whose response would begin at `next`, if it waits for that one. The
+    /// connection ends with the answer, which has this number.
+    #[inline(always)]
+    pub fn answer_for(&mut self, server: &FlowKey, next: u32, number: u8) -> bool {
+        let is_there = self.phase == Phase::Spliced as u8 && self.upstream == *server;
+        if !is_there || self.is(IS_PROXIED) || self.closing.has_begun() {
+            return false;
+        }
+        self.asking.await_request(self.request.at, next);
+        self.asking.answered = self.request.at;
+        self.asking.reply = number + 1;
+        self.phase = Phase::Asking as u8;
+        self.upstream = FlowKey::default();
+        true
+    }
+
     /// Whether it waits for nothing but the client's next request.
     #[inline(always)]
     #[must_use]

@@ -55,6 +55,8 @@ events! {
     decided_again,
     /// Requests answered 503 because too many servers failed them.
     upstream_failed,
+    /// Requests answered 502 because their server ended before it answered.
+    unanswered,
     /// Requests on a connection that had one before.
     asked_again,
     /// Of these, requests that went to another server than the one before.

@@ -130,7 +130,7 @@ fn an_end_keeps_nobody_waiting() {
 }
 
 /// A request that is the first one, and what was made of it.
-fn ask(port: u16, local: Limit, cap: Limit) -> (Bench, Sent, Seen) {
+pub(crate) fn ask(port: u16, local: Limit, cap: Limit) -> (Bench, Sent, Seen) {
     let mut bench = Bench::new();
     bench.offer("known", local, cap);
     let our_isn = open(&mut bench, port);

@@ -110,8 +110,8 @@ fn a_reset_between_requests_is_not_passed_on() {
 /// A client's connection to the local stack.
 pub(crate) struct Talk {
     pub(crate) sent: Sent,
-    client_next: u32,
-    our_next: u32,
+    pub(crate) client_next: u32,
+    pub(crate) our_next: u32,
     server_next: u32,
 }
 
@@ -127,6 +127,13 @@ impl Talk {
         };
         self.client_next = self.client_next.wrapping_add(payload.len() as u32);
         sent
+    }
+
+    /// The server sends (a part of) its answer.
+    pub(crate) fn server_says(&mut self, bench: &mut Bench, response: &str) {
+        bench.egress(&self.server("AP", response));
+        self.server_next += response.len() as u32;
+        self.our_next = self.our_next.wrapping_add(response.len() as u32);
     }
 
     /// The server's next segment, which acknowledges all that was sent so far.
@@ -147,6 +154,13 @@ pub(crate) fn answered(port: u16, request: &str) -> (Bench, Talk) {
 }
 
 fn answered_with(port: u16, request: &str, response: &str) -> (Bench, Talk) {
+    let (mut bench, mut talk) = asked(port, request);
+    talk.server_says(&mut bench, response);
+    (bench, talk)
+}
+
+/// A client whose request has been passed to the stack.
+pub(crate) fn asked(port: u16, request: &str) -> (Bench, Talk) {
     let mut bench = Bench::new();
     bench.offer("known", Limit::UNLIMITED, Limit::NONE);
     let our_isn = open(&mut bench, port);
@@ -161,8 +175,5 @@ fn answered_with(port: u16, request: &str, response: &str) -> (Bench, Talk) {
     bench.egress(&talk.server("SA", ""));
     talk.server_next += 1;
     talk.client_next += request.len() as u32;
-    bench.egress(&talk.server("AP", response));
-    talk.server_next += response.len() as u32;
-    talk.our_next = talk.our_next.wrapping_add(response.len() as u32);
     (bench, talk)
 }

@@ -14,3 +14,4 @@ mod leaving;
 mod onward;
 mod passing;
 mod processors;
+mod unanswered;

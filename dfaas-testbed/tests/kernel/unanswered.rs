@@ -1,0 +1,131 @@
+//! Servers that have a request and end before they answer it.
+
+use dfaas_common::{decide::Answer, maps::Phase, meter::Limit};
+
+use crate::{
+    again::ask,
+    bench::{Bench, NODE, Seen, Verdict},
+    frame::{CLIENT, Segment, Sent},
+    leaving::{REQUEST, Talk, asked},
+    onward::answer_of_peer,
+};
+
+const UPLOAD: &str = "POST /function/known HTTP/1.1\r\nContent-Length: 5000\r\n\r\n1234567890";
+
+#[test]
+fn a_client_is_told_that_its_server_was_reset() {
+    let (mut bench, mut talk) = taken(46_001, REQUEST);
+    let seen = bench.egress(&talk.server("RA", ""));
+    be_told(&mut bench, &mut talk, &seen);
+}
+
+#[test]
+fn a_client_is_told_that_its_server_closed() {
+    let (mut bench, mut talk) = taken(46_002, REQUEST);
+    let seen = bench.egress(&talk.server("FA", ""));
+    be_told(&mut bench, &mut talk, &seen);
+}
+
+#[test]
+fn who_is_told_in_the_middle_of_a_body_may_send_the_rest() {
+    let (mut bench, mut talk) = taken(46_003, UPLOAD);
+    let seen = bench.egress(&talk.server("RA", ""));
+    be_told(&mut bench, &mut talk, &seen);
+}
+
+#[test]
+fn an_interim_answer_is_none() {
+    let (mut bench, mut talk) = taken(46_004, REQUEST);
+    talk.server_says(&mut bench, "HTTP/1.1 100 Continue\r\n\r\n");
+    let seen = bench.egress(&talk.server("FA", ""));
+    be_told(&mut bench, &mut talk, &seen);
+}
+
+#[test]
+fn a_client_whose_answer_has_begun_sees_its_end() {
+    for flags in ["RA", "FA"] {
+        let (mut bench, mut talk) = taken(46_005, REQUEST);
+        talk.server_says(&mut bench, "HTTP/1.1 200");
+        let seen = bench.egress(&talk.server(flags, ""));
+        assert_eq!(seen.verdict, Verdict::Pass);
+        let end = Segment::read(&seen.frame);
+        assert_eq!((end.text().as_str(), end.tcp.rst), ("", flags == "RA"));
+        assert_eq!(bench.events().get("unanswered"), None);
+    }
+}
+
+#[test]
+fn a_client_that_has_closed_sees_the_reset() {
+    let (mut bench, mut talk) = taken(46_006, REQUEST);
+    bench.ingress(&talk.client("FA", "").bytes());
+    talk.client_next += 1;
+    let seen = bench.egress(&talk.server("RA", ""));
+    assert_eq!(Segment::read(&seen.frame).flags(), "AR");
+    assert!(bench.client(&talk.sent.key()).is_none());
+}
+
+#[test]
+fn a_client_is_told_that_a_peer_ended() {
+    for (port, flags) in [(46_007, "RA"), (46_008, "FA")] {
+        let (mut bench, sent, seen) = ask(port, Limit::NONE, Limit::UNLIMITED);
+        let greeting = answer_of_peer(&Segment::read(&seen.frame));
+        let request = Segment::read(&bench.ingress(&greeting.bytes()).frame);
+        let behind = request.tcp.sequence_number + request.payload.len() as u32;
+        let of_peer = |flags| Sent {
+            sequence: greeting.sequence + 1,
+            acknowledgment: behind,
+            flags,
+            options: Vec::new(),
+            ..greeting.clone()
+        };
+        bench.ingress(&of_peer("A").bytes());
+        let seen = bench.ingress(&of_peer(flags).bytes());
+        assert_eq!(seen.verdict, Verdict::Redirect, "{flags}");
+        let answer = Segment::read(&seen.frame);
+        check_answer(&answer, sent.acknowledgment, sent.sequence + REQUEST.len() as u32);
+        assert_eq!((answer.ipv4.source, answer.ipv4.destination), (NODE, CLIENT));
+        assert_eq!((answer.tcp.source_port, answer.tcp.destination_port), (80, port));
+        assert!(bench.upstream(&greeting.key()).is_none(), "{flags}");
+        // Nobody else is asked: the peer may have done what it was to do.
+        let seen = bench.ingress(&sent.bytes());
+        assert_eq!(Segment::read(&seen.frame).text(), Answer::NotAnswered.response());
+    }
+}
+
+/// A request that its server has acknowledged.
+fn taken(port: u16, request: &str) -> (Bench, Talk) {
+    let (mut bench, talk) = asked(port, request);
+    bench.egress(&talk.server("A", ""));
+    (bench, talk)
+}
+
+/// A client that was told, asks again, sends what it still has, and closes.
+#[track_caller]
+fn be_told(bench: &mut Bench, talk: &mut Talk, seen: &Seen) {
+    let key = talk.sent.key();
+    assert_eq!(seen.verdict, Verdict::Pass);
+    let answer = Segment::read(&seen.frame);
+    check_answer(&answer, talk.our_next, talk.client_next);
+    assert_eq!((answer.ipv4.source, answer.ipv4.destination), (NODE, CLIENT));
+    assert!(bench.upstream(&key).is_none());
+    assert_eq!(bench.client(&key).unwrap().phase(), Phase::Asking);
+
+    let again = Segment::read(&bench.ingress(&talk.sent.bytes()).frame);
+    check_answer(&again, talk.our_next, talk.client_next);
+    talk.our_next = talk.our_next.wrapping_add(answer.payload.len() as u32 + 1);
+    let more = Segment::read(&bench.ingress(&talk.client("AP", "more").bytes()).frame);
+    assert_eq!((more.flags().as_str(), more.text().as_str()), ("A", ""));
+    assert_eq!(more.tcp.acknowledgment_number, talk.client_next);
+    let last = Segment::read(&bench.ingress(&talk.client("FA", "").bytes()).frame);
+    assert_eq!(last.tcp.acknowledgment_number, talk.client_next + 1);
+    assert!(bench.client(&key).is_none());
+    assert_eq!(bench.events()["unanswered"], 1);
+}
+
+#[track_caller]
+fn check_answer(answer: &Segment, our_next: u32, client_next: u32) {
+    assert_eq!(answer.text(), Answer::NotAnswered.response());
+    assert_eq!(answer.flags(), "APF");
+    assert_eq!(answer.tcp.sequence_number, our_next);
+    assert_eq!(answer.tcp.acknowledgment_number, client_next);
+}
