@@ -32,6 +32,8 @@ use crate::{
 static ONE_OF_NODE_1: [(&str, &str); 1] = [("near", "node1")];
 static ONE_OF_NODE_3: [(&str, &str); 1] = [("far", "node3")];
 const STRANGER: u8 = 200;
+/// What the name of a function ends with that answers late.
+const LATE: &str = "-late";
 /// Far beyond every window.
 const BEYOND: u32 = 1 << 30;
 /// Within every window, and yet not what is expected next.
@@ -317,13 +319,22 @@ fn connect(
     socket.unwrap().into()
 }
 
+/// Who has a part of the answer sees that it ends; who has nothing of it yet is told.
 #[test]
 fn an_answer_ends_when_its_server_is_killed() {
     let _turn = turn();
-    let functions = ["near", "far"].map(|name| vec![Function::echo(PLENTY_RPS).named(name)]);
-    let mut federation = Federation::start(&functions.map(NodeSpec::new)).unwrap();
+    let spec = |name: &str| {
+        NodeSpec::new(vec![
+            Function::echo(PLENTY_RPS).named(name),
+            sleeper(&format!("{name}{LATE}")),
+        ])
+    };
+    let mut federation = Federation::start(&["near", "far"].map(spec)).unwrap();
     for (number, function) in ["near", "far"].into_iter().enumerate() {
         let server = federation.nodes[0].service();
+        let mut late = Wire::connect(&federation.client, server).unwrap();
+        late.send(format!("GET /function/{function}{LATE} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes())
+            .unwrap();
         let mut wire = Wire::connect(&federation.client, server).unwrap();
         let request = format!("GET /function/{function}?size=1000000000 HTTP/1.1\r\nHost: x\r\n\r\n");
         wire.send(request.as_bytes()).unwrap();
@@ -344,6 +355,17 @@ fn an_answer_ends_when_its_server_is_killed() {
             .as_ref()
             .is_none_or(|error| error.kind() == std::io::ErrorKind::ConnectionReset);
         assert!(is_end, "{function}: {error:?}, after {rest} bytes");
+        let response = late.response("GET").with_context(|| function).unwrap();
+        assert_eq!(response.status, 502, "{function}");
+    }
+}
+
+/// A function that does not answer before its server is killed.
+fn sleeper(name: &str) -> Function {
+    Function {
+        image: "sleep".to_owned(),
+        process: Some("sleep 600".to_owned()),
+        ..Function::echo(PLENTY_RPS).named(name)
     }
 }
 

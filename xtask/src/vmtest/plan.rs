@@ -136,7 +136,8 @@ const LONG: &str = "lossy";
 const FLOOR: &str = "5.10";
 
 const VERIFIER_TIMEOUT: Duration = Duration::from_secs(120);
-const FIXTURES_TIMEOUT: Duration = Duration::from_secs(600);
+/// Each test has the programs verified, which takes half a minute.
+const FIXTURES_TIMEOUT: Duration = Duration::from_secs(3600);
 const MODULE_TIMEOUT: Duration = Duration::from_secs(1200);
 const LONG_TIMEOUT: Duration = Duration::from_secs(2400);
 /// How long transfers over bad links are, in megabytes: 100 take a quarter of an hour in emulation.
