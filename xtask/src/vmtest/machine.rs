@@ -33,6 +33,7 @@ mount -t sysfs sysfs /sys
 mount -t devtmpfs dev /dev
 mount -t bpf bpf /sys/fs/bpf
 ip link set lo up
+ulimit -n 65536
 ";
 
 /// What a machine needs to be told.
