@@ -9,7 +9,7 @@ use dfaas_common::{
         KNOWN, Known, Phase, SYN_PERMITS_SACK, TARGET_DATA_IN_SYN, Target, Upstream,
     },
     numbering::Numbers,
-    packet::{Be16, Headers, SYN},
+    packet::{Headers, SYN},
     tcp_options::{NO_WINDOW_SCALE, OUR_WINDOW_SCALE, SynOptions, rescale_window},
 };
 
@@ -17,14 +17,11 @@ use crate::{
     Fault,
     client::{self, is_partial},
     compose, count,
-    ctx::{self, HelperFailed, Packet, swallow},
+    ctx::{HelperFailed, Packet, swallow},
     maps::{self, Locked, Scratch},
-    open, release, request,
+    open, port, release, request,
     upstream::window_behind,
 };
-
-/// How many source ports are tried before a request is refused.
-const PORT_TRIES: u32 = 4;
 
 /// The most that a segment carries over Ethernet.
 pub(crate) const UPSTREAM_SEGMENT_BYTES: u32 = 1_460;
@@ -108,7 +105,6 @@ pub(crate) fn local_stack(
 #[inline(always)]
 pub(crate) fn peer(
     packet: &Packet,
-    config: &Config,
     headers: &Headers,
     key: &FlowKey,
     stamp_at: u32,
@@ -150,24 +146,24 @@ pub(crate) fn peer(
     if let Some(client) = maps::client(key) {
         request::park(client, &scratch.opening);
     }
-    new_peer(packet, config, headers, key, target, place, scratch)
+    new_peer(packet, headers, key, target, place, scratch)
 }
 
 /// Opens a connection to a peer.
 #[inline(always)]
 fn new_peer(
     packet: &Packet,
-    config: &Config,
     headers: &Headers,
     key: &FlowKey,
     target: &Target,
     place: usize,
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
-    let Some(server) = claim_port(config, headers, target, scratch) else {
+    if port::dfaas_claim(headers.family()) == 0 {
         count::event(|events| &mut events.ports_exhausted);
         return no_room(packet, headers, key, scratch);
-    };
+    }
+    let server = scratch.server;
     let index = scratch.upstream.target;
     let client = &mut scratch.client;
     let place = place & (KNOWN - 1);
@@ -243,7 +239,7 @@ fn left_to_another() -> i32 {
 
 /// Numbers a request towards a server that is new to the connection; its own numbers are learnt from its SYN-ACK.
 #[inline(always)]
-fn number(upstream_start: u32, server_start: u32, scratch: &mut Scratch) {
+pub(crate) fn number(upstream_start: u32, server_start: u32, scratch: &mut Scratch) {
     let numbering = &mut scratch.upstream.numbering;
     numbering.client = scratch.opening.client_isn.wrapping_add(1);
     numbering.upstream = upstream_start;
@@ -398,41 +394,6 @@ fn write_stamp(
     packet.read(at, scratch.held.bytes.as_mut_ptr(), length + stamp.length)?;
     scratch.held.length = length + stamp.length;
     Ok(())
-}
-
-/// Claims a free source port by inserting the server's entry under it.
-#[inline(always)]
-fn claim_port(config: &Config, headers: &Headers, target: &Target, scratch: &mut Scratch) -> Option<FlowKey> {
-    let remote = target.addresses[headers.family() as usize];
-    let start = ctx::random();
-    let mut tries = 0;
-    while tries < PORT_TRIES {
-        let port = Be16::new(config.nat_first + ((start.wrapping_add(tries)) as u16 & config.nat_mask));
-        let port = port.raw().to_ne_bytes();
-        let server = FlowKey {
-            remote,
-            remote_port: target.port,
-            local_port: port,
-        };
-        let isn = sequence_start(config, &server, scratch.upstream.decided_ns);
-        number(isn.wrapping_add(1), 0, scratch);
-        if maps::claim_upstream(&server, &scratch.upstream) {
-            return Some(server);
-        }
-        tries += 1;
-    }
-    None
-}
-
-/// The initial sequence number of an upstream connection (RFC 9293, section 3.4.1: a clock and a secret), so that a
-/// port can be used again while the peer still remembers its last connection.
-#[inline(always)]
-fn sequence_start(config: &Config, server: &FlowKey, now_ns: u64) -> u32 {
-    let [a, b, c, d] = server.remote.words();
-    let port = u32::from(u16::from_ne_bytes(server.local_port));
-    let tuple = a ^ b.rotate_left(8) ^ c.rotate_left(16) ^ d ^ port.wrapping_mul(0x9e37_79b1);
-    let mixed = (tuple ^ config.secret).wrapping_mul(0x85eb_ca6b);
-    ((now_ns >> 6) as u32).wrapping_add(mixed ^ (mixed >> 15))
 }
 
 /// Makes the packet the upstream SYN.

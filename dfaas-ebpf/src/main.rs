@@ -16,6 +16,7 @@ mod guard;
 mod handshake;
 mod maps;
 mod open;
+mod port;
 mod proxy;
 mod release;
 mod request;

@@ -269,7 +269,7 @@ fn complete(
     if target == 0 {
         connect::local(packet, config, headers, key, scratch)
     } else {
-        connect::peer(packet, config, headers, key, head.fields_start.into(), scratch)
+        connect::peer(packet, headers, key, head.fields_start.into(), scratch)
     }
 }
 

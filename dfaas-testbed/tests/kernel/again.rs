@@ -10,8 +10,9 @@ use crate::{
     bench::{Bench, Seen, Verdict},
     frame::{CLIENT_ISN, Segment, Sent},
     handshake::open,
-    leaving::{REQUEST, answered},
+    leaving::answered,
     onward::answer_of_peer,
+    talk::REQUEST,
 };
 
 /// More than what comes sooner was doubled on its way.

@@ -74,6 +74,19 @@ impl Bench {
         Self::load(0, &[(map, entries)])
     }
 
+    /// The programs with so many source ports, a power of two.
+    pub(crate) fn with_ports(ports: u16) -> Self {
+        let mut bench = Self::new();
+        let mut settings = bench.array::<Config>("CONFIG");
+        let config = settings.get(&0, 0).unwrap();
+        let narrow = Config {
+            nat_mask: ports - 1,
+            ..config
+        };
+        settings.set(0, narrow, 0).unwrap();
+        bench
+    }
+
     fn load(flags: u32, sizes: &[(&'static str, u32)]) -> Self {
         let object = Path::new(env!("CARGO_MANIFEST_DIR"))
             .parent()

@@ -22,6 +22,7 @@ pub(crate) struct Sent {
     pub(crate) sequence: u32,
     pub(crate) acknowledgment: u32,
     pub(crate) flags: &'static str,
+    pub(crate) window: u16,
     pub(crate) options: Vec<u8>,
     pub(crate) payload: Vec<u8>,
 }
@@ -35,6 +36,7 @@ impl Sent {
             sequence: CLIENT_ISN,
             acknowledgment: 0,
             flags: "S",
+            window: 64_240,
             options: LINUX_OPTIONS.to_vec(),
             payload: Vec::new(),
         }
@@ -64,7 +66,12 @@ impl Sent {
     }
 
     pub(crate) fn bytes_to(&self, destination: [u8; 4]) -> Vec<u8> {
-        let mut tcp = TcpHeader::new(self.source_port, self.destination_port, self.sequence, 64_240);
+        let mut tcp = TcpHeader::new(
+            self.source_port,
+            self.destination_port,
+            self.sequence,
+            self.window,
+        );
         tcp.acknowledgment_number = self.acknowledgment;
         tcp.syn = self.flags.contains('S');
         tcp.ack = self.flags.contains('A');

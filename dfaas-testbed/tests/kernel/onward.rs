@@ -187,16 +187,24 @@ pub(crate) fn answer_of_stack(
     payload: &[u8],
 ) -> Vec<u8> {
     let answer = Sent {
-        source: NODE,
-        source_port: 80,
-        destination_port: client.source_port,
         sequence,
         acknowledgment,
         flags,
-        options: Vec::new(),
         payload: payload.to_vec(),
+        ..of_stack(client)
     };
     answer.bytes_to(client.source)
+}
+
+/// A segment of the local stack to a client, without anything in it.
+pub(crate) fn of_stack(client: &Sent) -> Sent {
+    Sent {
+        source: NODE,
+        source_port: 80,
+        destination_port: client.source_port,
+        options: Vec::new(),
+        ..client.clone()
+    }
 }
 
 /// Offers the function and sends the request of a client for it.

@@ -6,8 +6,8 @@ use crate::{
     again::ask,
     bench::{Bench, NODE, Seen, Verdict},
     frame::{CLIENT, Segment, Sent},
-    leaving::{REQUEST, Talk, asked},
     onward::answer_of_peer,
+    talk::{REQUEST, Talk},
 };
 
 const UPLOAD: &str = "POST /function/known HTTP/1.1\r\nContent-Length: 5000\r\n\r\n1234567890";
@@ -94,7 +94,7 @@ fn a_client_is_told_that_a_peer_ended() {
 
 /// A request that its server has acknowledged.
 fn taken(port: u16, request: &str) -> (Bench, Talk) {
-    let (mut bench, talk) = asked(port, request);
+    let (mut bench, talk) = Talk::asked(port, request);
     bench.egress(&talk.server("A", ""));
     (bench, talk)
 }
