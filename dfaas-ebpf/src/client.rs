@@ -67,16 +67,13 @@ fn syn_again(
         return crate::open::handle(packet, config, headers, key, scratch);
     }
     // RFC 5961, section 4: a client that has lost its connection answers this with a reset, and may then begin anew.
-    compose::answer(headers, scratch);
-    scratch.segment.sequence = client.asking.our_isn.wrapping_add(1);
-    scratch.segment.acknowledgment = if is_asking {
+    let sequence = client.asking.our_isn.wrapping_add(1);
+    let acknowledgment = if is_asking {
         client.asking.next()
     } else {
         client.request.at
     };
-    scratch.segment.flags = ACK;
-    compose::bare(packet, headers.has_partial_checksum(), scratch)?;
-    Ok(Next::Verdict(packet.out()))
+    compose::challenge(packet, headers, sequence, acknowledgment, scratch).map(Next::Verdict)
 }
 
 /// Whether the client's interface leaves checksums to hardware. The SYN and this segment must agree: by chance, a

@@ -8,6 +8,7 @@ use dfaas_common::{
 };
 
 use crate::{
+    Fault,
     ctx::{self, HelperFailed, Packet},
     maps::{self, Scratch},
 };
@@ -129,6 +130,24 @@ pub(crate) fn write_reply(
     packet.resize(at + length)?;
     packet.write_reply(at, reply)?;
     write_headers(packet, partial, reply.sum, scratch)
+}
+
+/// Makes the packet an acknowledgment to its sender, which shows what we know of the connection: who has reset it, or has
+/// lost it, answers with a reset that stands where it must (RFC 5961, sections 3.2 and 4.2).
+#[inline(always)]
+pub(crate) fn challenge(
+    packet: &Packet,
+    headers: &Headers,
+    sequence: u32,
+    acknowledgment: u32,
+    scratch: &mut Scratch,
+) -> Result<i32, Fault> {
+    answer(headers, scratch);
+    scratch.segment.sequence = sequence;
+    scratch.segment.acknowledgment = acknowledgment;
+    scratch.segment.flags = ACK;
+    bare(packet, headers.has_partial_checksum(), scratch)?;
+    Ok(packet.out())
 }
 
 /// Makes the packet an acknowledgment from us to who gets no more than an answer.

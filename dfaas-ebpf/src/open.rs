@@ -67,11 +67,16 @@ pub(crate) fn ask(
     let is_answer =
         headers.flags & ACK != 0 && headers.acknowledgment.get() == opening.our_isn.wrapping_add(1);
     let is_next = headers.sequence.get() == opening.next();
-    if !is_answer && !(headers.flags & RST != 0 && is_next) {
+    let is_reset = headers.flags & RST != 0;
+    if !is_answer && !(is_reset && is_next) {
         count::event(|events| &mut events.out_of_handshake);
         return Ok(swallow());
     }
-    if headers.flags & RST != 0 {
+    if is_reset && !is_next {
+        let (sequence, acknowledgment) = (opening.our_isn.wrapping_add(1), opening.next());
+        return compose::challenge(packet, headers, sequence, acknowledgment, scratch);
+    }
+    if is_reset {
         abandon(packet, headers, key, scratch)?;
         count::event(|events| &mut events.reset);
         return Ok(swallow());
@@ -270,7 +275,10 @@ fn is_answered(headers: &Headers, opening: &Opening) -> bool {
 fn answered(packet: &Packet, headers: &Headers, key: &FlowKey, scratch: &mut Scratch) -> Result<i32, Fault> {
     let opening = scratch.opening;
     if headers.flags & RST != 0 {
-        forget(key, scratch);
+        // Where what was drained ends is not known: what is in the window is next.
+        if headers.sequence.get().wrapping_sub(opening.answered) <= DRAIN_WINDOW.into() {
+            forget(key, scratch);
+        }
         return Ok(swallow());
     }
     let reply = maps::reply_by_number(opening.reply.wrapping_sub(1)).ok_or(Fault::HELPER)?;
@@ -299,8 +307,8 @@ fn answered(packet: &Packet, headers: &Headers, key: &FlowKey, scratch: &mut Scr
     scratch.segment.sequence = behind_reply;
     compose::drain(packet, partial, scratch)?;
     let is_over = headers.flags & FIN != 0 && headers.acknowledgment.get() == behind_reply;
-    if is_over && let Some(client) = maps::client(key) {
-        release::forget(key, client, scratch);
+    if is_over {
+        forget(key, scratch);
     }
     Ok(packet.out())
 }
