@@ -373,7 +373,6 @@ fn last(
     client: &mut Locked<Client>,
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
-    let partial = is_partial(headers, &client.asking);
     scratch.opening = client.asking;
     release::parked(packet, headers, key, client, scratch)?;
     let numbers = client.numbering.to_server(numbers(headers));
@@ -381,6 +380,18 @@ fn last(
     scratch.segment.sequence = numbers.sequence;
     scratch.segment.acknowledgment = numbers.acknowledgment;
     scratch.segment.window = numbers.window;
+    send_bare(packet, headers, client, scratch)
+}
+
+/// Makes the packet the segment in the scratch space, without a payload, and sends it to the server.
+#[inline(always)]
+pub(crate) fn send_bare(
+    packet: &Packet,
+    headers: &Headers,
+    client: &Client,
+    scratch: &mut Scratch,
+) -> Result<i32, Fault> {
+    let partial = is_partial(headers, &client.asking);
     if client.is(IS_LOCAL) {
         compose::bare(packet, partial, scratch)?;
         return Ok(TC_ACT_OK);

@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::__sk_buff;
 use dfaas_common::{
     maps::{Held, Reply},
-    packet::{ACK, Be16, Be32, Headers},
+    packet::{ACK, Be16, Be32, Headers, RST},
     tcp_options::OUR_OPTIONS_BYTES,
 };
 
@@ -130,6 +130,14 @@ pub(crate) fn write_reply(
     packet.resize(at + length)?;
     packet.write_reply(at, reply)?;
     write_headers(packet, partial, reply.sum, scratch)
+}
+
+/// Makes the packet a reset to its sender.
+#[inline(always)]
+pub(crate) fn reset(packet: &Packet, headers: &Headers, scratch: &mut Scratch) -> Result<(), HelperFailed> {
+    answer(headers, scratch);
+    scratch.segment.flags = RST | ACK;
+    bare(packet, headers.has_partial_checksum(), scratch)
 }
 
 /// Makes the packet an acknowledgment to its sender, which shows what we know of the connection: who has reset it, or has

@@ -8,9 +8,7 @@ use dfaas_common::{
 };
 
 use crate::{
-    Fault, Next, ahead,
-    client::is_partial,
-    compose,
+    Fault, Next, ahead, client, compose,
     connect::send_syn,
     count,
     ctx::{self, Packet, swallow},
@@ -172,14 +170,7 @@ fn give_up(
     scratch.segment.acknowledgment = 0;
     scratch.segment.flags = RST;
     scratch.segment.window = 0;
-    let partial = is_partial(headers, &client.asking);
-    if client.is(IS_LOCAL) {
-        compose::bare(packet, partial, scratch)?;
-        return Ok(TC_ACT_OK);
-    }
-    client.upstream.readdress(&mut scratch.segment);
-    compose::bare(packet, partial, scratch)?;
-    Ok(packet.route())
+    client::send_bare(packet, headers, client, scratch)
 }
 
 /// Takes the request back from its server, which is forgotten: the client's next packet with it is decided again.

@@ -276,10 +276,8 @@ fn refused_by_peer(
         return Ok(None);
     }
     count::event(|events| &mut events.refused_by_peer);
-    compose::answer(headers, scratch);
-    scratch.segment.flags = RST | ACK;
     maps::remove_upstream(key);
-    compose::bare(packet, headers.has_partial_checksum(), scratch)?;
+    compose::reset(packet, headers, scratch)?;
     Ok(Some(packet.out()))
 }
 
@@ -353,9 +351,7 @@ fn answer_for(
     maps::remove_upstream(key);
     let partial = headers.has_partial_checksum();
     if headers.flags & RST == 0 {
-        compose::answer(headers, scratch);
-        scratch.segment.flags = RST | ACK;
-        compose::bare(packet, partial, scratch)?;
+        compose::reset(packet, headers, scratch)?;
         if is_local {
             packet.copy_to_stack();
         } else {
@@ -441,9 +437,7 @@ fn let_go(
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
     maps::remove_upstream(key);
-    compose::answer(headers, scratch);
-    scratch.segment.flags = RST | ACK;
-    compose::bare(packet, headers.has_partial_checksum(), scratch)?;
+    compose::reset(packet, headers, scratch)?;
     Ok(match hook {
         Hook::Ingress => packet.out(),
         Hook::Egress => packet.to_stack(),
