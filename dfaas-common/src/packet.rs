@@ -381,6 +381,13 @@ impl Headers {
         ETHERNET_BYTES as u32 + self.ip_bytes as u32
     }
 
+    /// Offset of the byte behind the segment: how long a frame is that holds all of it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn end_offset(&self) -> u32 {
+        self.tcp_offset() + self.segment_bytes as u32
+    }
+
     /// Offset of the first byte behind the TCP header without options.
     #[inline(always)]
     #[must_use]

@@ -354,6 +354,13 @@ impl Packet {
         unsafe { (*self.skb).mark == DONE }
     }
 
+    /// How long the frame is, in bytes.
+    #[inline(always)]
+    pub(crate) fn length(&self) -> u32 {
+        // SAFETY: the context is valid for the program's run.
+        unsafe { (*self.skb).len }
+    }
+
     /// Whether the packet is of a VLAN, whose tag is beside it: there it belongs to another interface.
     #[inline(always)]
     pub(crate) fn has_vlan_tag(&self) -> bool {

@@ -193,7 +193,8 @@ fn look_at(packet: &Packet) -> Option<(&'static mut Headers, &'static Config)> {
     }
     let seen = maps::seen()?;
     let config = maps::config()?;
-    if !packet.read_headers(seen) {
+    // The stack has a counter of its own for what was cut on its way.
+    if !packet.read_headers(seen) || seen.headers.end_offset() > packet.length() {
         return None;
     }
     Some((&mut seen.headers, config))

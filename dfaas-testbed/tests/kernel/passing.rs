@@ -84,6 +84,25 @@ fn what_is_not_for_the_service_passes_untouched() {
 }
 
 #[test]
+fn what_was_cut_on_its_way_is_left_to_the_stack() {
+    let mut bench = Bench::new();
+    let syn = Sent {
+        payload: b"GET / HTTP/1.1\r\n\r\n".to_vec(),
+        ..Sent::syn(41_100)
+    };
+    let whole = syn.bytes();
+    for length in 34..whole.len() {
+        let seen = bench.try_run("ingress", &whole[..length]).unwrap();
+        assert_eq!(seen.verdict, Verdict::Pass, "{length}");
+        assert_eq!(seen.frame, whole[..length], "{length}");
+    }
+    // What an interface puts behind short frames is no part of them.
+    let padded = [&whole[..], &[0; 8]].concat();
+    assert_eq!(bench.ingress(&padded).verdict, Verdict::Redirect);
+    assert_eq!(bench.events().get("helper_failed"), None);
+}
+
+#[test]
 fn random_frames_get_the_verdict_that_the_host_expects() {
     let bench = RefCell::new(Bench::new());
     let (run, answered) = (Cell::new(0), Cell::new(0));
@@ -135,7 +154,8 @@ fn expected(frame: &[u8]) -> Verdict {
         return Verdict::Pass;
     };
     let is_ours = headers.destination == Address::from_ipv4(NODE) && headers.destination_port.get() == PORT;
-    if !is_ours || headers.flags & (SYN | ACK | RST | FIN) != SYN {
+    let is_whole = frame.len() >= headers.end_offset() as usize;
+    if !is_ours || !is_whole || headers.flags & (SYN | ACK | RST | FIN) != SYN {
         return Verdict::Pass;
     }
     if frame.len() < headers.payload_offset() as usize {
