@@ -103,6 +103,10 @@ const LEFT_OUT: &[LeftOut] = &[
         why: "its load leaves the agents no time to keep in touch",
     },
     LeftOut {
+        name: "attack::limits::limits_hold",
+        why: "measures rates, which one slow machine does not reach",
+    },
+    LeftOut {
         name: "faults::nothing_is_sent_to_a_node",
         why: "measures how soon agents notice, which depends on the machine",
     },
