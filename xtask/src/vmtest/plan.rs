@@ -119,6 +119,10 @@ const LEFT_OUT: &[LeftOut] = &[
         why: "measures rates, which three agents in one slow machine do not keep",
     },
     LeftOut {
+        name: "proxy::both_ways_together",
+        why: "measures rates, which one slow machine does not reach",
+    },
+    LeftOut {
         name: "share::",
         why: "measures rates, which three agents in one slow machine do not keep",
     },
