@@ -107,6 +107,10 @@ const LEFT_OUT: &[LeftOut] = &[
         why: "measures rates, which one slow machine does not reach",
     },
     LeftOut {
+        name: "faults::a_provider_that_stops",
+        why: "a provider starts so slowly there that its peers forget its functions",
+    },
+    LeftOut {
         name: "faults::nothing_is_sent_to_a_node",
         why: "measures how soon agents notice, which depends on the machine",
     },
@@ -121,6 +125,10 @@ const LEFT_OUT: &[LeftOut] = &[
     LeftOut {
         name: "proxy::both_ways_together",
         why: "measures rates, which one slow machine does not reach",
+    },
+    LeftOut {
+        name: "reconfiguration::",
+        why: "wants a rate of changes, which one slow machine does not reach",
     },
     LeftOut {
         name: "share::",
