@@ -25,7 +25,10 @@ use dfaas_common::{
 };
 
 pub(crate) use self::arrival::Arrival;
-use crate::maps::{Scratch, Seen};
+use crate::{
+    maps::{Scratch, Seen},
+    remembered,
+};
 
 /// What frames have before their first byte in memory, so that their IP header is aligned.
 const LEAD_BYTES: usize = 2;
@@ -352,6 +355,12 @@ impl Packet {
     pub(crate) fn is_done(&self) -> bool {
         // SAFETY: the context is valid for the program's run.
         unsafe { (*self.skb).mark == DONE }
+    }
+
+    /// Whether the local stack remembers the connection as one that has ended.
+    #[inline(always)]
+    pub(crate) fn has_ended(&self) -> bool {
+        remembered::dfaas_has_ended(self.skb) != 0
     }
 
     /// How long the frame is, in bytes.

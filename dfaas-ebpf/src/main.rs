@@ -19,6 +19,7 @@ mod open;
 mod port;
 mod proxy;
 mod release;
+mod remembered;
 mod request;
 mod retry;
 mod scan;

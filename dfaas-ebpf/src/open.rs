@@ -37,6 +37,11 @@ pub(crate) fn handle(
         return answer_syn(packet, config, headers, key, scratch).map(Next::Verdict);
     }
     let Some(opening) = maps::opening(key) else {
+        if headers.flags & (SYN | ACK | RST | FIN) == ACK | FIN && packet.has_ended() {
+            // Our last acknowledgment was lost. What the stack would say now is in its own numbers.
+            let (sequence, acknowledgment) = (headers.acknowledgment.get(), headers.sequence_end());
+            return compose::challenge(packet, headers, sequence, acknowledgment, scratch).map(Next::Verdict);
+        }
         // Nobody knows this connection; the stack says so with a reset.
         return Ok(Next::Verdict(TC_ACT_OK));
     };

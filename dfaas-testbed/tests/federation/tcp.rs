@@ -299,6 +299,30 @@ fn a_clients_port_may_be_used_again_at_once() {
     });
 }
 
+/// The server ends first and remembers that in numbers of its own; its client hears nothing of the last acknowledgment.
+#[test]
+fn an_end_that_comes_again_is_acknowledged_again() {
+    let _turn = turn();
+    let front_end = FrontEnd::data_plane_to(&ONE_OF_NODE_1);
+    let mut wire = front_end.connect();
+    let SocketAddr::V4(client) = wire.stream().local_addr().unwrap() else {
+        panic!("clients have IPv4 addresses");
+    };
+    check_download(&front_end, &mut wire, 100);
+    let last = b"GET /function/near HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    assert_eq!(wire.ask(last, "GET").unwrap().status, 200);
+    let sniffer = Sniffer::new(front_end.from);
+    wire.end().unwrap();
+    let heard = || sniffer.last(Network::address(1), client.port());
+    let acknowledgment = heard();
+    let mut end = acknowledgment.answer();
+    end.sequence = end.sequence.wrapping_sub(1);
+    Forger::new(front_end.from).send(end, |header| (header.fin, header.ack) = (true, true), b"");
+    let again = heard();
+    assert_eq!(again.sequence, acknowledgment.sequence);
+    assert_eq!(again.acknowledgment, acknowledgment.acknowledgment);
+}
+
 /// Connects by a socket that was prepared. A port that was used just now may still await an acknowledgment of its end.
 fn connect(
     front_end: &FrontEnd,
