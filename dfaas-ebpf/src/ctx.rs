@@ -1,6 +1,7 @@
 //! The window into packets: every access to one goes through here.
 
 mod arrival;
+mod remembered;
 
 use core::{
     arch::asm,
@@ -25,10 +26,7 @@ use dfaas_common::{
 };
 
 pub(crate) use self::arrival::Arrival;
-use crate::{
-    maps::{Scratch, Seen},
-    remembered,
-};
+use crate::maps::{Scratch, Seen};
 
 /// What frames have before their first byte in memory, so that their IP header is aligned.
 const LEAD_BYTES: usize = 2;

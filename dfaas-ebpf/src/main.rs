@@ -19,7 +19,6 @@ mod open;
 mod port;
 mod proxy;
 mod release;
-mod remembered;
 mod request;
 mod retry;
 mod scan;

@@ -12,6 +12,9 @@ use crate::{
 
 const UPLOAD: &str = "POST /function/known HTTP/1.1\r\nContent-Length: 500000\r\n\r\n";
 
+/// What makes a segment of a side with these options, a number of the other's bytes there, and the same here.
+type Side<'a> = (&'a dyn Fn(Vec<u8>) -> Sent, u32, u32);
+
 #[test]
 fn selective_acknowledgments_name_bytes_in_the_numbers_of_who_sent_them() {
     let (mut bench, sent, seen) = ask(48_001, Limit::NONE, Limit::UNLIMITED);
@@ -34,7 +37,7 @@ fn selective_acknowledgments_name_bytes_in_the_numbers_of_who_sent_them() {
         payload: Vec::new(),
         ..greeting.clone()
     };
-    let both: [(&dyn Fn(Vec<u8>) -> Sent, u32, u32); 2] = [
+    let both: [Side<'_>; 2] = [
         (&of_client, sent.acknowledgment, greeting.sequence + 1),
         (&of_peer, behind, sent.sequence + REQUEST.len() as u32),
     ];
