@@ -246,7 +246,7 @@ fn an_agent_that_is_stopped_leaves_nothing_attached() {
             .status
             .success()
     };
-    wait_until("node 1 answers again", Duration::from_secs(30), answers).unwrap();
+    wait_until("node 1 answers again", Duration::from_secs(10), answers).unwrap();
 }
 
 #[track_caller]

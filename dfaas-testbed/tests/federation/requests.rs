@@ -3,7 +3,7 @@
 use std::{fs, net::Shutdown, thread, time::Duration};
 
 use anyhow::Context as _;
-use dfaas_testbed::{now, patience};
+use dfaas_testbed::{Network, now, patience};
 
 use crate::{
     asked::{Asked, Kind, text},
@@ -18,6 +18,8 @@ const BYTES: [usize; 12] = [0, 1, 535, 536, 537, 1279, 1280, 1281, 1459, 1460, 1
 const MANY_BYTES: usize = 100_000;
 /// For all requests of a pipeline together.
 const PIPELINED: Duration = Duration::from_millis(300);
+/// What each of them may take besides, where packets are handled in emulation: twice what was seen.
+const EMULATED: Duration = Duration::from_millis(35);
 
 #[test]
 fn requests_of_all_kinds_take_turns_on_one_connection() {
@@ -170,9 +172,12 @@ fn check_pipelined(front_end: &FrontEnd, all: &[Asked]) {
         start.elapsed()
     });
     let faster = took.into_iter().min().unwrap();
-    let is_measured = patience(PIPELINED) == PIPELINED;
+    let mut at_most = patience(PIPELINED);
+    if at_most > PIPELINED {
+        at_most += EMULATED * all.len() as u32;
+    }
     assert!(
-        faster < PIPELINED || !is_measured,
+        faster < at_most || Network::is_impaired(),
         "{}: {} requests of {} bytes took {took:?}",
         front_end.name,
         all.len(),
