@@ -1,6 +1,5 @@
 //! Packets of a client whose first request was decided: passed on, held back, or brought to the next decision.
 
-use aya_ebpf::bindings::TC_ACT_OK;
 use dfaas_common::{
     extent::Place,
     http::Stage,
@@ -11,7 +10,7 @@ use dfaas_common::{
 
 use crate::{
     Fault, Next, ahead, compose, connect, count,
-    ctx::{HelperFailed, Packet, swallow},
+    ctx::{HelperFailed, PASS, Packet, swallow},
     maps::{self, Locked, Scratch},
     release, retry,
     translate::{self, Whose, numbers},
@@ -58,7 +57,7 @@ fn syn_again(
     scratch: &mut Scratch,
 ) -> Result<Next, Fault> {
     if client.flags & IS_NATURAL != 0 && headers.sequence.get() == client.numbering.client.wrapping_sub(1) {
-        return Ok(Next::Verdict(TC_ACT_OK));
+        return Ok(Next::Verdict(PASS));
     }
     let is_asking = client.phase() == Phase::Asking;
     let has_answer = is_asking && client.asking.reply != 0 && !client.asking.goes_on();
@@ -185,13 +184,13 @@ pub(crate) fn pass(
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
     if client.flags & IS_NATURAL != 0 && client.numbering.client == client.numbering.upstream {
-        return Ok(TC_ACT_OK);
+        return Ok(PASS);
     }
     translate::sacks(packet, headers, &client.numbering, Whose::Client, scratch)?;
     let numbers = client.numbering.to_server(numbers(headers));
     if client.is(IS_LOCAL) {
         translate::renumber(packet, headers, &numbers)?;
-        return Ok(TC_ACT_OK);
+        return Ok(PASS);
     }
     translate::readdress(packet, headers, &client.upstream, &numbers)?;
     Ok(packet.route())
@@ -214,7 +213,7 @@ pub(crate) fn send(
     let partial = is_partial(headers, &client.asking);
     if client.is(IS_LOCAL) {
         compose::held(packet, partial, scratch)?;
-        return Ok(TC_ACT_OK);
+        return Ok(PASS);
     }
     client.upstream.readdress(&mut scratch.segment);
     compose::held(packet, partial, scratch)?;
@@ -394,7 +393,7 @@ pub(crate) fn send_bare(
     let partial = is_partial(headers, &client.asking);
     if client.is(IS_LOCAL) {
         compose::bare(packet, partial, scratch)?;
-        return Ok(TC_ACT_OK);
+        return Ok(PASS);
     }
     client.upstream.readdress(&mut scratch.segment);
     compose::bare(packet, partial, scratch)?;

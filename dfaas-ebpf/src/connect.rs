@@ -1,7 +1,6 @@
 //! The way to a server: one that this connection has been to before, or a new one by a SYN that carries the request or
 //! announces it, and what comes back.
 
-use aya_ebpf::bindings::TC_ACT_OK;
 use dfaas_common::{
     decide::{Answer, Origin},
     maps::{
@@ -17,7 +16,7 @@ use crate::{
     Fault,
     client::{self, is_partial},
     compose, count,
-    ctx::{HelperFailed, Packet, swallow},
+    ctx::{HelperFailed, PASS, Packet, swallow},
     maps::{self, Locked, Scratch},
     open, port, release, request,
     upstream::window_behind,
@@ -80,7 +79,7 @@ pub(crate) fn clear_the_way(
     maps::remove_upstream(key);
     count::event(|events| &mut events.upstream_dropped);
     compose::bare(packet, is_partial(headers, &scratch.opening), scratch)?;
-    Ok(TC_ACT_OK)
+    Ok(PASS)
 }
 
 /// Opens a connection to the local stack.
@@ -217,7 +216,7 @@ fn connect(
     maps::remove_opening(key);
     send_syn(packet, headers, with_data, key, scratch)?;
     Ok(if scratch.client.is(IS_LOCAL) {
-        TC_ACT_OK
+        PASS
     } else {
         packet.route()
     })

@@ -11,7 +11,8 @@ use core::{
 
 use aya_ebpf::{
     bindings::{
-        __sk_buff, BPF_F_INGRESS, BPF_F_PSEUDO_HDR, BPF_F_RECOMPUTE_CSUM, TC_ACT_SHOT, bpf_sk_lookup,
+        __sk_buff, BPF_F_INGRESS, BPF_F_PSEUDO_HDR, BPF_F_RECOMPUTE_CSUM, TC_ACT_SHOT, TC_ACT_UNSPEC,
+        bpf_sk_lookup,
     },
     helpers::{
         bpf_clone_redirect, bpf_csum_diff, bpf_get_prandom_u32, bpf_ktime_get_ns, bpf_l4_csum_replace,
@@ -430,6 +431,12 @@ impl Start for Packet {
         (result == 0).then_some(())
     }
 }
+
+/// The verdict that lets a packet go on its way, past the programs and filters of others behind ours.
+///
+/// `TC_ACT_OK` would end the chain: no TCX program attached later and no classic filter would see the packet (Linux 6.6,
+/// `sch_handle_ingress` in `net/core/dev.c`).
+pub(crate) const PASS: i32 = TC_ACT_UNSPEC;
 
 /// The verdict that drops a packet which has served its purpose.
 #[inline(always)]

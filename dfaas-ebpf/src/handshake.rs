@@ -1,6 +1,5 @@
 //! A server's answer to our SYN: its numbers are learnt, and it gets what it has not taken of the request yet.
 
-use aya_ebpf::bindings::TC_ACT_OK;
 use dfaas_common::{
     maps::{Client, Config, FlowKey, IS_NATURAL, IS_SPLICED, Phase, Upstream},
     packet::{ACK, Headers, PSH, RST, SYN},
@@ -9,7 +8,7 @@ use dfaas_common::{
 
 use crate::{
     Fault, Hook, compose, count,
-    ctx::{self, Packet, swallow},
+    ctx::{self, PASS, Packet, swallow},
     maps::{self, Locked, Scratch},
     open,
     retry::ATTEMPTS_FIRST_SERVER,
@@ -53,7 +52,7 @@ pub(crate) fn answer(
         acknowledge_client(packet, config, client, upstream, partial, scratch)?;
         return Ok(match hook {
             Hook::Ingress => packet.route(),
-            Hook::Egress => TC_ACT_OK,
+            Hook::Egress => PASS,
         });
     }
     let numbering = &upstream.numbering;
@@ -84,7 +83,7 @@ fn natural(headers: &Headers, upstream: &mut Locked<Upstream>) -> i32 {
         upstream.update(|upstream| upstream.flags |= IS_SPLICED);
         upstream::note_taken(headers, 0, upstream);
     }
-    TC_ACT_OK
+    PASS
 }
 
 /// What a SYN-ACK calls for.

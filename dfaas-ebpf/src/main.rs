@@ -27,7 +27,7 @@ mod translate;
 mod upstream;
 
 use aya_ebpf::{
-    bindings::{TC_ACT_OK, sk_action, xdp_action},
+    bindings::{sk_action, xdp_action},
     macros::{classifier, sk_lookup, xdp},
     programs::{SkLookupContext, TcContext, XdpContext},
 };
@@ -36,7 +36,7 @@ use dfaas_common::{
     packet::{Address, Headers},
 };
 
-use crate::ctx::{Arrival, HelperFailed, Lookup, Packet, swallow};
+use crate::ctx::{Arrival, HelperFailed, Lookup, PASS, Packet, swallow};
 
 /// Why a packet could not be handled.
 ///
@@ -123,22 +123,22 @@ fn incoming(packet: &Packet) -> Result<i32, Fault> {
         return incoming_other(packet);
     };
     if !is_ours(config, headers, &headers.destination) {
-        return Ok(TC_ACT_OK);
+        return Ok(PASS);
     }
     let is_service = headers.destination_port.raw() == u16::from_ne_bytes(config.port);
     let is_upstream = headers.destination_port.get().wrapping_sub(config.nat_first) <= config.nat_mask;
     if !is_service && !is_upstream {
-        return Ok(TC_ACT_OK);
+        return Ok(PASS);
     }
     let Some(scratch) = maps::scratch() else {
-        return Ok(TC_ACT_OK);
+        return Ok(PASS);
     };
     let key = key_of_sender(headers);
     if !is_service {
         return match maps::upstream(&key) {
             Some(server) => upstream::handle(packet, config, headers, &key, server, scratch, Hook::Ingress),
             // Nobody knows this connection; the stack says so with a reset.
-            None => Ok(TC_ACT_OK),
+            None => Ok(PASS),
         };
     }
     let next = match maps::client(&key) {
@@ -155,10 +155,10 @@ fn incoming(packet: &Packet) -> Result<i32, Fault> {
 #[inline(always)]
 fn incoming_other(packet: &Packet) -> Result<i32, Fault> {
     let (Some(seen), Some(config)) = (maps::seen(), maps::config()) else {
-        return Ok(TC_ACT_OK);
+        return Ok(PASS);
     };
     if packet.is_done() || packet.has_vlan_tag() {
-        return Ok(TC_ACT_OK);
+        return Ok(PASS);
     }
     Ok(too_big::handle(packet, config, seen))
 }
@@ -166,19 +166,19 @@ fn incoming_other(packet: &Packet) -> Result<i32, Fault> {
 #[inline(always)]
 fn outgoing(packet: &Packet) -> Result<i32, Fault> {
     let Some((headers, config)) = look_at(packet) else {
-        return Ok(TC_ACT_OK);
+        return Ok(PASS);
     };
     if headers.source_port.raw() != u16::from_ne_bytes(config.port)
         || !is_ours(config, headers, &headers.source)
     {
-        return Ok(TC_ACT_OK);
+        return Ok(PASS);
     }
     let key = key_of_receiver(headers);
     let Some(server) = maps::upstream(&key) else {
-        return Ok(TC_ACT_OK);
+        return Ok(PASS);
     };
     let Some(scratch) = maps::scratch() else {
-        return Ok(TC_ACT_OK);
+        return Ok(PASS);
     };
     upstream::handle(packet, config, headers, &key, server, scratch, Hook::Egress)
 }

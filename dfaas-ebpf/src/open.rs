@@ -1,6 +1,5 @@
 //! The handshake with the client: answered here, before any server is chosen.
 
-use aya_ebpf::bindings::TC_ACT_OK;
 use dfaas_common::{
     decide::Failed,
     maps::{Config, Farewell, FlowKey, Opening, Phase, Reply, SYN_IS_PARTIAL, SYN_PERMITS_SACK},
@@ -12,7 +11,7 @@ use crate::{
     Fault, Next,
     compose::{self, DRAIN_WINDOW},
     count,
-    ctx::{self, HelperFailed, Packet, swallow},
+    ctx::{self, HelperFailed, PASS, Packet, swallow},
     maps::{self, Scratch},
     release, request,
 };
@@ -32,7 +31,7 @@ pub(crate) fn handle(
 ) -> Result<Next, Fault> {
     if headers.flags & (SYN | ACK | RST | FIN) == SYN {
         if headers.payload_bytes() > 0 && request::accept_syn(packet, config, headers, key, scratch)? {
-            return Ok(Next::Verdict(TC_ACT_OK));
+            return Ok(Next::Verdict(PASS));
         }
         return answer_syn(packet, config, headers, key, scratch).map(Next::Verdict);
     }
@@ -43,7 +42,7 @@ pub(crate) fn handle(
             return compose::challenge(packet, headers, sequence, acknowledgment, scratch).map(Next::Verdict);
         }
         // Nobody knows this connection; the stack says so with a reset.
-        return Ok(Next::Verdict(TC_ACT_OK));
+        return Ok(Next::Verdict(PASS));
     };
     scratch.opening = *opening;
     if opening.is_closed() {

@@ -1,6 +1,5 @@
 //! The first request of a connection: gathered, read, decided.
 
-use aya_ebpf::bindings::TC_ACT_OK;
 use dfaas_common::{
     decide::{self, Answer, Decision, FAILURES, Meter, Origin},
     extent::{Extent, Place},
@@ -23,7 +22,7 @@ use crate::{
     compose,
     connect::{self, UPSTREAM_SEGMENT_BYTES},
     count,
-    ctx::{self, HelperFailed, Packet, swallow},
+    ctx::{self, HelperFailed, PASS, Packet, swallow},
     maps::{self, Scratch},
     open,
     proxy::{self, Reason},
@@ -91,7 +90,7 @@ pub(crate) fn handle(
         // What its client believes to have arrived had to make room for others'. The stack says so with a reset.
         count::event(|events| &mut events.held_missing);
         open::forget(key, scratch);
-        return Ok(TC_ACT_OK);
+        return Ok(PASS);
     }
     if offset > held {
         // Out of order: the client sends what is missing.

@@ -1,6 +1,5 @@
 //! Servers that refuse, keep silent or close: they are asked again, or the request is taken back from them.
 
-use aya_ebpf::bindings::TC_ACT_OK;
 use dfaas_common::{
     decide::Answer,
     maps::{Client, Config, DATA_IN_SYN_LOCAL, FlowKey, IS_LOCAL, IS_TAKEN, Phase},
@@ -11,7 +10,7 @@ use crate::{
     Fault, Next, ahead, client, compose,
     connect::send_syn,
     count,
-    ctx::{self, Packet, swallow},
+    ctx::{self, PASS, Packet, swallow},
     maps::{self, Locked, Scratch},
     release, request,
 };
@@ -87,7 +86,7 @@ pub(crate) fn waiting(
     scratch.opening = client.asking;
     send_syn(packet, headers, with_data, key, scratch)?;
     Ok(Next::Verdict(if client.is(IS_LOCAL) {
-        TC_ACT_OK
+        PASS
     } else {
         packet.route()
     }))

@@ -2,7 +2,6 @@
 //!
 //! What we tell is checked by its reader: a stack believes it only of bytes that are on their way (RFC 5927, section 4).
 
-use aya_ebpf::bindings::TC_ACT_OK;
 use dfaas_common::{
     maps::{Client, Config, FlowKey, IS_LOCAL, IS_NATURAL, IS_SPLICED, Phase, STAMP_BYTES},
     packet::{Be16, Quoted, TooBig},
@@ -10,7 +9,7 @@ use dfaas_common::{
 
 use crate::{
     count,
-    ctx::{HelperFailed, Packet, swallow},
+    ctx::{HelperFailed, PASS, Packet, swallow},
     maps::{self, Seen},
 };
 
@@ -22,7 +21,7 @@ pub(crate) fn handle(packet: &Packet, config: &Config, seen: &mut Seen) -> i32 {
     } else if packet.read_ipv6_too_big(seen) {
         ipv6(packet, config, seen)
     } else {
-        TC_ACT_OK
+        PASS
     }
 }
 
@@ -42,10 +41,10 @@ fn ipv6(packet: &Packet, config: &Config, seen: &mut Seen) -> i32 {
 #[inline(always)]
 fn tell<M: TooBig>(packet: &Packet, message: &mut M, quoted: &Quoted, turned: u32) -> i32 {
     match turned {
-        NOTHING => TC_ACT_OK,
+        NOTHING => PASS,
         NUMBER => {
             message.renumber(quoted.sequence);
-            finish(packet.write_headers(message), TC_ACT_OK)
+            finish(packet.write_headers(message), PASS)
         }
         reserve => {
             message.requote(quoted, reserve);

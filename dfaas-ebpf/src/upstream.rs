@@ -1,6 +1,5 @@
 //! Packets of the server that has a request, or had one: followed to the end of the response, and passed back.
 
-use aya_ebpf::bindings::TC_ACT_OK;
 use dfaas_common::{
     decide::Answer,
     http::{CHUNK_LINE_BYTES, HELD_BYTES, Passage, Stage},
@@ -16,7 +15,7 @@ use crate::{
     Fault, Hook,
     client::WINDOW_MAX,
     compose, count,
-    ctx::{HelperFailed, Packet, swallow},
+    ctx::{HelperFailed, PASS, Packet, swallow},
     handshake,
     maps::{self, Locked, Scratch},
     release, retry, scan,
@@ -113,7 +112,7 @@ fn pass(
 ) -> Result<i32, Fault> {
     upstream.window = headers.window.get();
     if upstream.is(IS_NATURAL) && upstream.numbering.ours == upstream.numbering.server {
-        return Ok(TC_ACT_OK);
+        return Ok(PASS);
     }
     translate::sacks(packet, headers, &upstream.numbering, Whose::Server, scratch)?;
     let mut numbers = upstream.numbering.to_client(numbers(headers));
@@ -121,7 +120,7 @@ fn pass(
     numbers.window = window_behind(segment_size, upstream, numbers.acknowledgment, numbers.window);
     if upstream.is(IS_LOCAL) {
         translate::renumber(packet, headers, &numbers)?;
-        return Ok(TC_ACT_OK);
+        return Ok(PASS);
     }
     translate::readdress(packet, headers, &upstream.client, &numbers)?;
     Ok(packet.route())
@@ -368,7 +367,7 @@ fn answer_for(
         client_key.readdress(&mut scratch.segment);
     }
     compose::write_reply(packet, reply, partial, scratch)?;
-    Ok(Some(if is_local { TC_ACT_OK } else { packet.route() }))
+    Ok(Some(if is_local { PASS } else { packet.route() }))
 }
 
 /// What becomes of a server that closes.

@@ -39,9 +39,11 @@ pub(crate) const SEGMENT_SIZE: u16 = 1280;
 pub(crate) const NAT_FIRST: u16 = 40_960;
 pub(crate) const NAT_MASK: u16 = 16_383;
 
-/// What a program says about a frame (`TC_ACT_*`).
+/// What a program says about a frame (`TC_ACT_*`). `TC_ACT_OK` is none of them: it would keep the packet from all
+/// programs and filters behind ours.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Verdict {
+    /// `TC_ACT_UNSPEC`: on to the next program, and on its way.
     Pass,
     Drop,
     Redirect,
@@ -205,7 +207,7 @@ impl Bench {
         });
         let result = result.ok()?;
         let verdict = match result.return_value {
-            0 => Verdict::Pass,
+            u32::MAX => Verdict::Pass,
             2 => Verdict::Drop,
             7 => Verdict::Redirect,
             other => panic!("verdict {other}"),
