@@ -1,29 +1,32 @@
-//! Functions that are a process for each call, as under the classic watchdog: the request's body is the
-//! input, what the process writes is the answer, and its exit status says whether it went well.
+//! Functions that are a process for each call, as under the classic watchdog and the forking modes of the of-watchdog:
+//! the request's body is the input, what the process writes is the answer, and its exit status says whether it went
+//! well.
 
 mod environment;
+mod marshal;
+mod run;
+mod sniff;
+mod stream;
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{ChildStdin, Command, ExitStatus, Stdio};
+use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::BodyExt;
 use hyper::body::Body as _;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::unix::pipe;
 
+use self::run::{Finished, Started};
 use crate::body::{Body, BodyError};
 use crate::clock;
 use crate::function_log::FunctionLog;
 use crate::launch::Launch;
-use crate::process::Process;
 use crate::reply;
-use crate::settings::Settings;
+use crate::settings::{Mode, Settings};
+use crate::spool::{Input, SpoolError};
 
 const PART: &str = "classic-watchdog";
 
@@ -32,174 +35,155 @@ enum CallError {
     #[error("start {program:?}: {source}; install it on this node or change the function's envProcess")]
     Start { program: String, source: io::Error },
     #[error("read the request: {0}")]
-    Request(#[from] BodyError),
+    Request(#[from] SpoolError),
     #[error("the function wrote more than {0} bytes and was killed; raise max_output_bytes to allow more")]
     Output(u64),
     #[error("run the function: {0}")]
     Process(#[from] io::Error),
+    #[error(
+        "this node or this function runs as many processes as it may; try again later, or raise --max-processes"
+    )]
+    Busy,
+    #[error("this node is stopping")]
+    Stopping,
 }
 
 impl CallError {
     fn status(&self) -> StatusCode {
         match self {
-            Self::Start { .. } | Self::Process(_) => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Request(BodyError::TooLong(_)) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Request(BodyError::Silent(_)) => StatusCode::REQUEST_TIMEOUT,
-            Self::Request(BodyError::Connection(_)) => StatusCode::BAD_REQUEST,
+            Self::Start { .. } | Self::Process(_) | Self::Request(SpoolError::File(_)) => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+            Self::Request(SpoolError::Body(BodyError::TooLong(_))) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Request(SpoolError::Body(BodyError::Silent(_))) => StatusCode::REQUEST_TIMEOUT,
+            Self::Request(SpoolError::Body(BodyError::Connection(_))) => StatusCode::BAD_REQUEST,
             Self::Output(_) => StatusCode::BAD_GATEWAY,
+            Self::Request(SpoolError::Full) | Self::Busy | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }
 
-struct Finished {
-    process: u32,
-    status: ExitStatus,
-    output: Vec<u8>,
+/// What every call of a function uses.
+#[derive(Clone, Debug)]
+pub(crate) struct Classic {
+    pub(crate) launch: Arc<Launch>,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) log: Arc<FunctionLog>,
 }
 
-/// The ends of a process that the platform keeps.
-struct Started {
-    process: Process,
-    input: Option<ChildStdin>,
-    output: pipe::Receiver,
-    errors: Option<pipe::Receiver>,
-}
-
-/// Runs one call. Dropping the future kills the process and everything it started.
-pub(crate) async fn call(
-    launch: &Launch,
-    settings: &Settings,
-    log: &FunctionLog,
-    request: Request<Body>,
-) -> Response<Body> {
-    if matches!(*request.method(), Method::HEAD | Method::OPTIONS) {
-        return method_not_allowed();
-    }
-    let content_type = answer_type(settings, &request);
-    let Some(_slot) = launch.slot().await else {
-        return busy();
-    };
-    let arrived = clock::now();
-    match within(settings.exec_timeout, run(launch, settings, log, request)).await {
-        None => killed(),
-        Some(Err(error)) => {
-            log.push(std::process::id(), error.to_string());
+impl Classic {
+    /// Runs one call, to its end even if the caller leaves, unless the function wants to be killed then.
+    pub(crate) async fn call(&self, request: Request<Body>) -> Response<Body> {
+        let classic = self.settings.mode == Mode::Classic;
+        if classic && matches!(*request.method(), Method::HEAD | Method::OPTIONS) {
+            return method_not_allowed();
+        }
+        let answered = match self.settings.mode {
+            Mode::Streaming => stream::call(self, request).await,
+            Mode::Classic | Mode::Serializing | Mode::Warm { .. } => self.call_whole(request).await,
+        };
+        answered.unwrap_or_else(|error| {
+            self.log.push(std::process::id(), error.to_string());
             reply::internal(PART, reply::text(error.status(), error))
+        })
+    }
+
+    /// Reads the whole request before it takes a turn: a slow caller must keep nobody else waiting.
+    async fn call_whole(&self, request: Request<Body>) -> Result<Response<Body>, CallError> {
+        let (head, body) = request.into_parts();
+        let known_length = body.size_hint().exact();
+        let mut input = self.launch.spool().keep(body).await?;
+        if self.settings.marshal_request {
+            input = marshal::request(&head, &input)?;
         }
-        Some(Ok(finished)) => {
-            record(
-                log,
-                settings,
-                &finished,
-                clock::now().saturating_duration_since(arrived),
-            );
-            answer(finished, content_type)
+        let call = Self::finish(self.clone(), head, known_length, input);
+        if self.settings.kill_on_disconnect {
+            return call.await;
         }
+        let finished = self.launch.detached().finish(call).await;
+        finished.unwrap_or(Err(CallError::Stopping))
+    }
+
+    async fn finish(
+        self,
+        head: Parts,
+        known_length: Option<u64>,
+        input: Input,
+    ) -> Result<Response<Body>, CallError> {
+        let _slot = self.launch.slot().await.ok_or(CallError::Busy)?;
+        let begun = clock::now();
+        let started = self.start(&head, known_length, &input)?;
+        let limit = self.settings.exec_timeout;
+        let Some(finished) = within(limit, run::to_its_end(started, &self, input)).await else {
+            return Ok(self.killed());
+        };
+        let finished = finished?;
+        self.record(&finished, clock::now().saturating_duration_since(begun));
+        Ok(self.answer(finished, head.headers.get(CONTENT_TYPE)))
+    }
+
+    fn start(&self, head: &Parts, known_length: Option<u64>, input: &Input) -> Result<Started, CallError> {
+        let started = self.launch.command().and_then(|mut command| {
+            if self.settings.cgi_headers {
+                command.envs(environment::variables(head, known_length));
+            }
+            command.stdin(input.stdio()?);
+            run::start(&self.launch, command, self.settings.combine_output)
+        });
+        started.map_err(|source| CallError::Start {
+            program: self.launch.program().to_owned(),
+            source,
+        })
+    }
+
+    fn record(&self, finished: &Finished, took: Duration) {
+        let log = &self.log;
+        if self.settings.write_debug {
+            let text = String::from_utf8_lossy(&finished.output);
+            text.lines().for_each(|line| log.push(finished.process, line));
+        }
+        let length = finished.output.len();
+        log.push(
+            finished.process,
+            format!("Wrote {length} Bytes - Duration: {:.6}s", took.as_secs_f64()),
+        );
+        if !finished.status.success() {
+            log.push(finished.process, describe(finished.status));
+        }
+    }
+
+    /// Only a success has the type that the function or its caller chose.
+    fn answer(&self, finished: Finished, asked: Option<&HeaderValue>) -> Response<Body> {
+        let Finished { status, output, .. } = finished;
+        if status.success() {
+            let content_type = match (&self.settings.content_type, &self.settings.mode) {
+                (Some(content_type), _) => Some(content_type.clone()),
+                (None, Mode::Classic) => asked.cloned(),
+                (None, _) => Some(stream::CONTENT_TYPE_DEFAULT),
+            };
+            let content_type = content_type.unwrap_or_else(|| sniff::content_type(&output));
+            return reply::typed(StatusCode::OK, content_type, output);
+        }
+        let mut text = describe(status).into_bytes();
+        text.push(b'\n');
+        if self.settings.mode == Mode::Classic {
+            text.extend(output);
+        }
+        reply::typed(StatusCode::INTERNAL_SERVER_ERROR, PLAIN, text)
+    }
+
+    fn killed(&self) -> Response<Body> {
+        let (status, text) = match self.settings.mode {
+            Mode::Serializing => (StatusCode::INTERNAL_SERVER_ERROR, "signal: killed\n"),
+            Mode::Classic | Mode::Streaming | Mode::Warm { .. } => {
+                (StatusCode::REQUEST_TIMEOUT, "Killed process.\n")
+            }
+        };
+        reply::internal(PART, reply::typed(status, PLAIN, text))
     }
 }
 
-async fn run(
-    launch: &Launch,
-    settings: &Settings,
-    log: &FunctionLog,
-    request: Request<Body>,
-) -> Result<Finished, CallError> {
-    let (head, body) = request.into_parts();
-    let refused = |source| CallError::Start {
-        program: launch.program().to_owned(),
-        source,
-    };
-    let mut command = launch.command().map_err(refused)?;
-    command.envs(environment::variables(&head, body.size_hint().exact()));
-    let stdin = if body.is_end_stream() {
-        Stdio::null()
-    } else {
-        Stdio::piped()
-    };
-    command.stdin(stdin);
-    let started = start(launch, command, settings.combine_output).map_err(refused)?;
-    let Started {
-        mut process,
-        input,
-        output,
-        errors,
-    } = started;
-    let pid = process.id();
-    let ((), output, (), status) = tokio::try_join!(
-        feed(input, body),
-        collect(output, settings.output_bytes_max),
-        note_errors(errors, pid, log),
-        async { Ok(process.wait().await?) },
-    )?;
-    Ok(Finished {
-        process: pid,
-        status,
-        output,
-    })
-}
-
-fn start(launch: &Launch, mut command: Command, combined: bool) -> io::Result<Started> {
-    let (output, writer) = io::pipe()?;
-    let errors = match combined {
-        true => {
-            command.stderr(writer.try_clone()?);
-            None
-        }
-        false => {
-            let (errors, writer) = io::pipe()?;
-            command.stderr(writer);
-            Some(receiver(errors)?)
-        }
-    };
-    command.stdout(writer);
-    let mut process = launch.start(&mut command)?;
-    let input = process.take_input();
-    Ok(Started {
-        process,
-        input,
-        output: receiver(output)?,
-        errors,
-    })
-}
-
-fn receiver(reader: io::PipeReader) -> io::Result<pipe::Receiver> {
-    pipe::Receiver::from_owned_fd(OwnedFd::from(reader))
-}
-
-/// Writes the whole request to the process, which need not read it.
-async fn feed(input: Option<ChildStdin>, mut body: Body) -> Result<(), CallError> {
-    let mut pipe = input
-        .map(|input| pipe::Sender::from_owned_fd(OwnedFd::from(input)))
-        .transpose()?;
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame?.into_data() else { continue };
-        if let Some(open) = &mut pipe
-            && open.write_all(&data).await.is_err()
-        {
-            pipe = None;
-        }
-    }
-    Ok(())
-}
-
-async fn collect(output: pipe::Receiver, limit: u64) -> Result<Vec<u8>, CallError> {
-    let mut collected = Vec::new();
-    let length = output
-        .take(limit.saturating_add(1))
-        .read_to_end(&mut collected)
-        .await?;
-    match length as u64 > limit {
-        true => Err(CallError::Output(limit)),
-        false => Ok(collected),
-    }
-}
-
-async fn note_errors(errors: Option<pipe::Receiver>, pid: u32, log: &FunctionLog) -> Result<(), CallError> {
-    match errors {
-        Some(errors) => Ok(log.copy(pid, "stderr: ", errors).await?),
-        None => Ok(()),
-    }
-}
+const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 /// Gives up after `limit`, if it is not zero.
 async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
@@ -207,31 +191,6 @@ async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> 
         Duration::ZERO => Some(work.await),
         limit => tokio::time::timeout(limit, work).await.ok(),
     }
-}
-
-fn record(log: &FunctionLog, settings: &Settings, finished: &Finished, took: Duration) {
-    if settings.write_debug {
-        let text = String::from_utf8_lossy(&finished.output);
-        text.lines().for_each(|line| log.push(finished.process, line));
-    }
-    let length = finished.output.len();
-    log.push(
-        finished.process,
-        format!("Wrote {length} Bytes - Duration: {:.6}s", took.as_secs_f64()),
-    );
-    if !finished.status.success() {
-        log.push(finished.process, describe(finished.status));
-    }
-}
-
-fn answer(finished: Finished, content_type: HeaderValue) -> Response<Body> {
-    if finished.status.success() {
-        return reply::typed(StatusCode::OK, content_type, finished.output);
-    }
-    let mut text = describe(finished.status).into_bytes();
-    text.push(b'\n');
-    text.extend(finished.output);
-    reply::typed(StatusCode::INTERNAL_SERVER_ERROR, content_type, text)
 }
 
 /// Describes an exit as Go does.
@@ -242,31 +201,6 @@ pub(crate) fn describe(status: ExitStatus) -> String {
         (None, Some(15)) => "signal: terminated".to_owned(),
         (None, signal) => format!("signal: {}", signal.unwrap_or_default()),
     }
-}
-
-fn answer_type(settings: &Settings, request: &Request<Body>) -> HeaderValue {
-    let asked = request.headers().get(CONTENT_TYPE);
-    settings
-        .content_type
-        .as_ref()
-        .or(asked)
-        .cloned()
-        .unwrap_or(HeaderValue::from_static("text/plain"))
-}
-
-fn killed() -> Response<Body> {
-    let text = Bytes::from_static(b"Killed process.\n");
-    let response = reply::typed(
-        StatusCode::REQUEST_TIMEOUT,
-        HeaderValue::from_static("text/plain; charset=utf-8"),
-        text,
-    );
-    reply::internal(PART, response)
-}
-
-fn busy() -> Response<Body> {
-    let text = "this node runs as many processes as it may; try again later, or raise its --max-processes";
-    reply::internal(PART, reply::text(StatusCode::SERVICE_UNAVAILABLE, text))
 }
 
 fn method_not_allowed() -> Response<Body> {

@@ -8,7 +8,7 @@ use std::time::Instant;
 use hyper::{Request, Response};
 
 use crate::body::Body;
-use crate::classic;
+use crate::classic::Classic;
 use crate::clock;
 use crate::echo;
 use crate::function_log::FunctionLog;
@@ -51,14 +51,24 @@ impl Plan {
         })
     }
 
-    fn runner(&self, deployment: &Deployment, homes: Homes, log: &Arc<FunctionLog>) -> Runner {
+    fn runner(
+        &self,
+        deployment: &Deployment,
+        settings: &Arc<Settings>,
+        homes: Homes,
+        log: &Arc<FunctionLog>,
+    ) -> Runner {
         let words = match &self.program {
             Program::Echo => return Runner::Echo,
             Program::Command(words) => words.clone(),
         };
         let launch = Launch::new(words, &deployment.env_vars, homes);
         match self.settings.mode {
-            Mode::Fork => Runner::Classic(launch),
+            Mode::Classic | Mode::Serializing | Mode::Streaming => Runner::Classic(Classic {
+                launch: Arc::new(launch),
+                settings: Arc::clone(settings),
+                log: Arc::clone(log),
+            }),
             Mode::Warm { upstream } => Runner::Warm(Warm::new(launch, upstream, Arc::clone(log))),
         }
     }
@@ -67,7 +77,7 @@ impl Plan {
 #[derive(Debug)]
 enum Runner {
     Echo,
-    Classic(Launch),
+    Classic(Classic),
     Warm(Warm),
 }
 
@@ -91,7 +101,7 @@ impl History {
 pub(crate) struct Function {
     name: FunctionName,
     record: Record,
-    settings: Settings,
+    settings: Arc<Settings>,
     runner: Runner,
     history: History,
     replicas: AtomicU32,
@@ -106,11 +116,12 @@ impl Function {
         homes: Homes,
         history: History,
     ) -> Self {
-        let runner = plan.runner(&record.deployment, homes, &history.log);
+        let settings = Arc::new(plan.settings.clone());
+        let runner = plan.runner(&record.deployment, &settings, homes, &history.log);
         let replicas = AtomicU32::new(0);
         let function = Self {
             name,
-            settings: plan.settings,
+            settings,
             runner,
             history,
             replicas,
@@ -224,7 +235,7 @@ impl Function {
     pub(crate) async fn call(&self, request: Request<Body>) -> Response<Body> {
         match &self.runner {
             Runner::Echo => echo::call(request),
-            Runner::Classic(launch) => classic::call(launch, &self.settings, self.log(), request).await,
+            Runner::Classic(classic) => classic.call(request).await,
             Runner::Warm(warm) => warm.call(self.settings.exec_timeout, request).await,
         }
     }

@@ -9,11 +9,13 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use crate::detached::Detached;
 use crate::guard::Guard;
 use crate::process::Process;
+use crate::spool::Spool;
 use crate::wire::Pairs;
 
 const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -28,17 +30,31 @@ const SLOT_PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Host {
     /// Bounds how many calls have a process at the same time.
-    slots: Semaphore,
+    slots: Arc<Semaphore>,
+    slots_per_function: usize,
     guard: Arc<Guard>,
+    spool: Spool,
+    pub(crate) detached: Detached,
 }
 
 impl Host {
-    pub(crate) fn new(slots: usize, guard: Guard) -> Self {
+    pub(crate) fn new(slots: usize, guard: Guard, spool: Spool) -> Self {
         Self {
-            slots: Semaphore::new(slots),
+            slots: Arc::new(Semaphore::new(slots)),
+            // No function alone stops all others.
+            slots_per_function: slots - slots / 4,
             guard: Arc::new(guard),
+            spool,
+            detached: Detached::default(),
         }
     }
+}
+
+/// The right to run a process for a call.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    _own: OwnedSemaphorePermit,
+    _shared: OwnedSemaphorePermit,
 }
 
 /// Where the process of a function lives and what it may use.
@@ -56,6 +72,7 @@ pub(crate) struct Launch {
     environment: Pairs,
     home: PathBuf,
     host: Arc<Host>,
+    slots: Arc<Semaphore>,
 }
 
 impl Launch {
@@ -76,6 +93,7 @@ impl Launch {
             words,
             environment,
             home,
+            slots: Arc::new(Semaphore::new(host.slots_per_function)),
             host,
         }
     }
@@ -85,8 +103,23 @@ impl Launch {
     }
 
     /// Waits for its turn to start a process for a call; there is none if the node stays too busy.
-    pub(crate) async fn slot(&self) -> Option<SemaphorePermit<'_>> {
-        timeout(SLOT_PATIENCE, self.host.slots.acquire()).await.ok()?.ok()
+    pub(crate) async fn slot(&self) -> Option<Slot> {
+        let both = async {
+            Ok::<_, tokio::sync::AcquireError>(Slot {
+                _own: Arc::clone(&self.slots).acquire_owned().await?,
+                _shared: Arc::clone(&self.host.slots).acquire_owned().await?,
+            })
+        };
+        timeout(SLOT_PATIENCE, both).await.ok()?.ok()
+    }
+
+    pub(crate) fn spool(&self) -> &Spool {
+        &self.host.spool
+    }
+
+    /// Calls that go on without their callers.
+    pub(crate) fn detached(&self) -> &Detached {
+        &self.host.detached
     }
 
     /// The function's command, to be completed and started by [`Launch::start`].

@@ -69,6 +69,13 @@ impl Process {
         self.running.as_mut()?.child.stdin.take()
     }
 
+    /// Waits for the leader to end; until it is waited for, its group lives on.
+    pub(crate) async fn exited(&self) -> io::Result<()> {
+        let running = self.running.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        running.exit.readable().await?.retain_ready();
+        Ok(())
+    }
+
     /// Waits for the leader and kills what it left behind.
     pub(crate) async fn wait(&mut self) -> io::Result<ExitStatus> {
         let running = self.running.as_mut().ok_or(io::ErrorKind::NotFound)?;

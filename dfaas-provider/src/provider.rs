@@ -22,6 +22,7 @@ use crate::launch::Host;
 use crate::platform::{Applied, FunctionError, Node, Platform};
 use crate::queue;
 use crate::server::{self, BindError, Connections, Stage};
+use crate::spool::Spool;
 use crate::wire::Deployment;
 
 const LOCK_TRIES: u32 = 50;
@@ -151,9 +152,15 @@ impl Provider {
     /// Stops taking requests, waits for those in flight up to the grace time, and ends every function.
     pub async fn stop(mut self) {
         self.stage.send_replace(Stage::Draining);
-        if timeout(self.grace, self.connections.ended()).await.is_err() {
+        let detached = &self.platform.node().host.detached;
+        let ended = async {
+            self.connections.ended().await;
+            detached.finished().await;
+        };
+        if timeout(self.grace, ended).await.is_err() {
             info!(grace = ?self.grace, "Ended the calls still in flight");
             self.stage.send_replace(Stage::Ending);
+            detached.end().await;
             self.connections.ended().await;
         }
         self.tasks.shutdown().await;
@@ -224,7 +231,11 @@ fn node(config: &Config) -> Result<Node, StartError> {
         this: config.this.clone(),
         request_bytes_max: config.request_bytes_max,
         client_timeout: config.client_timeout,
-        host: Arc::new(Host::new(config.processes_max, guard)),
+        host: Arc::new(Host::new(
+            config.processes_max,
+            guard,
+            Spool::open(&config.state_dir)?,
+        )),
     })
 }
 

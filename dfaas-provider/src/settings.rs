@@ -11,8 +11,8 @@ use crate::wire::Pairs;
 
 const OUTPUT_BYTES_MAX: u64 = 64 << 20;
 
-/// The of-watchdog's own default; the classic watchdog has none.
-const WARM_TIMEOUT: Duration = Duration::from_secs(30);
+/// The default of every mode of the of-watchdog; the classic watchdog has none.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub enum SettingError {
@@ -41,8 +41,12 @@ pub enum SettingError {
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Mode {
-    /// A process for each call.
-    Fork,
+    /// A process for each call, whose exit status is that of the answer, as under the classic watchdog.
+    Classic,
+    /// The same with the errors apart, as under the of-watchdog.
+    Serializing,
+    /// A process for each call, whose output is passed on as it comes.
+    Streaming,
     /// A process that serves HTTP, at the given address or at one the platform chooses.
     Warm { upstream: Option<SocketAddr> },
 }
@@ -60,6 +64,12 @@ pub(crate) struct Settings {
     pub(crate) combine_output: bool,
     pub(crate) write_debug: bool,
     pub(crate) content_type: Option<HeaderValue>,
+    /// Whether a process learns of its request by variables.
+    pub(crate) cgi_headers: bool,
+    /// Whether the input is the whole request as JSON.
+    pub(crate) marshal_request: bool,
+    /// Whether a process ends when its caller leaves. The watchdogs let it finish.
+    pub(crate) kill_on_disconnect: bool,
 }
 
 impl Settings {
@@ -70,18 +80,23 @@ impl Settings {
         let variables = Variables(variables);
         let mode = variables.mode()?;
         let timeout = match mode {
-            Mode::Fork => Duration::ZERO,
-            Mode::Warm { .. } => WARM_TIMEOUT,
+            Mode::Classic => Duration::ZERO,
+            Mode::Serializing | Mode::Streaming | Mode::Warm { .. } => TIMEOUT,
         };
+        // The of-watchdog has no such variable.
+        let combine_output = mode == Mode::Classic && variables.switch("combine_output")?.unwrap_or(true);
         Ok(Self {
             mode,
             exec_timeout: variables.duration("exec_timeout")?.unwrap_or(timeout),
             max_inflight: variables.number("max_inflight")?.unwrap_or(0),
             output_bytes_max: variables.number("max_output_bytes")?.unwrap_or(OUTPUT_BYTES_MAX),
             request_bytes_max: variables.number("max_request_bytes")?,
-            combine_output: variables.switch("combine_output")?.unwrap_or(true),
+            combine_output,
             write_debug: variables.switch("write_debug")?.unwrap_or(false),
             content_type: variables.content_type()?,
+            cgi_headers: variables.switch("cgi_headers")?.unwrap_or(true),
+            marshal_request: variables.switch("marshal_request")?.unwrap_or(false),
+            kill_on_disconnect: variables.switch("kill_on_disconnect")?.unwrap_or(false),
         })
     }
 }
@@ -143,7 +158,9 @@ impl Variables<'_> {
 
     fn mode(&self) -> Result<Mode, SettingError> {
         match self.text("mode") {
-            None | Some("streaming" | "serializing") => Ok(Mode::Fork),
+            None => Ok(Mode::Classic),
+            Some("serializing") => Ok(Mode::Serializing),
+            Some("streaming") => Ok(Mode::Streaming),
             Some("http") => Ok(Mode::Warm {
                 upstream: self.upstream()?,
             }),
@@ -184,7 +201,7 @@ mod tests {
     #[test]
     fn nothing_given_is_the_classic_watchdog() {
         let settings = read(&[]).unwrap();
-        assert_eq!(settings.mode, Mode::Fork);
+        assert_eq!(settings.mode, Mode::Classic);
         assert_eq!(
             (settings.exec_timeout, settings.max_inflight),
             (Duration::ZERO, 0)
@@ -196,7 +213,7 @@ mod tests {
     fn http_mode_has_a_timeout_of_its_own() {
         let settings = read(&[("mode", "http")]).unwrap();
         assert_eq!(settings.mode, Mode::Warm { upstream: None });
-        assert_eq!(settings.exec_timeout, WARM_TIMEOUT);
+        assert_eq!(settings.exec_timeout, TIMEOUT);
     }
 
     #[test]

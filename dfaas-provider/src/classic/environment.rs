@@ -64,14 +64,16 @@ fn is_passed(name: &HeaderName) -> bool {
 
 /// `content-type` becomes `Http_Content_Type`.
 fn variable_name(name: &HeaderName) -> String {
-    let mut variable = String::from("Http");
-    for word in name.as_str().split('-') {
-        variable.push('_');
+    format!("Http_{}", canonical(name, "_"))
+}
+
+/// `content-type` becomes `Content-Type`, or with another joint `Content_Type`.
+pub(super) fn canonical(name: &HeaderName, joint: &str) -> String {
+    let words = name.as_str().split('-').map(|word| {
         let (first, rest) = word.split_at(word.len().min(1));
-        variable.push_str(&first.to_ascii_uppercase());
-        variable.push_str(rest);
-    }
-    variable
+        first.to_ascii_uppercase() + rest
+    });
+    words.collect::<Vec<_>>().join(joint)
 }
 
 #[cfg(test)]

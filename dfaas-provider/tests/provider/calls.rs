@@ -156,7 +156,7 @@ async fn content_type_is_the_functions_or_the_requests_or_plain() {
         .await;
     assert_eq!(
         server.call("plain", "").await.header("content-type"),
-        "text/plain"
+        "text/plain; charset=utf-8"
     );
     assert_eq!(server.call("typed", "").await.header("content-type"), "image/png");
 }

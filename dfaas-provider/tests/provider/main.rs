@@ -6,6 +6,7 @@ mod administration;
 mod asynchronous;
 mod calls;
 mod command_line;
+mod forking;
 mod harness;
 mod persistence;
 mod processes;

@@ -115,10 +115,11 @@ async fn what_a_process_leaves_behind_is_killed() {
 }
 
 #[tokio::test]
-async fn the_group_dies_when_the_caller_leaves() {
+async fn the_group_dies_when_the_caller_leaves_if_it_wants_to() {
     let server = Server::start().await;
     let fifo = server.fifo("alive");
-    server.deploy_script("stay", STAY, json!({"FIFO": fifo})).await;
+    let variables = json!({"FIFO": fifo, "kill_on_disconnect": "true"});
+    server.deploy_script("stay", STAY, variables).await;
     let stream = TcpStream::connect(server.functions()).await.unwrap();
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
     let asked: Request<Full<Bytes>> = request("GET /function/stay").body(Full::default()).unwrap();
@@ -149,7 +150,8 @@ async fn processes_die_with_a_killed_provider() {
     let fifo = fifo(directory.path(), "alive");
     let stack = directory.path().join("stack.yaml");
     let process = format!("tee {}", fifo.display());
-    std::fs::write(&stack, format!("functions: {{tee: {{fprocess: {process}}}}}")).unwrap();
+    let function = format!("{{fprocess: {process}, environment: {{mode: streaming}}}}");
+    std::fs::write(&stack, format!("functions: {{tee: {function}}}")).unwrap();
     let mut provider = Running::start(
         Command::new(BINARY)
             .arg("--state-dir")
