@@ -68,6 +68,9 @@ enum Command {
         /// Print the API's answer as it is
         #[arg(long)]
         json: bool,
+        /// Only tell whether the node is ready, by the exit code too: for probes of containers
+        #[arg(long, conflicts_with = "json")]
+        ready: bool,
     },
     /// Tell why requests for a function go where they go
     Explain {
@@ -132,7 +135,8 @@ fn run(args: Args, layers: Layers, matches: &ArgMatches) -> ExitCode {
         } => show_config(&options, layers, matches),
         Command::Check(options) => check(&options),
         Command::HaproxyConfig { data_plane, proxy } => haproxy_config(&data_plane, &proxy),
-        Command::Status { api, json } => status(&api, json),
+        Command::Status { api, ready: true, .. } => ready(&api),
+        Command::Status { api, json, .. } => status(&api, json),
         Command::Explain { function, api } => explain(&api, &function),
         Command::Strategy { name, api } => strategy(&api, name),
         Command::Replay { file, strategy, maps } => recording::replay(&file, strategy, maps, &mut print),
@@ -283,6 +287,11 @@ fn status(api: &ApiOptions, json: bool) -> Result<()> {
     }
     let status: Value = serde_json::from_str(&text).context("reading the agent's answer")?;
     print(&status_table::render(&status))
+}
+
+/// Prints what readiness depends on; a failure if the node is not ready.
+fn ready(api: &ApiOptions) -> Result<()> {
+    print(&ask_agent(api, Method::GET, "/healthz", String::new())?)
 }
 
 fn explain(api: &ApiOptions, function: &str) -> Result<()> {

@@ -1,6 +1,11 @@
 //! The command line as a shell sees it. Nothing here gets so far as to attach anything.
 
-use std::process::{Command, Output};
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    net::TcpListener,
+    process::{Command, Output},
+    thread,
+};
 
 #[test]
 fn wrong_usage_is_64() {
@@ -81,6 +86,45 @@ fn status_of_nobody_is_told() {
         1,
         "is the agent running?",
     );
+}
+
+#[test]
+fn probes_learn_by_the_exit_code_whether_a_node_is_ready() {
+    let ready = |answer: &'static str, code, text| {
+        let address = api_that_answers(answer);
+        check(&mut agent(&["status", "--ready", "--api", &address]), code, text)
+    };
+    let well = ready(
+        "HTTP/1.1 200 OK\r\ncontent-length: 21\r\n\r\nok   listener: there\n",
+        0,
+        "",
+    );
+    assert!(well.stdout.starts_with(b"ok   listener"), "{well:?}");
+    ready(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 22\r\n\r\nFAIL listener: nobody\n",
+        1,
+        "FAIL listener: nobody",
+    );
+    check(
+        &mut agent(&["status", "--ready", "--api", "127.0.0.1:9"]),
+        1,
+        "is the agent running?",
+    );
+    check(&mut agent(&["status", "--ready", "--json"]), 64, "--json");
+}
+
+/// A server that answers one request for `/healthz` with these bytes, and its address.
+fn api_that_answers(answer: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut head = String::new();
+        BufReader::new(&stream).read_line(&mut head).unwrap();
+        assert_eq!(head, "GET /healthz HTTP/1.1\r\n");
+        stream.write_all(answer.as_bytes()).unwrap();
+    });
+    address
 }
 
 fn agent(arguments: &[&str]) -> Command {
