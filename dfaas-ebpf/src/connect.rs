@@ -8,7 +8,7 @@ use dfaas_common::{
         KNOWN, Known, Phase, SYN_PERMITS_SACK, TARGET_DATA_IN_SYN, Target, Upstream,
     },
     numbering::Numbers,
-    packet::{Headers, SYN},
+    packet::{FIN, Headers, SYN},
     tcp_options::{NO_WINDOW_SCALE, OUR_WINDOW_SCALE, SynOptions, rescale_window},
 };
 
@@ -38,11 +38,6 @@ pub(crate) fn local(
         if upstream.client == *key && upstream.is_free() {
             return reuse(packet, headers, key, key, upstream, scratch);
         }
-        let start = scratch.opening.client_isn.wrapping_add(1);
-        if maps::client(key).is_some_and(|client| client.has_decided(start)) {
-            return Ok(left_to_another());
-        }
-        return clear_the_way(packet, headers, key, scratch);
     }
     if let Some(client) = maps::client(key) {
         request::park(client, &scratch.opening);
@@ -51,38 +46,8 @@ pub(crate) fn local(
     local_stack(packet, config, headers, key, scratch)
 }
 
-/// Whether a connection to the local stack exists, under whose addresses another cannot be opened.
-#[inline(always)]
-pub(crate) fn is_in_the_way(key: &FlowKey) -> bool {
-    maps::upstream(key).is_some()
-}
-
-/// Makes the packet a reset for the connection to the local stack. The client sends the request again.
-#[inline(always)]
-pub(crate) fn clear_the_way(
-    packet: &Packet,
-    headers: &Headers,
-    key: &FlowKey,
-    scratch: &mut Scratch,
-) -> Result<i32, Fault> {
-    open::keep(key, &scratch.opening);
-    let Some(upstream) = maps::upstream(key) else {
-        return Ok(swallow());
-    };
-    if let Some(client) = maps::client(key) {
-        if client.upstream == *key {
-            request::park(client, &scratch.opening);
-        }
-    }
-    scratch.server = *key;
-    release::address(headers, upstream, scratch);
-    maps::remove_upstream(key);
-    count::event(|events| &mut events.upstream_dropped);
-    compose::bare(packet, is_partial(headers, &scratch.opening), scratch)?;
-    Ok(PASS)
-}
-
-/// Opens a connection to the local stack.
+/// Opens a connection to the local stack. One that there is under the same addresses is reset: the reset and the SYN both
+/// go by the stack's backlog, which keeps their order.
 #[inline(always)]
 pub(crate) fn local_stack(
     packet: &Packet,
@@ -92,12 +57,26 @@ pub(crate) fn local_stack(
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
     let start = scratch.opening.client_isn.wrapping_add(1);
+    let is_in_the_way = maps::upstream(key).is_some();
+    if is_in_the_way {
+        if maps::client(key).is_some_and(|client| client.has_decided(start)) {
+            return Ok(left_to_another());
+        }
+        scratch.server = *key;
+        release::reset(packet, headers, key, scratch)?;
+    }
     number(start, 0, scratch);
     scratch.client.flags |= IS_LOCAL;
     scratch.client.upstream = *key;
     scratch.upstream.flags |= IS_LOCAL;
     let with_data = config.flags & DATA_IN_SYN_LOCAL != 0;
-    connect(packet, headers, with_data, key, key, scratch)
+    let verdict = connect(packet, headers, with_data, key, key, scratch)?;
+    let is_syn = verdict == PASS;
+    Ok(if is_in_the_way && is_syn {
+        packet.to_stack()
+    } else {
+        verdict
+    })
 }
 
 /// Sends the request to a peer, stamped.
@@ -287,7 +266,9 @@ fn reuse(
     let request = &scratch.upstream;
     upstream.update(|upstream| take_over(upstream, request, natural));
     let is_whole = scratch.opening.held == 0 && scratch.held.length == u32::from(headers.payload_bytes());
-    if is_whole && !has_more && upstream.is(IS_LOCAL) {
+    // An end behind the request is noted when it comes again, alone.
+    let is_plain = is_whole && headers.flags & FIN == 0;
+    if is_plain && !has_more && upstream.is(IS_LOCAL) {
         return client::pass(packet, headers, client, scratch);
     }
     if has_more {
@@ -309,6 +290,7 @@ fn take_over(upstream: &mut Upstream, request: &Upstream, natural: u8) {
     let at = upstream.response.at;
     upstream.decided_ns = request.decided_ns;
     upstream.first_byte_ns = 0;
+    upstream.is_reused = 1;
     upstream.response = request.response;
     upstream.response.at = at;
     upstream.numbering = request.numbering;

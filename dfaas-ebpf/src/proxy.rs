@@ -84,9 +84,6 @@ pub(crate) fn hand_over(
     if !config.has_proxy(headers.family()) {
         return request::refuse(packet, headers, key, reason.answer(), true, scratch);
     }
-    if connect::is_in_the_way(key) {
-        return connect::clear_the_way(packet, headers, key, scratch);
-    }
     if let Some(client) = maps::client(key) {
         request::park(client, &scratch.opening);
     }

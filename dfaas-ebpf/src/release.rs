@@ -51,8 +51,10 @@ pub(crate) fn parked(
     Ok(())
 }
 
+/// Resets the server in the scratch space, if it is of this client. The packet, which loses its payload, is made into the
+/// reset.
 #[inline(never)]
-fn reset(
+pub(crate) fn reset(
     packet: &Packet,
     headers: &Headers,
     key: &FlowKey,
@@ -81,7 +83,7 @@ fn reset(
 /// Sets up the reset for a server that is not the current one, whose key is in the scratch space, made of a packet of
 /// its client.
 #[inline(always)]
-pub(crate) fn address(headers: &Headers, upstream: &Upstream, scratch: &mut Scratch) {
+fn address(headers: &Headers, upstream: &Upstream, scratch: &mut Scratch) {
     compose::onward(headers, scratch);
     scratch.segment.sequence = upstream.next;
     scratch.segment.acknowledgment = upstream.response.at;

@@ -308,8 +308,11 @@ fn reset(
         maps::remove_upstream(key);
         return Ok(swallow());
     }
-    // A server that closed just when the request was on its way has not begun to serve it (RFC 9112, 9.3.1).
-    let is_untouched = upstream.response.stage == Stage::Head as u8 && !upstream.is(IS_TAKEN | IS_PROXIED);
+    // A server that closed just when the request was on its way has not begun to serve it (RFC 9112, 9.3.1). One that
+    // acknowledges a part of it may have.
+    let has_nothing = headers.flags & ACK == 0 || headers.acknowledgment.get() == upstream.numbering.upstream;
+    let is_untouched =
+        has_nothing && upstream.response.stage == Stage::Head as u8 && !upstream.is(IS_TAKEN | IS_PROXIED);
     if is_untouched && retry::take_back(&client_key, client, key, Phase::Spliced) {
         count::event(|events| &mut events.upstream_refused);
         return Ok(swallow());
@@ -324,6 +327,9 @@ fn reset(
 }
 
 /// Makes the packet with which a server ends before it has answered the answer to its client (RFC 9110, section 15.6.3).
+///
+/// Not that of a server that had requests before: its end may only have crossed the request, and a client that sees such
+/// an end asks again where that does no harm (RFC 9112, section 9.3.1). An answer of ours would keep it from that.
 #[inline(always)]
 fn answer_for(
     packet: &Packet,
@@ -332,7 +338,7 @@ fn answer_for(
     upstream: &Upstream,
     scratch: &mut Scratch,
 ) -> Result<Option<i32>, Fault> {
-    if !upstream.response.is_all_to_come() {
+    if !upstream.response.is_all_to_come() || upstream.is_reused != 0 {
         return Ok(None);
     }
     let client_key = upstream.client;
@@ -384,7 +390,7 @@ enum Leaving {
 /// Lets a server that closes go, if that harms nobody: the client keeps its connection, and its next segment is decided
 /// (again).
 #[inline(always)]
-fn leaves(headers: &Headers, key: &FlowKey, upstream: &Locked<Upstream>) -> Leaving {
+fn leaves(headers: &Headers, key: &FlowKey, upstream: &mut Locked<Upstream>) -> Leaving {
     let client_key = upstream.client;
     let client = maps::client(&client_key);
     let (true, Some(client)) = (is_replaceable(upstream), client) else {
@@ -393,7 +399,8 @@ fn leaves(headers: &Headers, key: &FlowKey, upstream: &Locked<Upstream>) -> Leav
     if upstream.response.stage == Stage::Idle as u8 {
         return if is_outlived(key, upstream, client) {
             Leaving::Now
-        } else if client.awaits_none_of(key) {
+        } else if client.has_asked(key) {
+            upstream.update(|upstream| upstream.has_left = 1);
             Leaving::Later
         } else {
             Leaving::Told
@@ -481,14 +488,21 @@ fn parked(
     hook: Hook,
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
+    let at = upstream.response.at;
+    let ahead = headers.sequence.get().wrapping_sub(at) as i32;
     if headers.flags & RST != 0 {
-        if headers.sequence.get() == upstream.response.at {
+        if ahead == 0 {
             maps::remove_upstream(key);
         }
         return Ok(swallow());
     }
-    let is_new = headers.sequence_end().wrapping_sub(upstream.response.at) as i32 > 0;
-    let is_probe = headers.sequence.get() != upstream.response.at;
+    // What does not lead on from where it stopped is nobody's, or comes behind what is missing (RFC 9293, 3.10.7.4).
+    if ahead > 0 || ahead < -WINDOW_MAX {
+        count::event(|events| &mut events.out_of_window);
+        return Ok(swallow());
+    }
+    let is_new = headers.sequence_end().wrapping_sub(at) as i32 > 0;
+    let is_probe = ahead != 0;
     if !is_new && !is_probe {
         return Ok(swallow());
     }

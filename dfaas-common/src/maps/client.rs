@@ -138,12 +138,19 @@ impl Client {
         true
     }
 
-    /// Whether it is at this server, and has asked for nothing that is not answered.
+    /// Whether it is at this server, all of whose request has gone there, and nobody closes.
+    #[inline(always)]
+    #[must_use]
+    pub fn has_asked(&self, server: &FlowKey) -> bool {
+        let is_there = self.phase == Phase::Spliced as u8 && self.upstream == *server;
+        is_there && self.request.left == 0 && !self.closing.has_begun()
+    }
+
+    /// Whether it has asked this server for nothing that is not answered, once the server has answered its request.
     #[inline(always)]
     #[must_use]
     pub fn awaits_none_of(&self, server: &FlowKey) -> bool {
-        let is_there = self.phase == Phase::Spliced as u8 && self.upstream == *server;
-        is_there && self.request.left == 0 && self.request.ahead == 0 && !self.closing.has_begun()
+        self.has_asked(server) && self.request.ahead == 0
     }
 
     /// Goes on without its server, which goes, if it has all that it has asked for: as if a handshake had just ended

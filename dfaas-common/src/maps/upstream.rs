@@ -41,8 +41,12 @@ pub struct Upstream {
     pub flags: u8,
     /// 1 if the end of the current request is within reach.
     pub has_end: u8,
+    /// 1 once the server has closed behind its last answer and its client was not told: the next request goes elsewhere.
+    pub has_left: u8,
+    /// 1 if the connection had a request before the current one.
+    pub is_reused: u8,
     /// Keeps the layout free of padding.
-    pub reserved: [u8; 6],
+    pub reserved: [u8; 4],
 }
 
 impl Upstream {
@@ -70,6 +74,7 @@ impl Upstream {
     #[must_use]
     pub const fn is_free(&self) -> bool {
         self.response.stage as u32 == Stage::Idle as u32
+            && self.has_left == 0
             && self.flags & (IS_SPLICED | IS_CLOSING | IS_PROXIED) == IS_SPLICED
     }
 }

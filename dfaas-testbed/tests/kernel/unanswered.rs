@@ -6,6 +6,7 @@ use crate::{
     again::ask,
     bench::{Bench, NODE, Seen, Verdict},
     frame::{CLIENT, Segment, Sent},
+    leaving::answered,
     onward::answer_of_peer,
     talk::{REQUEST, Talk},
 };
@@ -90,6 +91,38 @@ fn a_client_is_told_that_a_peer_ended() {
         let seen = bench.ingress(&sent.bytes());
         assert_eq!(Segment::read(&seen.frame).text(), Answer::NotAnswered.response());
     }
+}
+
+#[test]
+fn a_client_of_a_kept_server_sees_its_end() {
+    // RFC 9112, section 9.3.1: it asks again by itself, if that does no harm.
+    for (port, flags) in [(46_009, "RA"), (46_010, "FA")] {
+        for is_acknowledged in [false, true] {
+            let (mut bench, mut talk) = answered(port, REQUEST);
+            bench.ingress(&talk.client("AP", REQUEST).bytes());
+            if is_acknowledged {
+                bench.egress(&talk.server("A", ""));
+            }
+            let seen = bench.egress(&talk.server(flags, ""));
+            assert_eq!(seen.verdict, Verdict::Pass);
+            let end = Segment::read(&seen.frame);
+            assert_eq!((end.text().as_str(), end.tcp.rst), ("", flags == "RA"));
+            assert_eq!(end.tcp.sequence_number, talk.our_next);
+            let events = bench.events();
+            assert_eq!(
+                (events.get("unanswered"), events.get("decided_again")),
+                (None, None)
+            );
+        }
+    }
+}
+
+#[test]
+fn a_reset_that_acknowledges_the_request_does_not_have_it_run_again() {
+    let (mut bench, mut talk) = Talk::asked(46_011, REQUEST);
+    let seen = bench.egress(&talk.server("RA", ""));
+    be_told(&mut bench, &mut talk, &seen);
+    assert_eq!(bench.events().get("decided_again"), None);
 }
 
 /// A request that its server has acknowledged.
