@@ -1,15 +1,19 @@
 //! The one body type of requests and responses, so that no path has to box it.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, Sleep, sleep};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::function::Invocation;
+use crate::spool::Input;
 
 /// Handed out again and again for downloads; large enough to fill a socket buffer in few writes.
 const BLOCK_BYTES: usize = 64 * 1024;
@@ -27,6 +31,8 @@ pub enum BodyError {
     Silent(Duration),
     #[error(transparent)]
     Connection(#[from] hyper::Error),
+    #[error("read what was kept of the request: {0}")]
+    Kept(#[from] io::Error),
 }
 
 /// How long the sender of a body may keep silent: what has come buys time, up to the longest silence.
@@ -60,6 +66,12 @@ enum Payload {
         left: u64,
     },
     Lines(mpsc::Receiver<Bytes>),
+    /// Read in small pieces: what was just written is in the page cache.
+    Kept {
+        file: File,
+        left: u64,
+        _room: OwnedSemaphorePermit,
+    },
 }
 
 /// A body, and the invocation that ends when it has been sent or dropped.
@@ -67,6 +79,7 @@ enum Payload {
 pub(crate) struct Body {
     payload: Payload,
     invocation: Option<Invocation>,
+    turn: Option<TaskTrackerToken>,
 }
 
 impl Body {
@@ -112,6 +125,24 @@ impl Body {
         Payload::Lines(lines).into()
     }
 
+    /// What was kept of a request.
+    pub(crate) fn kept(input: Input) -> Self {
+        match input {
+            Input::Memory(bytes) => Self::whole(bytes),
+            Input::File { file, length, room } => Payload::Kept {
+                file,
+                left: length,
+                _room: room,
+            }
+            .into(),
+        }
+    }
+
+    /// Keeps a warm process from being ended before the body is sent.
+    pub(crate) fn hold_turn(&mut self, turn: TaskTrackerToken) {
+        self.turn = Some(turn);
+    }
+
     pub(crate) fn hold(&mut self, invocation: Invocation) {
         self.invocation = Some(invocation);
     }
@@ -122,6 +153,7 @@ impl From<Payload> for Body {
         Self {
             payload,
             invocation: None,
+            turn: None,
         }
     }
 }
@@ -137,6 +169,7 @@ impl HttpBody for Body {
         let frame = ready!(self.payload.poll(context));
         if frame.is_none() {
             self.invocation = None;
+            self.turn = None;
         }
         Poll::Ready(frame)
     }
@@ -145,7 +178,7 @@ impl HttpBody for Body {
         match &self.payload {
             Payload::Whole(bytes) => bytes.is_empty(),
             Payload::Passed { incoming, .. } => incoming.is_end_stream(),
-            Payload::Blocks { left } => *left == 0,
+            Payload::Blocks { left } | Payload::Kept { left, .. } => *left == 0,
             Payload::Chunks { .. } | Payload::Lines(_) => false,
         }
     }
@@ -154,7 +187,7 @@ impl HttpBody for Body {
         match &self.payload {
             Payload::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Payload::Passed { incoming, .. } => incoming.size_hint(),
-            Payload::Blocks { left } => SizeHint::with_exact(*left),
+            Payload::Blocks { left } | Payload::Kept { left, .. } => SizeHint::with_exact(*left),
             Payload::Chunks { .. } | Payload::Lines(_) => SizeHint::default(),
         }
     }
@@ -184,6 +217,8 @@ impl Payload {
             Self::Blocks { left } => Some(made_up(left, BLOCK_BYTES)),
             Self::Chunks { left } => Some(made_up(left, CHUNK_BYTES)),
             Self::Lines(lines) => ready!(lines.poll_recv(context)),
+            Self::Kept { left: 0, .. } => None,
+            Self::Kept { file, left, .. } => return Poll::Ready(Some(read(file, left))),
         };
         Poll::Ready(data.map(|data| Ok(Frame::data(data))))
     }
@@ -207,6 +242,17 @@ impl Patience {
         let left = self.left.saturating_sub(wait.begun.elapsed());
         self.left = left.saturating_add(earned).min(self.silence);
     }
+}
+
+fn read(file: &mut File, left: &mut u64) -> Result<Frame<Bytes>, BodyError> {
+    let mut block = vec![0; BLOCK_BYTES];
+    let length = file.read(&mut block)?;
+    *left = match length {
+        0 => 0,
+        length => left.saturating_sub(length as u64),
+    };
+    block.truncate(length);
+    Ok(Frame::data(block.into()))
 }
 
 fn made_up(left: &mut u64, most: usize) -> Bytes {

@@ -20,7 +20,7 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 
 use self::run::{Finished, Started};
-use crate::body::{Body, BodyError};
+use crate::body::Body;
 use crate::clock;
 use crate::function_log::FunctionLog;
 use crate::launch::Launch;
@@ -51,14 +51,10 @@ enum CallError {
 impl CallError {
     fn status(&self) -> StatusCode {
         match self {
-            Self::Start { .. } | Self::Process(_) | Self::Request(SpoolError::File(_)) => {
-                StatusCode::INTERNAL_SERVER_ERROR
-            }
-            Self::Request(SpoolError::Body(BodyError::TooLong(_))) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Request(SpoolError::Body(BodyError::Silent(_))) => StatusCode::REQUEST_TIMEOUT,
-            Self::Request(SpoolError::Body(BodyError::Connection(_))) => StatusCode::BAD_REQUEST,
+            Self::Start { .. } | Self::Process(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Request(error) => error.status(),
             Self::Output(_) => StatusCode::BAD_GATEWAY,
-            Self::Request(SpoolError::Full) | Self::Busy | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }
@@ -72,7 +68,7 @@ pub(crate) struct Classic {
 }
 
 impl Classic {
-    /// Runs one call, to its end even if the caller leaves, unless the function wants to be killed then.
+    /// Runs one call, to its end even if the caller leaves.
     pub(crate) async fn call(&self, request: Request<Body>) -> Response<Body> {
         let classic = self.settings.mode == Mode::Classic;
         if classic && matches!(*request.method(), Method::HEAD | Method::OPTIONS) {
@@ -97,9 +93,6 @@ impl Classic {
             input = marshal::request(&head, &input)?;
         }
         let call = Self::finish(self.clone(), head, known_length, input);
-        if self.settings.kill_on_disconnect {
-            return call.await;
-        }
         let finished = self.launch.detached().finish(call).await;
         finished.unwrap_or(Err(CallError::Stopping))
     }

@@ -1,20 +1,23 @@
 //! A deployed function: what was asked for, what runs, and what is counted.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::time::Instant;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response, StatusCode};
+use tokio_util::task::TaskTracker;
 
 use crate::body::Body;
 use crate::classic::Classic;
 use crate::clock;
 use crate::echo;
 use crate::function_log::FunctionLog;
+use crate::go_duration;
 use crate::launch::{Homes, Launch};
 use crate::name::FunctionName;
 use crate::program::{Program, ProgramError};
+use crate::reply;
 use crate::settings::{Mode, SettingError, Settings};
 use crate::stats::Stats;
 use crate::store::Record;
@@ -25,7 +28,11 @@ use crate::wire::{Deployment, Status};
 const CALLER_LEFT: u16 = 499;
 
 const SCALE_ZERO_LABEL: &str = "com.openfaas.scale.zero";
+const SCALE_ZERO_DURATION_LABEL: &str = "com.openfaas.scale.zero-duration";
 const SCALE_MIN_LABEL: &str = "com.openfaas.scale.min";
+
+/// How long nobody calls a function before it is stopped, as OpenFaaS has it.
+const IDLE_DEFAULT: Duration = Duration::from_secs(15 * 60);
 
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
@@ -51,12 +58,21 @@ impl Plan {
         })
     }
 
+    /// The port that the function chose itself.
+    pub(crate) fn fixed_port(&self) -> Option<u16> {
+        match &self.settings.mode {
+            Mode::Warm { upstream } => upstream.map(|address| address.port()),
+            Mode::Classic | Mode::Serializing | Mode::Streaming => None,
+        }
+    }
+
     fn runner(
         &self,
         deployment: &Deployment,
         settings: &Arc<Settings>,
         homes: Homes,
         log: &Arc<FunctionLog>,
+        before: Option<TaskTracker>,
     ) -> Runner {
         let words = match &self.program {
             Program::Echo => return Runner::Echo,
@@ -69,7 +85,10 @@ impl Plan {
                 settings: Arc::clone(settings),
                 log: Arc::clone(log),
             }),
-            Mode::Warm { upstream } => Runner::Warm(Warm::new(launch, upstream, Arc::clone(log))),
+            Mode::Warm { .. } => {
+                let (settings, log) = (Arc::clone(settings), Arc::clone(log));
+                Runner::Warm(Warm::new(launch, settings, log, before))
+            }
         }
     }
 }
@@ -101,35 +120,69 @@ impl History {
 pub(crate) struct Function {
     name: FunctionName,
     record: Record,
+    running: Arc<Running>,
+    history: History,
+}
+
+/// What runs, and goes on to run when only the labels change.
+#[derive(Debug)]
+struct Running {
     settings: Arc<Settings>,
     runner: Runner,
-    history: History,
     replicas: AtomicU32,
     in_flight: AtomicU32,
+    last_call: Mutex<Instant>,
 }
 
 impl Function {
+    /// Starts what `plan` says, once the processes `before` have ended.
     pub(crate) fn new(
         name: FunctionName,
         record: Record,
         plan: Plan,
         homes: Homes,
         history: History,
+        before: Option<TaskTracker>,
     ) -> Self {
         let settings = Arc::new(plan.settings.clone());
-        let runner = plan.runner(&record.deployment, &settings, homes, &history.log);
-        let replicas = AtomicU32::new(0);
-        let function = Self {
-            name,
+        let runner = plan.runner(&record.deployment, &settings, homes, &history.log, before);
+        let running = Running {
             settings,
             runner,
-            history,
-            replicas,
+            replicas: AtomicU32::new(0),
             in_flight: AtomicU32::new(0),
+            last_call: Mutex::new(clock::now()),
+        };
+        let function = Self {
+            name,
+            running: Arc::new(running),
+            history,
             record,
         };
         function.scale(function.record.replicas);
         function
+    }
+
+    /// The same function with other labels, for which no process has to end.
+    pub(crate) fn relabelled(&self, record: Record) -> Self {
+        Self {
+            name: self.name.clone(),
+            record,
+            running: Arc::clone(&self.running),
+            history: self.history.clone(),
+        }
+    }
+
+    /// Whether another deployment of it would run the same, and differs by what processes do not see.
+    pub(crate) fn differs_by_labels(&self, other: &Deployment) -> bool {
+        let old = &self.record.deployment;
+        let relabelled = Deployment {
+            labels: old.labels.clone(),
+            annotations: old.annotations.clone(),
+            constraints: old.constraints.clone(),
+            ..other.clone()
+        };
+        relabelled == *old && *old != *other
     }
 
     pub(crate) fn name(&self) -> &FunctionName {
@@ -160,33 +213,74 @@ impl Function {
     }
 
     pub(crate) fn is_echo(&self) -> bool {
-        matches!(self.runner, Runner::Echo)
+        matches!(self.running.runner, Runner::Echo)
     }
 
     pub(crate) fn request_bytes_max(&self) -> Option<u64> {
-        self.settings.request_bytes_max
+        self.running.settings.request_bytes_max
     }
 
     pub(crate) fn replicas(&self) -> u32 {
-        self.replicas.load(Relaxed)
+        self.running.replicas.load(SeqCst)
     }
 
     fn available_replicas(&self) -> u32 {
-        match &self.runner {
+        match &self.running.runner {
             Runner::Echo | Runner::Classic(_) => self.replicas(),
-            Runner::Warm(warm) if warm.is_ready() => self.replicas(),
-            Runner::Warm(_) => 0,
+            Runner::Warm(warm) => self
+                .replicas()
+                .min(u32::try_from(warm.ready()).unwrap_or(u32::MAX)),
         }
     }
 
-    /// Replicas are a number: a process for each call needs none, and a warm function is one process. They
-    /// multiply `max_inflight`, and zero of them stops the function.
+    /// A warm function runs so many processes. A process for each call needs no replicas; they multiply
+    /// `max_inflight`, and zero of them stops the function.
     pub(crate) fn scale(&self, replicas: u32) {
-        self.replicas.store(replicas, Relaxed);
-        match (&self.runner, replicas) {
-            (Runner::Echo | Runner::Classic(_), _) => {}
-            (Runner::Warm(warm), 0) => warm.stop(),
-            (Runner::Warm(warm), _) => warm.start(),
+        self.running.replicas.store(replicas, SeqCst);
+        if let Runner::Warm(warm) = &self.running.runner {
+            warm.scale(replicas);
+        }
+    }
+
+    /// Stops a function that wants to be stopped when nobody calls it, unless a call has come just now.
+    pub(crate) fn rest(&self) -> bool {
+        let Some(limit) = self.idle_limit() else {
+            return false;
+        };
+        let idle = clock::now().saturating_duration_since(*self.last_call());
+        if self.replicas() == 0 || idle < limit {
+            return false;
+        }
+        // A call counts itself before it looks at the replicas, so one of the two sees the other.
+        let replicas = self.running.replicas.swap(0, SeqCst);
+        if self.running.in_flight.load(SeqCst) > 0 {
+            self.running.replicas.store(replicas, SeqCst);
+            return false;
+        }
+        self.scale(0);
+        true
+    }
+
+    fn idle_limit(&self) -> Option<Duration> {
+        let labels = &self.record.deployment.labels;
+        self.replicas_on_call()?;
+        let asked = labels.get(SCALE_ZERO_DURATION_LABEL);
+        let asked = asked.and_then(|text| go_duration::parse(text).ok());
+        Some(asked.unwrap_or(IDLE_DEFAULT))
+    }
+
+    fn last_call(&self) -> MutexGuard<'_, Instant> {
+        self.running
+            .last_call
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The port that no other function may have.
+    pub(crate) fn fixed_port(&self) -> Option<u16> {
+        match &self.running.runner {
+            Runner::Warm(warm) => warm.fixed_port(),
+            Runner::Echo | Runner::Classic(_) => None,
         }
     }
 
@@ -201,12 +295,11 @@ impl Function {
         wanted.then_some(least.max(1))
     }
 
-    /// Frees the port for the function's next version.
-    pub(crate) fn retire(&self) {
-        if let Runner::Warm(warm) = &self.runner
-            && warm.holds_port()
-        {
-            warm.stop();
+    /// Frees the port for the function's next version, which waits for what is given.
+    pub(crate) fn retire(&self) -> Option<TaskTracker> {
+        match &self.running.runner {
+            Runner::Warm(warm) => warm.retire(),
+            Runner::Echo | Runner::Classic(_) => None,
         }
     }
 
@@ -233,16 +326,47 @@ impl Function {
     }
 
     pub(crate) async fn call(&self, request: Request<Body>) -> Response<Body> {
-        match &self.runner {
+        let request = match self.probe(request) {
+            Ok(response) => return response,
+            Err(request) => request,
+        };
+        match &self.running.runner {
             Runner::Echo => echo::call(request),
             Runner::Classic(classic) => classic.call(request).await,
-            Runner::Warm(warm) => warm.call(self.settings.exec_timeout, request).await,
+            Runner::Warm(warm) => warm.call(request).await,
+        }
+    }
+
+    /// Answers what a watchdog answers itself, or leaves the request to the function.
+    fn probe(&self, mut request: Request<Body>) -> Result<Response<Body>, Request<Body>> {
+        let ready = match (&self.running.runner, request.uri().path()) {
+            (_, "/_/health") => true,
+            (Runner::Warm(warm), "/_/ready") => warm.ready() > 0,
+            (Runner::Classic(classic), "/_/ready") if classic.settings.mode != Mode::Classic => true,
+            (_, _) => return Err(request),
+        };
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return Ok(reply::empty(StatusCode::METHOD_NOT_ALLOWED));
+        }
+        match (&self.running.settings.ready_path, request.uri().path()) {
+            (Some(path), "/_/ready") if ready => {
+                *request.uri_mut() = path.clone();
+                Err(request)
+            }
+            (_, _) if ready => Ok(reply::text(StatusCode::OK, "OK")),
+            (_, _) => Ok(reply::text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the function is not ready",
+            )),
         }
     }
 
     /// Begins a call that came in at `arrived`.
     pub(crate) fn begin(self: &Arc<Self>, arrived: Instant) -> Invocation {
         self.stats().start();
+        let mut last_call = self.last_call();
+        *last_call = arrived.max(*last_call);
+        drop(last_call);
         Invocation {
             function: Arc::clone(self),
             arrived,
@@ -254,12 +378,16 @@ impl Function {
     fn admit(&self) -> bool {
         let limit = self.in_flight_max();
         let more = |count: u32| (limit == 0 || count < limit).then_some(count.saturating_add(1));
-        self.in_flight.try_update(Relaxed, Relaxed, more).is_ok()
+        let in_flight = &self.running.in_flight;
+        in_flight.try_update(SeqCst, SeqCst, more).is_ok()
     }
 
     /// Zero is no limit.
     pub(crate) fn in_flight_max(&self) -> u32 {
-        self.settings.max_inflight.saturating_mul(self.replicas().max(1))
+        self.running
+            .settings
+            .max_inflight
+            .saturating_mul(self.replicas().max(1))
     }
 }
 
@@ -287,10 +415,12 @@ impl Invocation {
 
 impl Drop for Invocation {
     fn drop(&mut self) {
+        let now = clock::now();
         if self.admitted {
-            self.function.in_flight.fetch_sub(1, Relaxed);
+            *self.function.last_call() = now;
+            self.function.running.in_flight.fetch_sub(1, SeqCst);
         }
-        let took = clock::now().saturating_duration_since(self.arrived);
+        let took = now.saturating_duration_since(self.arrived);
         self.function.stats().finish(self.code, took);
     }
 }

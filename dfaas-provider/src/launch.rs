@@ -35,6 +35,8 @@ pub(crate) struct Host {
     guard: Arc<Guard>,
     spool: Spool,
     pub(crate) detached: Detached,
+    /// What keeps warm functions running.
+    pub(crate) supervisors: Detached,
 }
 
 impl Host {
@@ -46,6 +48,7 @@ impl Host {
             guard: Arc::new(guard),
             spool,
             detached: Detached::default(),
+            supervisors: Detached::default(),
         }
     }
 }
@@ -115,6 +118,10 @@ impl Launch {
 
     pub(crate) fn spool(&self) -> &Spool {
         &self.host.spool
+    }
+
+    pub(crate) fn supervisors(&self) -> &Detached {
+        &self.host.supervisors
     }
 
     /// Calls that go on without their callers.

@@ -40,6 +40,12 @@ pub enum FunctionError {
     Missing(FunctionName),
     #[error("function {name}: {replicas} replicas are more than the {REPLICAS_MAX} allowed")]
     Replicas { name: FunctionName, replicas: u32 },
+    #[error("function {name}: it would listen on port {port}, which is {holder}'s; give it another, or none")]
+    Port {
+        name: FunctionName,
+        port: u16,
+        holder: String,
+    },
     #[error(transparent)]
     File(#[from] FileError),
 }
@@ -51,6 +57,7 @@ impl FunctionError {
             | Self::Plan { .. }
             | Self::Secret { .. }
             | Self::Namespace { .. }
+            | Self::Port { .. }
             | Self::Replicas { .. } => StatusCode::BAD_REQUEST,
             Self::Exists(_) => StatusCode::CONFLICT,
             Self::Missing(_) => StatusCode::NOT_FOUND,
@@ -69,6 +76,8 @@ pub(crate) struct Node {
     pub(crate) request_bytes_max: u64,
     pub(crate) client_timeout: Duration,
     pub(crate) host: Arc<Host>,
+    /// Where the platform itself listens, and no function may.
+    pub(crate) ports: Vec<u16>,
 }
 
 /// What a deployment did.
@@ -271,7 +280,7 @@ impl Platform {
             created_at: old.map_or_else(clock::timestamp, |old| old.created_at),
         };
         // A plan that makes no sense must not be saved.
-        self.plan(&name, &record)?;
+        self.check_port(&name, &self.plan(&name, &record)?)?;
         self.store.save(&name, &record)?;
         self.install(name.clone(), record)?;
         info!(function = %name, "Deployed");
@@ -280,17 +289,56 @@ impl Platform {
 
     fn install(&self, name: FunctionName, record: Record) -> Result<(), FunctionError> {
         let plan = self.plan(&name, &record)?;
-        let homes = self.homes(&name, &record.deployment.secrets)?;
+        self.check_port(&name, &plan)?;
         let old = self.get(&name).ok();
-        let history = old
-            .as_ref()
-            .map_or_else(History::new, |old| old.history().clone());
-        if let Some(old) = old {
-            old.retire();
-        }
-        let function = Arc::new(Function::new(name, record, plan, homes, history));
-        self.write(|functions| functions.insert(function));
+        let function = match old {
+            Some(old) if old.differs_by_labels(&record.deployment) => old.relabelled(record),
+            old => {
+                let homes = self.homes(&name, &record.deployment.secrets)?;
+                let history = old
+                    .as_ref()
+                    .map_or_else(History::new, |old| old.history().clone());
+                let before = old.and_then(|old| old.retire());
+                Function::new(name, record, plan, homes, history, before)
+            }
+        };
+        self.write(|functions| functions.insert(Arc::new(function)));
         Ok(())
+    }
+
+    /// Two that listen at one port would answer each other's calls.
+    fn check_port(&self, name: &FunctionName, plan: &Plan) -> Result<(), FunctionError> {
+        let Some(port) = plan.fixed_port() else {
+            return Ok(());
+        };
+        let others = self.all();
+        let other = others
+            .iter()
+            .find(|other| other.name() != name && other.fixed_port() == Some(port));
+        let holder = match other {
+            Some(other) => other.name().to_string(),
+            None if self.node.ports.contains(&port) => "the platform".to_owned(),
+            None => return Ok(()),
+        };
+        Err(FunctionError::Port {
+            name: name.clone(),
+            port,
+            holder,
+        })
+    }
+
+    /// Stops the functions that want to be when nobody calls them.
+    pub(crate) fn rest_idle(&self) {
+        for function in self.all() {
+            self.change(|| {
+                if self.get(function.name()).is_ok_and(|known| Arc::ptr_eq(&known, &function)) && function.rest() {
+                    info!(function = %function.name(), "Scaled to zero, as nobody calls it");
+                    if let Err(error) = self.store.save(function.name(), &function.record()) {
+                        warn!(function = %function.name(), %error, "Could not save that it is scaled to zero");
+                    }
+                }
+            });
+        }
     }
 
     fn plan(&self, name: &FunctionName, record: &Record) -> Result<Plan, FunctionError> {

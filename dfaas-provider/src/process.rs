@@ -1,12 +1,15 @@
 //! A child process and its whole group, which ends with the value that stands for it.
 
+mod listener;
 mod system;
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, ExitStatus};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::unix::AsyncFd;
@@ -65,6 +68,29 @@ impl Process {
         self.group.as_raw_nonzero().get().unsigned_abs()
     }
 
+    /// The address at which the group itself can be reached on the port of `wanted`, if it listens there.
+    pub(crate) fn reachable_at(&self, wanted: SocketAddr) -> io::Result<Option<SocketAddr>> {
+        let found = listener::of_group(self.group)?;
+        let on_port = found.into_iter().find(|address| address.port() == wanted.port());
+        Ok(on_port.map(|address| listener::reachable(address, wanted)))
+    }
+
+    /// The ports that the group listens on.
+    pub(crate) fn ports(&self) -> io::Result<Vec<SocketAddr>> {
+        listener::of_group(self.group)
+    }
+
+    /// Asks the group to end, and kills it if it does not.
+    pub(crate) async fn end(&mut self, patience: Duration) -> io::Result<ExitStatus> {
+        signal(self.group, Signal::TERM);
+        let asked = tokio::time::timeout(patience, self.exited()).await;
+        if asked.is_err() {
+            tracing::debug!(group = ?self.group, "Killed a process that did not end when it was asked to");
+            kill(self.group);
+        }
+        self.wait().await
+    }
+
     pub(crate) fn take_input(&mut self) -> Option<ChildStdin> {
         self.running.as_mut()?.child.stdin.take()
     }
@@ -112,8 +138,12 @@ async fn reap_later(mut running: Running) {
 }
 
 fn kill(group: Pid) {
-    match kill_process_group(group, Signal::KILL) {
+    signal(group, Signal::KILL);
+}
+
+fn signal(group: Pid, signal: Signal) {
+    match kill_process_group(group, signal) {
         Ok(()) | Err(rustix::io::Errno::SRCH) => {}
-        Err(error) => tracing::warn!(?group, %error, "Left a process group running"),
+        Err(error) => tracing::warn!(?group, %error, ?signal, "Left a process group running"),
     }
 }

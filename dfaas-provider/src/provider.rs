@@ -28,6 +28,12 @@ use crate::wire::Deployment;
 const LOCK_TRIES: u32 = 50;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
+/// How often functions are looked at that want to be stopped when nobody calls them.
+const IDLE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How long the processes of functions may take to end when they are asked to.
+const TERM_PATIENCE: Duration = Duration::from_secs(10);
+
 /// How a provider is set up.
 #[derive(Clone)]
 pub struct Config {
@@ -92,7 +98,10 @@ impl Provider {
         let (gateway_listener, gateway) = listen(config.gateway, "--gateway")?;
         let (functions_listener, functions) = listen(config.functions, "--functions")?;
         let twin_listener = listen_at_twin(functions)?;
-        let platform = Arc::new(Platform::open(node(&config)?)?);
+        let platform = Arc::new(Platform::open(node(
+            &config,
+            vec![gateway.port(), functions.port()],
+        )?)?);
         for deployment in config.stack {
             apply(&platform, deployment).map_err(|error| StartError::Stack(Box::new(error)))?;
         }
@@ -107,6 +116,7 @@ impl Provider {
         ));
         let mut tasks = JoinSet::new();
         tasks.spawn(worker.run(Arc::clone(&platform)));
+        tasks.spawn(rest_idle(Arc::clone(&platform)));
         tasks.spawn(
             connections
                 .clone()
@@ -165,6 +175,22 @@ impl Provider {
         }
         self.tasks.shutdown().await;
         self.platform.stop();
+        let supervisors = &self.platform.node().host.supervisors;
+        if timeout(TERM_PATIENCE, supervisors.finished()).await.is_err() {
+            info!(patience = ?TERM_PATIENCE, "Killed the processes of functions that did not end");
+        }
+        supervisors.end().await;
+    }
+}
+
+async fn rest_idle(platform: Arc<Platform>) {
+    loop {
+        sleep(IDLE_INTERVAL).await;
+        let resting = Arc::clone(&platform);
+        // It writes files.
+        if let Err(error) = tokio::task::spawn_blocking(move || resting.rest_idle()).await {
+            tracing::warn!(%error, "Could not look for idle functions");
+        }
     }
 }
 
@@ -219,7 +245,7 @@ fn listen_at_twin(functions: SocketAddr) -> Result<Option<TcpListener>, BindErro
     }
 }
 
-fn node(config: &Config) -> Result<Node, StartError> {
+fn node(config: &Config, ports: Vec<u16>) -> Result<Node, StartError> {
     let guard = Guard::start(&config.this).map_err(|source| StartError::Guard {
         this: config.this.clone(),
         source,
@@ -231,6 +257,7 @@ fn node(config: &Config) -> Result<Node, StartError> {
         this: config.this.clone(),
         request_bytes_max: config.request_bytes_max,
         client_timeout: config.client_timeout,
+        ports,
         host: Arc::new(Host::new(
             config.processes_max,
             guard,

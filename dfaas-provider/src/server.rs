@@ -1,5 +1,7 @@
 //! Listeners and their connections: HTTP/1.1 over TCP, kept alive, and ended in two steps.
 
+mod lingering;
+
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -19,6 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
+use self::lingering::Lingering;
 use crate::body::Body;
 
 /// Bursts of new connections wait in the kernel rather than being refused.
@@ -218,7 +221,10 @@ async fn converse(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(client_timeout)
-        .serve_connection(TokioIo::new(stream), service);
+        // A client may close its side behind its request and still wait for the answer.
+        .half_close(true)
+        .serve_connection(TokioIo::new(Lingering::new(stream)), service)
+        .with_upgrades();
     let mut connection = pin!(connection);
     let mut ending = stage.clone();
     let stopping = async {

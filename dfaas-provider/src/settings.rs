@@ -1,6 +1,6 @@
 //! The settings a function gives its watchdog by environment variables.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use hyper::Uri;
@@ -31,6 +31,8 @@ pub enum SettingError {
     Mode(String),
     #[error("the variable upstream_url is {0:?}; write http://127.0.0.1:PORT, where the function listens")]
     Upstream(String),
+    #[error("the variable {name} is {value:?}; write a path, as in /ready")]
+    Path { name: &'static str, value: String },
     #[error("the variable content_type is {0:?}, which is no header value")]
     ContentType(String),
     #[error("the variable name {0:?} is empty or holds = or NUL; rename it")]
@@ -68,8 +70,10 @@ pub(crate) struct Settings {
     pub(crate) cgi_headers: bool,
     /// Whether the input is the whole request as JSON.
     pub(crate) marshal_request: bool,
-    /// Whether a process ends when its caller leaves. The watchdogs let it finish.
-    pub(crate) kill_on_disconnect: bool,
+    /// Whether a warm function gets its requests whole and with their length.
+    pub(crate) buffer_request: bool,
+    /// What is asked of the function to learn whether it is ready.
+    pub(crate) ready_path: Option<Uri>,
 }
 
 impl Settings {
@@ -96,7 +100,8 @@ impl Settings {
             content_type: variables.content_type()?,
             cgi_headers: variables.switch("cgi_headers")?.unwrap_or(true),
             marshal_request: variables.switch("marshal_request")?.unwrap_or(false),
-            kill_on_disconnect: variables.switch("kill_on_disconnect")?.unwrap_or(false),
+            buffer_request: variables.switch("http_buffer_req_body")?.unwrap_or(false),
+            ready_path: variables.path("ready_path")?,
         })
     }
 }
@@ -156,6 +161,17 @@ impl Variables<'_> {
         self.text("content_type").map(parse).transpose()
     }
 
+    fn path(&self, name: &'static str) -> Result<Option<Uri>, SettingError> {
+        let parse = |value: &str| {
+            let uri = value.parse().ok().filter(|_| value.starts_with('/'));
+            uri.ok_or_else(|| SettingError::Path {
+                name,
+                value: value.to_owned(),
+            })
+        };
+        self.text(name).map(parse).transpose()
+    }
+
     fn mode(&self) -> Result<Mode, SettingError> {
         match self.text("mode") {
             None => Ok(Mode::Classic),
@@ -191,7 +207,9 @@ fn address(url: &str) -> Option<SocketAddr> {
         "localhost" => "127.0.0.1",
         host => host.trim_start_matches('[').trim_end_matches(']'),
     };
-    Some(SocketAddr::new(host.parse().ok()?, uri.port_u16().unwrap_or(80)))
+    // A process of this node listens nowhere else, and callers must not reach other hosts through it.
+    let ip: IpAddr = host.parse().ok().filter(IpAddr::is_loopback)?;
+    Some(SocketAddr::new(ip, uri.port_u16().unwrap_or(80)))
 }
 
 #[cfg(test)]
@@ -222,7 +240,13 @@ mod tests {
         check_upstream("upstream_url", "http://localhost:3000/", "127.0.0.1:3000");
         check_upstream("http_upstream_url", "http://[::1]:3000", "[::1]:3000");
         check_upstream("port", "8081", "127.0.0.1:8081");
-        for url in ["https://127.0.0.1:1", "127.0.0.1:1", "http://example.com:1", "x"] {
+        for url in [
+            "https://127.0.0.1:1",
+            "127.0.0.1:1",
+            "http://example.com:1",
+            "http://192.0.2.1:1",
+            "x",
+        ] {
             let error = read(&[("mode", "http"), ("upstream_url", url)]).unwrap_err();
             assert_eq!(error, SettingError::Upstream(url.to_owned()));
         }

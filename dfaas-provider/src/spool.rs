@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
+use hyper::StatusCode;
 use hyper::body::Body as _;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -34,6 +35,18 @@ pub(crate) enum SpoolError {
     Full,
 }
 
+impl SpoolError {
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::Body(BodyError::TooLong(_)) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Body(BodyError::Silent(_)) => StatusCode::REQUEST_TIMEOUT,
+            Self::Body(BodyError::Connection(_)) => StatusCode::BAD_REQUEST,
+            Self::Body(BodyError::Kept(_)) | Self::File(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Full => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
 /// Where requests are kept.
 #[derive(Clone, Debug)]
 pub(crate) struct Spool {
@@ -49,7 +62,7 @@ pub(crate) enum Input {
         file: File,
         length: u64,
         /// Frees the room with the file.
-        _room: OwnedSemaphorePermit,
+        room: OwnedSemaphorePermit,
     },
 }
 
@@ -93,11 +106,7 @@ impl Spool {
         file.flush().await?;
         let mut file = file.into_std().await;
         file.rewind()?;
-        Ok(Input::File {
-            file,
-            length,
-            _room: room,
-        })
+        Ok(Input::File { file, length, room })
     }
 
     fn take_room(&self) -> Result<OwnedSemaphorePermit, SpoolError> {

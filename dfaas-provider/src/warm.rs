@@ -1,119 +1,148 @@
-//! Functions that are one long-lived HTTP server behind a local port, as under the of-watchdog's http mode.
+//! Functions that are long-lived HTTP servers behind local ports, as under the of-watchdog's http mode.
 
+mod state;
 mod supervisor;
+mod tunnel;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hyper::header::HeaderName;
 use hyper::http::uri::{Authority, Scheme};
 use hyper::{Request, Response, StatusCode, Uri};
-use tokio::sync::watch;
-use tokio::task::AbortHandle;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use self::state::{States, Turn};
+use self::supervisor::{Replica, Shared};
 use crate::body::Body;
-use crate::client::{self, HttpClient};
+use crate::client::{self, ClientError, HttpClient};
 use crate::function_log::FunctionLog;
 use crate::go_duration;
 use crate::launch::Launch;
 use crate::reply;
+use crate::settings::Settings;
+use crate::spool::SpoolError;
 
 const PART: &str = "of-watchdog";
 const TIMEOUT: HeaderName = HeaderName::from_static("x-timeout");
-
-#[derive(Clone, Debug)]
-enum State {
-    Starting,
-    Ready(SocketAddr),
-    /// It died several times and is left alone for a while.
-    Down {
-        reason: String,
-    },
-}
 
 #[derive(Debug, thiserror::Error)]
 enum CallError {
     #[error("the function's process is down and will be started again: {0}; see its log")]
     Down(String),
-    #[error("the function was scaled to zero")]
+    #[error("the function was stopped")]
     Stopped,
     #[error("call the function's process at {address}: {source}")]
     Upstream {
         address: SocketAddr,
-        source: hyper_util::client::legacy::Error,
+        source: ClientError,
     },
     #[error("make the request to the function's process: {0}")]
     Request(#[from] hyper::http::Error),
+    #[error("read the request: {0}")]
+    Spool(#[from] SpoolError),
 }
 
 impl CallError {
     fn status(&self) -> StatusCode {
         match self {
             Self::Down(_) | Self::Stopped => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Spool(error) => error.status(),
             Self::Upstream { .. } | Self::Request(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 }
 
-/// A process that is kept running, until this is dropped or stopped.
+/// Processes that are kept running, until this is dropped or stopped.
 #[derive(Debug)]
 pub(crate) struct Warm {
-    launch: Arc<Launch>,
-    fixed: Option<SocketAddr>,
-    log: Arc<FunctionLog>,
+    shared: Arc<Shared>,
+    settings: Arc<Settings>,
     client: HttpClient,
-    state: Arc<watch::Sender<State>>,
-    supervisor: Mutex<Option<AbortHandle>>,
+    processes: Mutex<Processes>,
+}
+
+#[derive(Debug)]
+struct Processes {
+    replicas: Vec<Replica>,
+    /// Their supervisors.
+    running: TaskTracker,
+    /// The supervisors of those before, whose port these wait for.
+    before: Option<TaskTracker>,
 }
 
 impl Warm {
-    pub(crate) fn new(launch: Launch, fixed: Option<SocketAddr>, log: Arc<FunctionLog>) -> Self {
+    pub(crate) fn new(
+        launch: Launch,
+        settings: Arc<Settings>,
+        log: Arc<FunctionLog>,
+        before: Option<TaskTracker>,
+    ) -> Self {
         Self {
-            launch: Arc::new(launch),
-            fixed,
-            log,
+            shared: Arc::new(Shared::new(launch, &settings, log)),
+            settings,
             client: client::client(),
-            state: Arc::new(watch::Sender::new(State::Starting)),
-            supervisor: Mutex::default(),
+            processes: Mutex::new(Processes {
+                replicas: Vec::new(),
+                running: closed_tracker(),
+                before,
+            }),
         }
     }
 
-    /// Starts the process, unless it is running. Needs the runtime.
-    pub(crate) fn start(&self) {
-        let mut supervisor = self.supervisor.lock().unwrap_or_else(PoisonError::into_inner);
-        supervisor.get_or_insert_with(|| {
-            self.state.send_replace(State::Starting);
-            let work = supervisor::keep_running(
-                Arc::clone(&self.launch),
-                self.fixed,
-                Arc::clone(&self.log),
-                Arc::clone(&self.state),
-            );
-            tokio::spawn(work).abort_handle()
-        });
-    }
-
-    pub(crate) fn stop(&self) {
-        let mut supervisor = self.supervisor.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(running) = supervisor.take() {
-            running.abort();
-            self.state.send_replace(State::Starting);
+    /// Runs so many processes, or one if the function chose its port itself. Needs the runtime.
+    pub(crate) fn scale(&self, replicas: u32) {
+        let wanted = match self.shared.fixed {
+            Some(_) => replicas.min(1),
+            None => replicas,
+        };
+        if wanted < replicas {
+            let text = format!("runs once, not {replicas} times: it listens on a port of its own");
+            self.shared.log.push(std::process::id(), text);
+        }
+        let mut processes = self.lock();
+        let processes = &mut *processes;
+        let replicas = &mut processes.replicas;
+        self.shared.states.set_stopped(wanted == 0);
+        replicas
+            .drain(replicas.len().min(wanted as usize)..)
+            .for_each(|replica| replica.stop(&self.shared));
+        if wanted == 0 && self.shared.fixed.is_some() {
+            processes.before = Some(std::mem::replace(&mut processes.running, closed_tracker()));
+        }
+        while replicas.len() < wanted as usize {
+            replicas.push(Replica::start(
+                &self.shared,
+                &processes.running,
+                processes.before.clone(),
+            ));
         }
     }
 
-    /// Whether another process could not listen while this one does.
-    pub(crate) fn holds_port(&self) -> bool {
-        self.fixed.is_some()
+    /// Ends the processes of a version that is replaced. The next one waits for what is given, if its port is the same.
+    pub(crate) fn retire(&self) -> Option<TaskTracker> {
+        self.shared.fixed?;
+        self.scale(0);
+        self.lock().before.clone()
     }
 
-    pub(crate) fn is_ready(&self) -> bool {
-        matches!(*self.state.borrow(), State::Ready(_))
+    fn lock(&self) -> MutexGuard<'_, Processes> {
+        self.processes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn fixed_port(&self) -> Option<u16> {
+        self.shared.fixed.map(|address| address.port())
+    }
+
+    pub(crate) fn ready(&self) -> usize {
+        self.shared.states.ready()
     }
 
     /// Passes a call on. A limit of zero is none, and a caller may ask for a lower one.
-    pub(crate) async fn call(&self, limit: Duration, request: Request<Body>) -> Response<Body> {
-        let limit = asked_limit(limit, &request);
+    pub(crate) async fn call(&self, request: Request<Body>) -> Response<Body> {
+        let limit = asked_limit(self.settings.exec_timeout, &request);
         let answer = match limit {
             Duration::ZERO => Ok(self.pass_on(request).await),
             limit => tokio::time::timeout(limit, self.pass_on(request)).await,
@@ -122,38 +151,74 @@ impl Warm {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => reply::internal(PART, reply::text(error.status(), error)),
             Err(_) => {
-                let text = format!("the function gave no answer within {limit:?}");
+                let note = self.shared.states.note();
+                let text = format!("the function gave no answer within {limit:?}{note}");
                 reply::internal(PART, reply::text(StatusCode::GATEWAY_TIMEOUT, text))
             }
         }
     }
 
     async fn pass_on(&self, mut request: Request<Body>) -> Result<Response<Body>, CallError> {
-        let address = self.ready().await?;
+        let (address, turn) = self.turn().await?;
         *request.uri_mut() = upstream_uri(address, request.uri())?;
         *request.version_mut() = hyper::Version::HTTP_11;
+        let protocol = client::upgrade(request.headers());
         client::strip_hop_by_hop(request.headers_mut());
-        let response = self.client.request(request).await;
-        let mut response = response.map_err(|source| CallError::Upstream { address, source })?;
-        client::strip_hop_by_hop(response.headers_mut());
-        Ok(response.map(|incoming| Body::passed(incoming, u64::MAX)))
+        if self.settings.buffer_request {
+            request = self.whole(request).await?;
+        }
+        let caller = protocol.map(|protocol| {
+            client::ask_upgrade(request.headers_mut(), protocol);
+            hyper::upgrade::on(&mut request)
+        });
+        let response = client::send(&self.client, request).await;
+        let response = response.map_err(|source| CallError::Upstream { address, source })?;
+        Ok(match caller {
+            Some(caller) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                tunnel::open(caller, response, turn, self.shared.launch.clone())
+            }
+            Some(_) | None => answer(response, turn),
+        })
     }
 
-    async fn ready(&self) -> Result<SocketAddr, CallError> {
-        let mut states = self.state.subscribe();
-        let state = states.wait_for(|state| !matches!(state, State::Starting)).await;
-        match &*state.map_err(|_| CallError::Stopped)? {
-            State::Ready(address) => Ok(*address),
-            State::Down { reason } => Err(CallError::Down(reason.clone())),
-            State::Starting => Err(CallError::Stopped),
+    /// Reads the request to its end, for functions that need its length first.
+    async fn whole(&self, request: Request<Body>) -> Result<Request<Body>, CallError> {
+        let (mut head, body) = request.into_parts();
+        let input = self.shared.launch.spool().keep(body).await?;
+        head.headers
+            .insert(hyper::header::CONTENT_LENGTH, input.length().into());
+        Ok(Request::from_parts(head, Body::kept(input)))
+    }
+
+    async fn turn(&self) -> Result<(SocketAddr, TaskTrackerToken), CallError> {
+        match self.shared.states.turn().await {
+            Turn::Ready(address, token) => Ok((address, token)),
+            Turn::Down(reason) => Err(CallError::Down(reason)),
+            Turn::Stopped => Err(CallError::Stopped),
         }
     }
 }
 
 impl Drop for Warm {
     fn drop(&mut self) {
-        self.stop();
+        self.scale(0);
     }
+}
+
+/// A tracker that can be waited for; it takes tasks all the same.
+fn closed_tracker() -> TaskTracker {
+    let tracker = TaskTracker::new();
+    tracker.close();
+    tracker
+}
+
+fn answer(mut response: Response<hyper::body::Incoming>, turn: TaskTrackerToken) -> Response<Body> {
+    client::strip_hop_by_hop(response.headers_mut());
+    response.map(|incoming| {
+        let mut body = Body::passed(incoming, u64::MAX);
+        body.hold_turn(turn);
+        body
+    })
 }
 
 /// `X-Timeout` lowers a limit and never raises it.

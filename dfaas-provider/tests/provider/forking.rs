@@ -2,11 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::{Server, patiently};
+use crate::harness::{Server, now, patiently};
 
 #[tokio::test]
 async fn output_of_children_is_read_to_its_end() {
@@ -40,7 +40,7 @@ async fn a_child_in_a_session_of_its_own_delays_the_answer_for_a_while_only() {
     server
         .deploy_script("away", "setsid sleep 20 & echo done", json!({}))
         .await;
-    let begun = Instant::now();
+    let begun = now();
     server.call("away", "").await.expect(200, "done\n");
     assert!(begun.elapsed() < Duration::from_secs(15));
 }
@@ -169,7 +169,7 @@ async fn slow_uploads_keep_no_process_from_others() {
 async fn longest(server: &Server) -> Duration {
     let mut longest = Duration::ZERO;
     for _ in 0..10 {
-        let begun = Instant::now();
+        let begun = now();
         server.call("other", "x").await.expect(200, "x");
         longest = longest.max(begun.elapsed());
     }

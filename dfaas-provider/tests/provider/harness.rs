@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use dfaas_provider::{Config, Credentials, Deployment, Provider, StartError};
@@ -173,6 +173,14 @@ pub(crate) async fn patiently<T>(work: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, work)
         .await
         .expect("nothing happened for a minute")
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test is a shell: it measures what it drives"
+)]
+pub(crate) fn now() -> Instant {
+    Instant::now()
 }
 
 #[derive(Debug)]

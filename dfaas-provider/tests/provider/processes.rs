@@ -5,14 +5,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use bytes::Bytes;
 use http_body_util::Full;
-use hyper::Request;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 use tokio::net::unix::pipe;
 
 use crate::command_line::Running;
@@ -112,23 +107,6 @@ async fn what_a_process_leaves_behind_is_killed() {
     let alive = tokio::spawn(Alive::start(fifo));
     server.call("leave", "").await.expect(200, "done\n");
     alive.await.unwrap().end().await;
-}
-
-#[tokio::test]
-async fn the_group_dies_when_the_caller_leaves_if_it_wants_to() {
-    let server = Server::start().await;
-    let fifo = server.fifo("alive");
-    let variables = json!({"FIFO": fifo, "kill_on_disconnect": "true"});
-    server.deploy_script("stay", STAY, variables).await;
-    let stream = TcpStream::connect(server.functions()).await.unwrap();
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
-    let asked: Request<Full<Bytes>> = request("GET /function/stay").body(Full::default()).unwrap();
-    let call = tokio::spawn(sender.send_request(asked));
-    let connection = tokio::spawn(connection);
-    let alive = Alive::start(fifo).await;
-    connection.abort();
-    assert!(patiently(call).await.unwrap().is_err());
-    alive.end().await;
 }
 
 #[tokio::test]
