@@ -16,14 +16,14 @@ pypi() {
   python=$work/venv/bin/python
 }
 
-# debian NAME=VERSION...: unpacks packages of Debian below $work/root, without installing them.
+# debian NAME=VERSION...: unpacks packages of Debian below $work/unpacked, without installing them.
 debian() {
   mkdir -p "$work/debs"
   (cd "$work/debs" && apt-get download -qq "$@" 2>/dev/null) ||
     { echo "not to be had any more, so nothing is said about it: $*" >&2; exit 1; }
-  for package in "$work"/debs/*.deb; do dpkg-deb -x "$package" "$work/root"; done
-  export PATH="$work/root/usr/sbin:$work/root/usr/bin:$PATH"
-  export LD_LIBRARY_PATH="$work/root/usr/lib/x86_64-linux-gnu"
+  for package in "$work"/debs/*.deb; do dpkg-deb -x "$package" "$work/unpacked"; done
+  export PATH="$work/unpacked/usr/sbin:$work/unpacked/usr/bin:$PATH"
+  export LD_LIBRARY_PATH="$work/unpacked/usr/lib/x86_64-linux-gnu"
 }
 
 # npm_packages NAME@VERSION...: installs packages of the npm registry below $work/npm.

@@ -29,7 +29,7 @@ listen proxy
   bind 127.0.0.1:$haproxy
   server server 127.0.0.1:$server
 CFG
-background "$work/root/usr/sbin/nginx" -p "$work/nginx" -c "$work/nginx/nginx.conf"
+background "$work/unpacked/usr/sbin/nginx" -p "$work/nginx" -c "$work/nginx/nginx.conf"
 background haproxy -db -f "$work/haproxy.cfg"
 wait_for "$server"
 wait_for "$nginx"

@@ -1,5 +1,7 @@
 //! `dfaas-load`: requests at a rate that does not wait for answers, and what became of them.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 use clap::Parser as _;

@@ -1,5 +1,7 @@
 //! The program against a server of this test.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     fs,
     io::{Read as _, Write as _},
