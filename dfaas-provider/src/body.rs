@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -70,7 +71,7 @@ enum Payload {
     Kept {
         file: File,
         left: u64,
-        _room: OwnedSemaphorePermit,
+        _room: Arc<OwnedSemaphorePermit>,
     },
 }
 

@@ -89,6 +89,14 @@ struct Serve {
     #[arg(long, value_name = "SECONDS", env = "DFAAS_CLIENT_TIMEOUT", default_value_t = 120,
         value_parser = clap::value_parser!(u32).range(1..))]
     client_timeout: u32,
+    /// Let callbacks of asynchronous calls go to this network, though it is this host's own; may be given several times
+    #[arg(
+        long,
+        value_name = "CIDR",
+        env = "DFAAS_CALLBACK_ALLOW",
+        value_delimiter = ','
+    )]
+    callback_allow: Vec<ipnet::IpNet>,
 }
 
 #[derive(clap::Args)]
@@ -189,6 +197,7 @@ fn config(args: Serve) -> anyhow::Result<Config> {
         request_bytes_max: args.max_request_bytes,
         processes_max: args.max_processes.into(),
         client_timeout: Duration::from_secs(args.client_timeout.into()),
+        callback_allow: args.callback_allow,
         this: std::env::current_exe().context("find the path of this program")?,
     })
 }

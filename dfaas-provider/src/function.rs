@@ -326,10 +326,10 @@ impl Function {
     }
 
     pub(crate) async fn call(&self, request: Request<Body>) -> Response<Body> {
-        let request = match self.probe(request) {
-            Ok(response) => return response,
-            Err(request) => request,
-        };
+        let mut request = request;
+        if let Some(response) = self.probe(&mut request) {
+            return response;
+        }
         match &self.running.runner {
             Runner::Echo => echo::call(request),
             Runner::Classic(classic) => classic.call(request).await,
@@ -337,24 +337,24 @@ impl Function {
         }
     }
 
-    /// Answers what a watchdog answers itself, or leaves the request to the function.
-    fn probe(&self, mut request: Request<Body>) -> Result<Response<Body>, Request<Body>> {
+    /// Answers what a watchdog answers itself.
+    fn probe(&self, request: &mut Request<Body>) -> Option<Response<Body>> {
         let ready = match (&self.running.runner, request.uri().path()) {
             (_, "/_/health") => true,
             (Runner::Warm(warm), "/_/ready") => warm.ready() > 0,
             (Runner::Classic(classic), "/_/ready") if classic.settings.mode != Mode::Classic => true,
-            (_, _) => return Err(request),
+            (_, _) => return None,
         };
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            return Ok(reply::empty(StatusCode::METHOD_NOT_ALLOWED));
+            return Some(reply::empty(StatusCode::METHOD_NOT_ALLOWED));
         }
         match (&self.running.settings.ready_path, request.uri().path()) {
             (Some(path), "/_/ready") if ready => {
                 *request.uri_mut() = path.clone();
-                Err(request)
+                None
             }
-            (_, _) if ready => Ok(reply::text(StatusCode::OK, "OK")),
-            (_, _) => Ok(reply::text(
+            (_, _) if ready => Some(reply::text(StatusCode::OK, "OK")),
+            (_, _) => Some(reply::text(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "the function is not ready",
             )),

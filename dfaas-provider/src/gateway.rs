@@ -107,7 +107,8 @@ impl Gateway {
             return method_not_allowed("GET");
         }
         let functions = self.platform.all();
-        let text = metrics::text(functions.iter().map(|function| &**function));
+        let mut text = metrics::text(functions.iter().map(|function| &**function));
+        text.push_str(&metrics::queue(self.queue.counts()));
         reply::typed(
             StatusCode::OK,
             HeaderValue::from_static(metrics::CONTENT_TYPE),

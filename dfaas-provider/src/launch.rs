@@ -53,6 +53,12 @@ impl Host {
     }
 }
 
+impl Host {
+    pub(crate) fn spool(&self) -> &Spool {
+        &self.spool
+    }
+}
+
 /// The right to run a process for a call.
 #[derive(Debug)]
 pub(crate) struct Slot {

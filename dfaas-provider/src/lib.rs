@@ -10,6 +10,7 @@
 
 mod auth;
 mod body;
+mod callback;
 mod classic;
 mod client;
 mod clock;

@@ -2,8 +2,10 @@
 //! make series up by calling names.
 
 use std::fmt::Write;
+use std::sync::atomic::Ordering::Relaxed;
 
 use crate::function::Function;
+use crate::queue::Counts;
 use crate::stats::{BUCKETS_MS, Durations};
 
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -67,6 +69,32 @@ pub(crate) fn text<'a>(functions: impl Iterator<Item = &'a Function> + Clone) ->
             format_args!("gateway_service_count{{function_name=\"{name}\"}} {replicas}"),
         );
     }
+    out
+}
+
+/// Writes the metrics of asynchronous calls.
+pub(crate) fn queue(counts: &Counts) -> String {
+    let mut out = String::new();
+    let (waiting, failed) = (
+        counts.waiting.load(Relaxed),
+        counts.callbacks_failed.load(Relaxed),
+    );
+    let name = "dfaas_async_calls_waiting";
+    family(
+        &mut out,
+        name,
+        "gauge",
+        "Asynchronous calls that wait or are being made",
+    );
+    line(&mut out, format_args!("{name} {waiting}"));
+    let name = "dfaas_async_callbacks_failed_total";
+    family(
+        &mut out,
+        name,
+        "counter",
+        "Results of asynchronous calls that could not be told",
+    );
+    line(&mut out, format_args!("{name} {failed}"));
     out
 }
 

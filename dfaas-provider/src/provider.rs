@@ -8,13 +8,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::header::HeaderValue;
+use ipnet::IpNet;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::auth::Credentials;
+use crate::callback::Callbacks;
 use crate::files::{self, FileError};
 use crate::gateway::{self, Gateway};
 use crate::guard::Guard;
@@ -55,6 +58,8 @@ pub struct Config {
     pub processes_max: usize,
     /// How long a client may keep silent, between requests and within one, or leave its answer unread.
     pub client_timeout: Duration,
+    /// Into which networks of this host itself callbacks may go.
+    pub callback_allow: Vec<IpNet>,
     /// The path of the `dfaas-provider` binary, which is the ocr function too.
     pub this: PathBuf,
 }
@@ -84,6 +89,8 @@ pub struct Provider {
     stage: watch::Sender<Stage>,
     connections: Connections,
     tasks: JoinSet<()>,
+    worker: JoinHandle<()>,
+    worker_stop: CancellationToken,
     /// Holds the state directory for as long as the provider runs.
     _lock: File,
 }
@@ -107,7 +114,8 @@ impl Provider {
         }
         let (stage, stages) = watch::channel(Stage::Serving);
         let connections = Connections::new(stages.clone(), config.client_timeout);
-        let (queue, worker) = queue::new();
+        let callbacks = Callbacks::new(config.callback_allow);
+        let (queue, worker) = queue::open(&config.state_dir, callbacks, config.client_timeout)?;
         let surface = Arc::new(Gateway::new(
             Arc::clone(&platform),
             queue,
@@ -115,7 +123,8 @@ impl Provider {
             stages,
         ));
         let mut tasks = JoinSet::new();
-        tasks.spawn(worker.run(Arc::clone(&platform)));
+        let worker_stop = CancellationToken::new();
+        let worker = tokio::spawn(worker.run(Arc::clone(&platform), worker_stop.clone()));
         tasks.spawn(rest_idle(Arc::clone(&platform)));
         tasks.spawn(
             connections
@@ -143,6 +152,8 @@ impl Provider {
             stage,
             connections,
             tasks,
+            worker,
+            worker_stop,
             _lock: lock,
         })
     }
@@ -163,13 +174,18 @@ impl Provider {
     pub async fn stop(mut self) {
         self.stage.send_replace(Stage::Draining);
         let detached = &self.platform.node().host.detached;
+        self.worker_stop.cancel();
         let ended = async {
             self.connections.ended().await;
+            // What goes wrong with it is its calls'.
+            let _ = (&mut self.worker).await;
             detached.finished().await;
         };
         if timeout(self.grace, ended).await.is_err() {
             info!(grace = ?self.grace, "Ended the calls still in flight");
             self.stage.send_replace(Stage::Ending);
+            // The calls it has begun stay on disk.
+            self.worker.abort();
             detached.end().await;
             self.connections.ended().await;
         }

@@ -1,20 +1,27 @@
-//! Calls that are answered at once and made later, from a bounded queue in memory.
+//! Calls that are answered at once and made later. They lie on disk until they are made, so that they survive a stop.
+
+mod job;
+mod worker;
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::Incoming;
-use hyper::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
-use hyper::http::request::Parts;
-use hyper::{Method, Request, Response, StatusCode, Uri};
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{CONTENT_LENGTH, HeaderMap, HeaderName};
+use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tracing::warn;
 
-use crate::body::Body;
-use crate::client::{self, HttpClient};
+use self::job::{Head, Job, Kept};
+pub(crate) use self::worker::Worker;
+use crate::body::{Body, BodyError};
+use crate::callback::{Callback, CallbackError, Callbacks};
+use crate::files::{self, FileError};
 use crate::invoke;
 use crate::platform::Platform;
 use crate::reply;
@@ -26,52 +33,47 @@ pub(crate) const PREFIX: &str = "/async-function/";
 const JOBS_MAX: usize = 1024;
 
 /// What NATS, OpenFaaS's queue, takes by default.
-const BODY_BYTES_MAX: usize = 1 << 20;
+const BODY_BYTES_MAX: u32 = 1 << 20;
 
 /// Bounds the bodies of all waiting calls.
 const TOTAL_BYTES_MAX: usize = 64 << 20;
 
-/// Calls that run at once; each may be a process.
-const WORKERS: usize = 4;
-
 const PART: &str = "proxy";
 const CALLBACK_URL: HeaderName = HeaderName::from_static("x-callback-url");
-const FUNCTION_STATUS: HeaderName = HeaderName::from_static("x-function-status");
-const FUNCTION_NAME: HeaderName = HeaderName::from_static("x-function-name");
 
 #[derive(Debug, thiserror::Error)]
 enum EnqueueError {
-    #[error("X-Callback-Url is {0:?}; give an absolute http:// URL")]
-    Callback(String),
-    #[error(
-        "the request is longer than the {BODY_BYTES_MAX} bytes an asynchronous call may have; call /function/ instead"
-    )]
-    TooLong,
+    #[error(transparent)]
+    Callback(#[from] CallbackError),
     #[error("read the request: {0}")]
-    Read(Box<dyn std::error::Error + Send + Sync>),
+    Read(#[from] BodyError),
     #[error("the queue is full with {JOBS_MAX} calls or {TOTAL_BYTES_MAX} bytes; try again later")]
     Full,
     #[error("the platform is stopping; call another node")]
     Stopping,
+    #[error("keep the call: {0}")]
+    Keep(#[from] FileError),
+    #[error("keep the call: {0}")]
+    Task(#[from] tokio::task::JoinError),
 }
 
 impl EnqueueError {
     fn status(&self) -> StatusCode {
         match self {
+            Self::Read(BodyError::TooLong(_)) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Read(BodyError::Silent(_)) => StatusCode::REQUEST_TIMEOUT,
             Self::Callback(_) | Self::Read(_) => StatusCode::BAD_REQUEST,
-            Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Full | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Keep(_) | Self::Task(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 }
 
-#[derive(Debug)]
-struct Job {
-    name: String,
-    head: Parts,
-    body: Bytes,
-    callback: Option<Uri>,
-    _room: OwnedSemaphorePermit,
+/// What is counted of asynchronous calls.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) waiting: AtomicU64,
+    pub(crate) callbacks_failed: AtomicU64,
 }
 
 /// The end of the queue that takes calls.
@@ -79,26 +81,50 @@ struct Job {
 pub(crate) struct Queue {
     jobs: mpsc::Sender<Job>,
     room: Arc<Semaphore>,
+    directory: PathBuf,
+    number: Arc<AtomicU64>,
+    callbacks: Arc<Callbacks>,
+    counts: Arc<Counts>,
+    client_timeout: Duration,
 }
 
-/// The end of the queue that makes calls.
-#[derive(Debug)]
-pub(crate) struct Worker {
-    jobs: mpsc::Receiver<Job>,
-}
-
-pub(crate) fn new() -> (Queue, Worker) {
+/// Opens the queue with the calls that were waiting when the platform ended.
+pub(crate) fn open(
+    state: &Path,
+    callbacks: Callbacks,
+    client_timeout: Duration,
+) -> Result<(Queue, Worker), FileError> {
+    let directory = state.join("queue");
+    files::create_directory(&directory)?;
+    let kept = job::load(&directory)?;
     let (sender, jobs) = mpsc::channel(JOBS_MAX);
-    (
-        Queue {
-            jobs: sender,
-            room: Arc::new(Semaphore::new(TOTAL_BYTES_MAX)),
-        },
-        Worker { jobs },
-    )
+    let queue = Queue {
+        jobs: sender,
+        room: Arc::new(Semaphore::new(TOTAL_BYTES_MAX)),
+        number: Arc::new(AtomicU64::new(kept.last().map_or(0, |(number, _)| number + 1))),
+        directory,
+        callbacks: Arc::new(callbacks),
+        counts: Arc::default(),
+        client_timeout,
+    };
+    if !kept.is_empty() {
+        tracing::info!(calls = kept.len(), "Took up the asynchronous calls that waited");
+    }
+    let restored: Vec<Job> = kept.into_iter().map(|(_, kept)| queue.job(kept, None)).collect();
+    let worker = Worker::new(
+        jobs,
+        restored,
+        Arc::clone(&queue.callbacks),
+        Arc::clone(&queue.counts),
+    );
+    Ok((queue, worker))
 }
 
 impl Queue {
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
     /// Takes the call that the path `/async-function/{name}[/path]` names.
     pub(crate) async fn take(
         &self,
@@ -109,13 +135,8 @@ impl Queue {
         let stamp = Stamp::new(request.headers());
         let (name, _) = invoke::target(request.uri().path(), PREFIX);
         let mut response = if request.method() != Method::POST {
-            reply::internal(
-                PART,
-                reply::text(
-                    StatusCode::METHOD_NOT_ALLOWED,
-                    "asynchronous calls are made by POST",
-                ),
-            )
+            let text = "asynchronous calls are made by POST";
+            reply::internal(PART, reply::text(StatusCode::METHOD_NOT_ALLOWED, text))
         } else if platform.find(name).is_none() {
             invoke::unknown(name)
         } else {
@@ -135,143 +156,53 @@ impl Queue {
         request: Request<Incoming>,
         stamp: &Stamp,
     ) -> Result<(), EnqueueError> {
-        let callback = callback(request.headers())?;
+        let callback = self.callback(request.headers())?;
+        let turn = self.jobs.clone().try_reserve_owned();
+        let turn = turn.map_err(|error| match error {
+            TrySendError::Full(_) => EnqueueError::Full,
+            TrySendError::Closed(_) => EnqueueError::Stopping,
+        })?;
         let (mut head, incoming) = request.into_parts();
-        let body = Limited::new(incoming, BODY_BYTES_MAX)
-            .collect()
-            .await
-            .map_err(read_error)?
-            .to_bytes();
-        let room = u32::try_from(body.len()).map_err(|_| EnqueueError::TooLong)?;
-        let room = Arc::clone(&self.room)
-            .try_acquire_many_owned(room)
-            .map_err(|_| EnqueueError::Full)?;
+        let (body, room) = self.read(incoming).await?;
         head.uri = invoke::inner_uri(&head.uri, PREFIX);
         invoke::unframe(&mut head.headers);
         head.headers.insert(CONTENT_LENGTH, body.len().into());
         invoke::forward(&mut head.headers, peer);
         stamp.mark_request(&mut head.headers);
-        self.jobs
-            .try_send(Job {
-                name,
-                head,
-                body,
-                callback,
-                _room: room,
-            })
-            .map_err(|error| match error {
-                TrySendError::Full(_) => EnqueueError::Full,
-                TrySendError::Closed(_) => EnqueueError::Stopping,
-            })
+        let kept = Kept {
+            path: job::path(&self.directory, self.number.fetch_add(1, Relaxed)),
+            head: Head::new(name, &head, callback.as_ref()),
+            body,
+        };
+        let kept = tokio::task::spawn_blocking(move || kept.save()).await??;
+        turn.send(self.job(kept, Some(room)));
+        Ok(())
     }
-}
 
-impl Worker {
-    /// Makes calls as they come, until the future is dropped.
-    pub(crate) async fn run(mut self, platform: Arc<Platform>) {
-        let workers = Arc::new(Semaphore::new(WORKERS));
-        let client = client::client();
-        let mut running = tokio::task::JoinSet::new();
-        while let Some(job) = self.jobs.recv().await {
-            let Ok(turn) = Arc::clone(&workers).acquire_owned().await else {
-                return;
-            };
-            let (platform, client) = (Arc::clone(&platform), client.clone());
-            running.spawn(async move {
-                work(&platform, &client, job).await;
-                drop(turn);
-            });
-            while running.try_join_next().is_some() {}
+    fn job(&self, kept: Kept, room: Option<OwnedSemaphorePermit>) -> Job {
+        Job::new(kept, room, Arc::clone(&self.counts))
+    }
+
+    /// Takes room for the body before its bytes.
+    async fn read(&self, incoming: Incoming) -> Result<(Bytes, OwnedSemaphorePermit), EnqueueError> {
+        let exact = incoming.size_hint().exact();
+        let most = exact.and_then(|length| u32::try_from(length).ok());
+        let most = most.unwrap_or(BODY_BYTES_MAX).min(BODY_BYTES_MAX);
+        let room = Arc::clone(&self.room).try_acquire_many_owned(most);
+        let mut room = room.map_err(|_| EnqueueError::Full)?;
+        if exact.is_some_and(|length| length > BODY_BYTES_MAX.into()) {
+            return Err(BodyError::TooLong(BODY_BYTES_MAX.into()).into());
         }
-    }
-}
-
-async fn work(platform: &Arc<Platform>, client: &HttpClient, job: Job) {
-    let stamp = Stamp::new(&job.head.headers);
-    let call_id = stamp.call_id.clone();
-    let response = match platform.find(&job.name) {
-        Some(function) => {
-            let request = Request::from_parts(job.head, Body::whole(job.body));
-            invoke::call(platform, function, request, stamp).await
-        }
-        None => {
-            let mut response = invoke::unknown(&job.name);
-            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-            stamp.mark_response(response.headers_mut(), &platform.node().name);
-            response
-        }
-    };
-    if let Err(error) = finish(client, &job.name, job.callback, response).await {
-        warn!(function = job.name, ?call_id, %error, "Lost the result of an asynchronous call");
-    }
-}
-
-/// Reports a result, or reads it to its end, for the function's sake.
-async fn finish(
-    client: &HttpClient,
-    name: &str,
-    callback: Option<Uri>,
-    response: Response<Body>,
-) -> anyhow::Result<()> {
-    let Some(callback) = callback else {
-        let mut body = response.into_body();
-        while let Some(frame) = body.frame().await {
-            frame?;
-        }
-        return Ok(());
-    };
-    let (mut head, body) = response.into_parts();
-    invoke::unframe(&mut head.headers);
-    head.headers
-        .insert(FUNCTION_STATUS, HeaderValue::from(head.status.as_u16()));
-    head.headers.insert(FUNCTION_NAME, HeaderValue::try_from(name)?);
-    let mut report = Request::post(callback).body(body)?;
-    report.headers_mut().extend(head.headers);
-    let answer = client.request(report).await?;
-    anyhow::ensure!(
-        answer.status().is_success(),
-        "the callback answered {}",
-        answer.status()
-    );
-    Ok(())
-}
-
-fn callback(headers: &HeaderMap) -> Result<Option<Uri>, EnqueueError> {
-    let Some(value) = headers.get(CALLBACK_URL) else {
-        return Ok(None);
-    };
-    let uri = Uri::try_from(value.as_bytes()).ok();
-    match uri.filter(|uri| uri.scheme_str() == Some("http") && uri.host().is_some()) {
-        Some(uri) => Ok(Some(uri)),
-        None => Err(EnqueueError::Callback(
-            String::from_utf8_lossy(value.as_bytes()).into_owned(),
-        )),
-    }
-}
-
-fn read_error(error: Box<dyn std::error::Error + Send + Sync>) -> EnqueueError {
-    match error.is::<LengthLimitError>() {
-        true => EnqueueError::TooLong,
-        false => EnqueueError::Read(error),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn callbacks_are_absolute_http_urls() {
-        check("http://127.0.0.1:9/done?x=1", true);
-        check("https://example.com/", false);
-        check("/relative", false);
-        check("example.com", false);
-        check("", false);
+        let body = Body::passed_within(incoming, BODY_BYTES_MAX.into(), self.client_timeout);
+        let body = body.collect().await?.to_bytes();
+        drop(room.split(room.num_permits().saturating_sub(body.len())));
+        Ok((body, room))
     }
 
-    #[track_caller]
-    fn check(url: &'static str, want: bool) {
-        let headers = HeaderMap::from_iter([(CALLBACK_URL, HeaderValue::from_static(url))]);
-        assert_eq!(callback(&headers).is_ok(), want, "{url:?}");
+    fn callback(&self, headers: &HeaderMap) -> Result<Option<Callback>, CallbackError> {
+        let value = headers.get(CALLBACK_URL);
+        value
+            .map(|value| self.callbacks.parse(value.as_bytes()))
+            .transpose()
     }
 }

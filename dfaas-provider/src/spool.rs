@@ -62,7 +62,7 @@ pub(crate) enum Input {
         file: File,
         length: u64,
         /// Frees the room with the file.
-        room: OwnedSemaphorePermit,
+        room: Arc<OwnedSemaphorePermit>,
     },
 }
 
@@ -106,7 +106,11 @@ impl Spool {
         file.flush().await?;
         let mut file = file.into_std().await;
         file.rewind()?;
-        Ok(Input::File { file, length, room })
+        Ok(Input::File {
+            file,
+            length,
+            room: Arc::new(room),
+        })
     }
 
     fn take_room(&self) -> Result<OwnedSemaphorePermit, SpoolError> {
@@ -122,6 +126,22 @@ impl Input {
             Self::Memory(bytes) => bytes.len() as u64,
             Self::File { length, .. } => *length,
         }
+    }
+
+    /// The same once more, from its beginning.
+    pub(crate) fn again(&self) -> io::Result<Self> {
+        Ok(match self {
+            Self::Memory(bytes) => Self::Memory(bytes.clone()),
+            Self::File { file, length, room } => {
+                let mut file = file.try_clone()?;
+                file.rewind()?;
+                Self::File {
+                    file,
+                    length: *length,
+                    room: Arc::clone(room),
+                }
+            }
+        })
     }
 
     /// What a process reads it from: nothing, a pipe that is to be filled, or the file itself.

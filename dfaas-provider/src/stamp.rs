@@ -43,6 +43,15 @@ impl Stamp {
         }
     }
 
+    /// Takes up a call that was stamped when it came in; what it took counts from now on.
+    pub(crate) fn again(headers: &HeaderMap) -> Self {
+        let mut stamp = Self::new(headers);
+        if let Some(start_time) = headers.get(START_TIME) {
+            stamp.start_time = start_time.clone();
+        }
+        stamp
+    }
+
     /// Tells the function what the caller will be told, and keeps from it what is between nodes.
     pub(crate) fn mark_request(&self, headers: &mut HeaderMap) {
         headers.remove(NODE_TOKEN);

@@ -35,7 +35,7 @@ pub(super) fn reachable(address: SocketAddr, wanted: SocketAddr) -> SocketAddr {
         IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), wanted.port()),
         // Bound to all of IPv6, and to IPv4 unless the program chose otherwise.
         IpAddr::V6(ip) if ip.is_unspecified() => SocketAddr::new(Ipv6Addr::LOCALHOST.into(), wanted.port()),
-        _ => address,
+        IpAddr::V4(_) | IpAddr::V6(_) => address,
     }
 }
 

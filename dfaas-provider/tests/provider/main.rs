@@ -4,6 +4,7 @@
 
 mod administration;
 mod asynchronous;
+mod callbacks;
 mod calls;
 mod command_line;
 mod forking;
