@@ -43,22 +43,27 @@ pub(crate) fn client() -> HttpClient {
         .build(Connector::new(connector))
 }
 
-/// Sends a request, once more if the other side had just closed a kept connection and the request may be repeated.
+/// Several kept connections may have been closed at the same time.
+const REPEATS_MAX: usize = 8;
+
+/// Sends a request, and again if the other side had just closed a kept connection and the request may be repeated.
 pub(crate) async fn send(
     client: &HttpClient,
-    request: Request<Body>,
+    mut request: Request<Body>,
 ) -> Result<Response<Incoming>, ClientError> {
-    let again = copy_of(&request);
-    let answer = client.request(request).await;
-    match (answer, again) {
-        (Ok(response), _) => {
-            if let Some(used) = response.extensions().get::<Use>() {
-                used.note_answer();
-            }
-            Ok(response)
+    for _ in 0..REPEATS_MAX {
+        let again = copy_of(&request);
+        match (client.request(request).await, again) {
+            (Err(error), Some(again)) if failed_when_reused(&error) => request = again,
+            (answer, _) => return answer.inspect(note_answer),
         }
-        (Err(error), Some(again)) if failed_when_reused(&error) => client.request(again).await,
-        (Err(error), _) => Err(error),
+    }
+    client.request(request).await.inspect(note_answer)
+}
+
+fn note_answer(response: &Response<Incoming>) {
+    if let Some(used) = response.extensions().get::<Use>() {
+        used.note_answer();
     }
 }
 

@@ -24,9 +24,9 @@ def answer(stream, status, body):
 
 def idle(stream):
     """Closes a kept connection 20 ms after the last answer."""
-    stream.settimeout(0.02)
     while head(stream):
         answer(stream, "200 OK", "idle")
+        stream.settimeout(0.02)
 
 
 def early(stream):
