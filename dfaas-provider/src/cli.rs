@@ -74,6 +74,9 @@ struct Serve {
     stack: Option<PathBuf>,
     #[command(flatten)]
     credentials: CredentialFiles,
+    /// Let a gateway without credentials be reached from other hosts
+    #[arg(long, env = "DFAAS_INSECURE")]
+    insecure: bool,
     /// How many seconds calls in flight may go on after SIGTERM
     #[arg(long, value_name = "SECONDS", env = "DFAAS_GRACE", default_value_t = 10)]
     grace: u64,
@@ -193,6 +196,7 @@ fn config(args: Serve) -> anyhow::Result<Config> {
             .transpose()?
             .unwrap_or_default(),
         credentials: args.credentials.read()?,
+        insecure: args.insecure,
         grace: Duration::from_secs(args.grace),
         request_bytes_max: args.max_request_bytes,
         processes_max: args.max_processes.into(),

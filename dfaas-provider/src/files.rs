@@ -1,5 +1,6 @@
 //! Writing files so that a crash leaves the old one or the new one, never half of one.
 
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -9,8 +10,8 @@ use std::path::{Path, PathBuf};
 const DIRECTORY_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
-/// Temporary files end so; they are left over from a crash and never read.
-const TEMPORARY: &str = "tmp";
+/// Temporary files begin so, and no others; they are left over from a crash and never read.
+const TEMPORARY: &str = ".new-";
 
 #[derive(Debug, thiserror::Error)]
 #[error("{doing} {path}: {source}", path = path.display())]
@@ -44,10 +45,9 @@ pub(crate) fn write(path: &Path, content: &[u8]) -> Result<(), FileError> {
 }
 
 fn try_write(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".");
-    name.push(TEMPORARY);
-    let temporary = PathBuf::from(name);
+    let mut name = OsString::from(TEMPORARY);
+    name.push(path.file_name().unwrap_or_default());
+    let temporary = path.with_file_name(name);
     let mut file = OpenOptions::new()
         .write(true)
         .create(true)
@@ -74,9 +74,22 @@ pub(crate) fn list(path: &Path) -> Result<Vec<PathBuf>, FileError> {
     };
     let paths: io::Result<Vec<PathBuf>> = entries.map(|entry| Ok(entry?.path())).collect();
     let mut paths = paths.map_err(FileError::new("list the directory", path))?;
-    paths.retain(|path| path.extension().is_none_or(|extension| extension != TEMPORARY));
+    paths.retain(|path| !is_temporary(path));
     paths.sort();
     Ok(paths)
+}
+
+fn is_temporary(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default();
+    name.as_encoded_bytes().starts_with(TEMPORARY.as_bytes())
+}
+
+/// Removes a directory with all that is in it, if it is there.
+pub(crate) fn remove_directory(path: &Path) -> Result<(), FileError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(FileError::new("remove the directory", path)),
+    }
 }
 
 /// Makes a rename or a removal durable.
@@ -110,8 +123,18 @@ mod tests {
     #[test]
     fn what_a_crash_left_is_not_listed() {
         let directory = tempfile::tempdir().unwrap();
-        fs::write(directory.path().join("x.json.tmp"), "half").unwrap();
+        fs::write(directory.path().join(".new-x.json"), "half").unwrap();
         assert_eq!(list(directory.path()).unwrap(), [] as [PathBuf; 0]);
+    }
+
+    #[test]
+    fn no_name_is_taken_for_another_ones_temporary_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let (x, other) = (directory.path().join("x"), directory.path().join("x.tmp"));
+        write(&other, b"other").unwrap();
+        write(&x, b"x").unwrap();
+        assert_eq!(fs::read(&other).unwrap(), b"other");
+        assert_eq!(list(directory.path()).unwrap(), [x, other]);
     }
 
     #[test]

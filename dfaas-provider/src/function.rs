@@ -29,6 +29,8 @@ const CALLER_LEFT: u16 = 499;
 
 const SCALE_ZERO_LABEL: &str = "com.openfaas.scale.zero";
 const SCALE_ZERO_DURATION_LABEL: &str = "com.openfaas.scale.zero-duration";
+const SCALE_MAX_LABEL: &str = "com.openfaas.scale.max";
+const SCALE_FACTOR_LABEL: &str = "com.openfaas.scale.factor";
 const SCALE_MIN_LABEL: &str = "com.openfaas.scale.min";
 
 /// How long nobody calls a function before it is stopped, as OpenFaaS has it.
@@ -281,6 +283,24 @@ impl Function {
         match &self.running.runner {
             Runner::Warm(warm) => warm.fixed_port(),
             Runner::Echo | Runner::Classic(_) => None,
+        }
+    }
+
+    /// How many replicas there should be when an alert fires, or ends.
+    pub(crate) fn replicas_on_alert(&self, firing: bool) -> u32 {
+        let number = |label, default: u32| {
+            let labels = &self.record.deployment.labels;
+            labels
+                .get(label)
+                .and_then(|value| value.parse().ok())
+                .unwrap_or(default)
+        };
+        let least = number(SCALE_MIN_LABEL, 1);
+        let most = number(SCALE_MAX_LABEL, 5).max(least);
+        let step = most.saturating_mul(number(SCALE_FACTOR_LABEL, 20)).div_ceil(100);
+        match firing {
+            true => self.replicas().saturating_add(step).clamp(least, most),
+            false => least,
         }
     }
 

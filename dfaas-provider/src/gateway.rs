@@ -1,23 +1,27 @@
 //! The OpenFaaS gateway's paths, whole for clients or only those that call functions.
 
+mod alert;
 mod functions;
 mod logs;
 mod namespaces;
+mod origin;
+mod page;
 mod secrets;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use http_body_util::{BodyExt, Limited};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, HeaderValue};
+use hyper::header::{ALLOW, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use crate::auth::{self, Credentials};
-use crate::body::Body;
+use crate::body::{Body, BodyError};
 use crate::invoke;
 use crate::metrics;
 use crate::name::DEFAULT_NAMESPACE;
@@ -27,7 +31,7 @@ use crate::reply;
 use crate::server::{Answer, Stage};
 
 /// Room for a secret of a megabyte, in base64.
-const JSON_BYTES_MAX: usize = 2 << 20;
+const JSON_BYTES_MAX: u64 = 2 << 20;
 
 pub(crate) struct Gateway {
     platform: Arc<Platform>,
@@ -73,29 +77,66 @@ impl Gateway {
         if path == "/metrics" {
             return self.metrics(request.method());
         }
-        let Some(rest) = path.strip_prefix("/system/") else {
-            return not_found(path);
-        };
-        if self
-            .credentials
-            .as_ref()
-            .is_some_and(|credentials| !credentials.accept(request.headers()))
-        {
-            return auth::refusal();
+        if path == "/" {
+            return page::redirect();
         }
+        let is_page = path == page::PATH;
+        let rest = match path.strip_prefix("/system/") {
+            Some(rest) => rest,
+            None if is_page => "",
+            None => return not_found(path),
+        };
+        if let Some(refusal) = self.refusal(request.headers()) {
+            return refusal;
+        }
+        if is_page {
+            return page::show(&self.platform);
+        }
+        let patience = self.platform.node().client_timeout;
         let rest = rest.to_owned();
         let (collection, name) = rest.split_once('/').unwrap_or((&rest, ""));
         match (collection, name) {
             ("info", "") => info(request.method()),
-            ("functions", "") => functions::collection(self.platform(), request).await,
+            ("alert", "") => alert::take(self.platform(), request, patience).await,
+            ("telemetry", "") => self.telemetry(request.method()),
+            ("functions", "") => functions::collection(self.platform(), request, patience).await,
             ("function", name) => functions::one(&self.platform, name, &request),
-            ("scale-function", name) => functions::scale(self.platform(), name.to_owned(), request).await,
-            ("secrets", "") => secrets::collection(self.platform(), request).await,
+            ("scale-function", name) => {
+                functions::scale(self.platform(), name.to_owned(), request, patience).await
+            }
+            ("secrets", "") => secrets::collection(self.platform(), request, patience).await,
             ("namespaces", "") => namespaces::list(&self.platform, request.method()),
-            ("namespace", name) => namespaces::one(self.platform(), name.to_owned(), request).await,
+            ("namespace", name) => namespaces::one(self.platform(), name.to_owned(), request, patience).await,
             ("logs", "") => logs::read(&self.platform, self.stage.clone(), &request),
             (_, _) => not_found(request.uri().path()),
         }
+    }
+
+    fn refusal(&self, headers: &HeaderMap) -> Option<Response<Body>> {
+        let refused = origin::check(headers, self.credentials.is_some());
+        refused.or_else(|| {
+            let credentials = self.credentials.as_ref()?;
+            (!credentials.accept(headers)).then(auth::refusal)
+        })
+    }
+
+    fn telemetry(&self, method: &Method) -> Response<Body> {
+        if !is_read(method) {
+            return method_not_allowed("GET");
+        }
+        let functions = self.platform.all();
+        let (mut replicas, mut calls) = (0_u64, 0_u64);
+        for function in &functions {
+            replicas += u64::from(function.replicas());
+            calls += function.stats().finished();
+        }
+        let telemetry = serde_json::json!({
+            "functions": functions.len(),
+            "replicas": replicas,
+            "invocations": calls,
+            "namespaces": self.platform.namespaces.list().len(),
+        });
+        reply::json(StatusCode::OK, &telemetry)
     }
 
     fn platform(&self) -> Arc<Platform> {
@@ -246,16 +287,24 @@ fn hex(digit: u8) -> Option<u8> {
     u8::try_from(value).ok()
 }
 
-async fn read_json<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Response<Body>> {
-    let bad = |text: String| reply::text(StatusCode::BAD_REQUEST, text);
-    let body = Limited::new(request.into_body(), JSON_BYTES_MAX).collect().await;
-    let body = body.map_err(|error| {
-        bad(format!(
-            "read the request, of at most {JSON_BYTES_MAX} bytes: {error}"
-        ))
+/// Reads JSON that must not come more slowly than other requests.
+async fn read_json<T: DeserializeOwned>(
+    request: Request<Incoming>,
+    patience: Duration,
+) -> Result<T, Response<Body>> {
+    let body = Body::passed_within(request.into_body(), JSON_BYTES_MAX, patience);
+    let body = body.collect().await.map_err(|error| {
+        let status = match error {
+            BodyError::TooLong(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            BodyError::Silent(_) => StatusCode::REQUEST_TIMEOUT,
+            BodyError::Connection(_) | BodyError::Kept(_) => StatusCode::BAD_REQUEST,
+        };
+        reply::text(status, format_args!("read the request: {error}"))
     })?;
-    serde_json::from_slice(&body.to_bytes())
-        .map_err(|error| bad(format!("the request's body is not the JSON expected: {error}")))
+    serde_json::from_slice(&body.to_bytes()).map_err(|error| {
+        let text = format!("the request's body is not the JSON expected: {error}");
+        reply::text(StatusCode::BAD_REQUEST, text)
+    })
 }
 
 /// Runs what writes files on a thread where it may block.

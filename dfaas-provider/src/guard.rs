@@ -6,9 +6,9 @@
 use std::collections::BTreeSet;
 use std::io::{self, PipeWriter, Read, Write};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
@@ -20,28 +20,30 @@ const MESSAGE_BYTES: usize = size_of::<i32>();
 /// The platform's end. Dropping it ends the guard.
 #[derive(Debug)]
 pub(crate) struct Guard {
-    /// Writes of a few bytes are atomic, so that threads need no lock.
+    this: PathBuf,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    /// None when the guard is to end.
     messages: Option<PipeWriter>,
     process: Child,
-    lost: AtomicBool,
+    groups: BTreeSet<i32>,
 }
 
 impl Guard {
     /// Starts the guard; `this` is the path of this binary.
     pub(crate) fn start(this: &Path) -> io::Result<Self> {
-        let (reader, writer) = io::pipe()?;
-        // A group of its own, so that Ctrl-C in a terminal does not end it before the platform.
-        let process = Command::new(this)
-            .arg(ARGUMENT)
-            .env_clear()
-            .stdin(reader)
-            .stdout(Stdio::null())
-            .process_group(0)
-            .spawn()?;
-        Ok(Self {
-            messages: Some(writer),
+        let (messages, process) = spawn(this)?;
+        let inner = Inner {
+            messages: Some(messages),
             process,
-            lost: AtomicBool::new(false),
+            groups: BTreeSet::new(),
+        };
+        Ok(Self {
+            this: this.to_owned(),
+            inner: Mutex::new(inner),
         })
     }
 
@@ -55,22 +57,54 @@ impl Guard {
     }
 
     fn tell(&self, message: i32) {
-        let sent = self
-            .messages
-            .as_ref()
-            .map(|mut pipe| pipe.write_all(&message.to_ne_bytes()));
-        if let Some(Err(error)) = sent
-            && !self.lost.swap(true, Relaxed)
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        note(&mut inner.groups, message);
+        let Some(mut messages) = inner.messages.as_ref() else {
+            return;
+        };
+        if messages.write_all(&message.to_ne_bytes()).is_err()
+            && let Err(error) = inner.replace(&self.this)
         {
             tracing::warn!(%error, "Lost the guard: if this provider is killed now, its functions live on");
         }
     }
 }
 
+impl Inner {
+    /// Starts another guard in place of one that died, and tells it what that one knew.
+    fn replace(&mut self, this: &Path) -> io::Result<()> {
+        tracing::warn!("Started the guard of functions again: it had died");
+        let (mut messages, process) = spawn(this)?;
+        // It has ended, or does so now that nobody writes to it.
+        let mut dead = std::mem::replace(&mut self.process, process);
+        self.messages = None;
+        dead.wait()?;
+        for group in &self.groups {
+            messages.write_all(&group.to_ne_bytes())?;
+        }
+        self.messages = Some(messages);
+        Ok(())
+    }
+}
+
+fn spawn(this: &Path) -> io::Result<(PipeWriter, Child)> {
+    let (reader, messages) = io::pipe()?;
+    // A group of its own, so that Ctrl-C in a terminal does not end it before the platform.
+    let process = Command::new(this)
+        .arg(ARGUMENT)
+        .env_clear()
+        .stdin(reader)
+        .stdout(Stdio::null())
+        .process_group(0)
+        .spawn()?;
+    Ok((messages, process))
+}
+
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.messages = None;
-        if let Err(error) = self.process.wait() {
+        let inner = self.inner.get_mut().unwrap_or_else(PoisonError::into_inner);
+        inner.messages = None;
+        if let Err(error) = inner.process.wait() {
             tracing::warn!(%error, "Left the guard unwaited");
         }
     }

@@ -214,22 +214,29 @@ impl Platform {
                 service => service,
             };
             let name = FunctionName::new(service, &scaling.namespace)?;
-            let function = self.get(&name)?;
-            let replicas = scaling.replicas;
-            if replicas > REPLICAS_MAX {
-                return Err(FunctionError::Replicas { name, replicas });
-            }
-            self.store.save(
-                &name,
-                &Record {
-                    replicas,
-                    ..function.record()
-                },
-            )?;
-            function.scale(replicas);
-            info!(function = %name, replicas, "Scaled");
-            Ok(())
+            self.set_replicas_now(&name, scaling.replicas)
         })
+    }
+
+    /// Scales a function.
+    pub(crate) fn set_replicas(&self, name: &FunctionName, replicas: u32) -> Result<(), FunctionError> {
+        self.change(|| self.set_replicas_now(name, replicas))
+    }
+
+    fn set_replicas_now(&self, name: &FunctionName, replicas: u32) -> Result<(), FunctionError> {
+        let function = self.get(name)?;
+        if replicas > REPLICAS_MAX {
+            let name = name.clone();
+            return Err(FunctionError::Replicas { name, replicas });
+        }
+        let record = Record {
+            replicas,
+            ..function.record()
+        };
+        self.store.save(name, &record)?;
+        function.scale(replicas);
+        info!(function = %name, replicas, "Scaled");
+        Ok(())
     }
 
     pub(crate) fn remove_namespace(&self, name: &str) -> Result<(), NamespaceError> {
@@ -240,7 +247,14 @@ impl Platform {
                 .map(|function| function.name().name.clone())
                 .collect();
             match functions.is_empty() {
-                true => self.namespaces.remove(name),
+                true => {
+                    self.namespaces.remove(name)?;
+                    // A namespace of the same name must not find them.
+                    for kept in ["secrets", "mounts", "home"] {
+                        files::remove_directory(&self.node.state.join(kept).join(name))?;
+                    }
+                    Ok(())
+                }
                 false => Err(NamespaceError::InUse {
                     name: name.to_owned(),
                     functions: functions.join(", "),

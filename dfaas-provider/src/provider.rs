@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::auth::Credentials;
 use crate::callback::Callbacks;
@@ -24,7 +24,7 @@ use crate::guard::Guard;
 use crate::launch::Host;
 use crate::platform::{Applied, FunctionError, Node, Platform};
 use crate::queue;
-use crate::server::{self, BindError, Connections, Stage};
+use crate::server::{self, BindError, CONNECTIONS_MAX, Connections, GATEWAY_CONNECTIONS_MAX, Stage};
 use crate::spool::Spool;
 use crate::wire::Deployment;
 
@@ -49,8 +49,10 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// Deployed before the first request.
     pub stack: Vec<Deployment>,
-    /// Without them everyone may use `/system`.
+    /// Without them everyone who reaches the gateway may use `/system`.
     pub credentials: Option<Credentials>,
+    /// Whether the gateway may be reached from elsewhere without credentials.
+    pub insecure: bool,
     /// How long calls in flight may go on after the stop.
     pub grace: Duration,
     pub request_bytes_max: u64,
@@ -76,6 +78,11 @@ pub enum StartError {
     Guard { this: PathBuf, source: io::Error },
     #[error(transparent)]
     Bind(#[from] BindError),
+    #[error(
+        "whoever reaches the gateway at {0} could run commands on this host; set --basic-auth-user-file and \
+         --basic-auth-password-file, listen at 127.0.0.1, or say --insecure"
+    )]
+    Open(SocketAddr),
     #[error("deploy the stack: {0}")]
     Stack(Box<FunctionError>),
 }
@@ -88,6 +95,7 @@ pub struct Provider {
     platform: Arc<Platform>,
     stage: watch::Sender<Stage>,
     connections: Connections,
+    operators: Connections,
     tasks: JoinSet<()>,
     worker: JoinHandle<()>,
     worker_stop: CancellationToken,
@@ -101,6 +109,7 @@ impl Provider {
     /// # Errors
     /// If the state directory or an address is in use or cannot be used, or the stack cannot be deployed.
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        check_exposure(&config)?;
         let lock = lock_state(&config.state_dir).await?;
         let (gateway_listener, gateway) = listen(config.gateway, "--gateway")?;
         let (functions_listener, functions) = listen(config.functions, "--functions")?;
@@ -113,7 +122,8 @@ impl Provider {
             apply(&platform, deployment).map_err(|error| StartError::Stack(Box::new(error)))?;
         }
         let (stage, stages) = watch::channel(Stage::Serving);
-        let connections = Connections::new(stages.clone(), config.client_timeout);
+        let connections = Connections::new(stages.clone(), config.client_timeout, CONNECTIONS_MAX);
+        let operators = Connections::new(stages.clone(), config.client_timeout, GATEWAY_CONNECTIONS_MAX);
         let callbacks = Callbacks::new(config.callback_allow);
         let (queue, worker) = queue::open(&config.state_dir, callbacks, config.client_timeout)?;
         let surface = Arc::new(Gateway::new(
@@ -127,7 +137,7 @@ impl Provider {
         let worker = tokio::spawn(worker.run(Arc::clone(&platform), worker_stop.clone()));
         tasks.spawn(rest_idle(Arc::clone(&platform)));
         tasks.spawn(
-            connections
+            operators
                 .clone()
                 .serve(gateway_listener, gateway::Whole(Arc::clone(&surface))),
         );
@@ -151,6 +161,7 @@ impl Provider {
             platform,
             stage,
             connections,
+            operators,
             tasks,
             worker,
             worker_stop,
@@ -177,6 +188,7 @@ impl Provider {
         self.worker_stop.cancel();
         let ended = async {
             self.connections.ended().await;
+            self.operators.ended().await;
             // What goes wrong with it is its calls'.
             let _ = (&mut self.worker).await;
             detached.finished().await;
@@ -188,6 +200,7 @@ impl Provider {
             self.worker.abort();
             detached.end().await;
             self.connections.ended().await;
+            self.operators.ended().await;
         }
         self.tasks.shutdown().await;
         self.platform.stop();
@@ -199,13 +212,27 @@ impl Provider {
     }
 }
 
+/// Deploying is running commands, so the gateway must not be open by an oversight.
+fn check_exposure(config: &Config) -> Result<(), StartError> {
+    let exposed = !config.gateway.ip().is_loopback();
+    match (&config.credentials, exposed, config.insecure) {
+        (Some(_), _, _) => {}
+        (None, true, false) => return Err(StartError::Open(config.gateway)),
+        (None, _, _) => warn!(
+            gateway = %config.gateway,
+            "Whoever reaches the gateway may run commands on this host: it asks for no credentials"
+        ),
+    }
+    Ok(())
+}
+
 async fn rest_idle(platform: Arc<Platform>) {
     loop {
         sleep(IDLE_INTERVAL).await;
         let resting = Arc::clone(&platform);
         // It writes files.
         if let Err(error) = tokio::task::spawn_blocking(move || resting.rest_idle()).await {
-            tracing::warn!(%error, "Could not look for idle functions");
+            warn!(%error, "Could not look for idle functions");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Secrets: files for the platform's user only, linked into a directory for each function that lists them.
 
-use std::fs;
+use std::collections::BTreeSet;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
@@ -118,7 +118,8 @@ impl Secrets {
             return Ok(None);
         }
         files::create_directory(&mount)?;
-        for name in names {
+        // One that is listed twice is one.
+        for name in names.iter().collect::<BTreeSet<_>>() {
             let value = self.values.join(&function.namespace).join(name);
             symlink(value, mount.join(name)).map_err(FileError::new("link a secret into", &mount))?;
         }
@@ -126,11 +127,7 @@ impl Secrets {
     }
 
     pub(crate) fn unmount(&self, function: &FunctionName) -> Result<(), FileError> {
-        let mount = self.mount_path(function);
-        match fs::remove_dir_all(&mount) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            removed => removed.map_err(FileError::new("remove the directory", &mount)),
-        }
+        files::remove_directory(&self.mount_path(function))
     }
 
     fn mount_path(&self, function: &FunctionName) -> PathBuf {

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, HeaderValue};
+use hyper::header::{CONNECTION, HOST, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -23,6 +23,7 @@ use tracing::{debug, warn};
 
 use self::lingering::Lingering;
 use crate::body::Body;
+use crate::reply;
 
 /// Bursts of new connections wait in the kernel rather than being refused.
 const BACKLOG: u32 = 4096;
@@ -30,8 +31,14 @@ const BACKLOG: u32 = 4096;
 /// More than a server ever has.
 const LISTENERS_MAX: u32 = 8;
 
-/// Each costs some 30 KiB; those above wait in the backlog.
-const CONNECTIONS_MAX: u32 = 16_384;
+/// How many callers of functions may be connected. Each costs some 30 KiB; those above wait in the backlog.
+pub(crate) const CONNECTIONS_MAX: u32 = 16_384;
+
+/// How many may be connected to the gateway, whose operator must get in when there are too many callers.
+pub(crate) const GATEWAY_CONNECTIONS_MAX: u32 = 2048;
+
+/// Some browsers and proxies send more than hyper takes by default.
+const HEADERS_MAX: usize = 1000;
 
 /// Without file descriptors there is nothing to do but wait for a connection to end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -106,15 +113,18 @@ pub(crate) struct Connections {
     listening: Arc<Semaphore>,
     open: Arc<Semaphore>,
     client_timeout: Duration,
+    most: u32,
 }
 
 impl Connections {
-    pub(crate) fn new(stage: watch::Receiver<Stage>, client_timeout: Duration) -> Self {
+    /// At most `most` connections at the same time.
+    pub(crate) fn new(stage: watch::Receiver<Stage>, client_timeout: Duration, most: u32) -> Self {
         Self {
             stage,
             client_timeout,
             listening: Arc::new(Semaphore::new(LISTENERS_MAX as usize)),
-            open: Arc::new(Semaphore::new(CONNECTIONS_MAX as usize)),
+            open: Arc::new(Semaphore::new(most as usize)),
+            most,
         }
     }
 
@@ -179,7 +189,7 @@ impl Connections {
     pub(crate) async fn ended(&self) {
         // These semaphores are never closed. Whoever waits for all of one leaves nothing for others.
         let _ = self.listening.acquire_many(LISTENERS_MAX).await;
-        let _ = self.open.acquire_many(CONNECTIONS_MAX).await;
+        let _ = self.open.acquire_many(self.most).await;
     }
 
     async fn accept(&self, listener: &TcpListener) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
@@ -193,6 +203,12 @@ impl Connections {
             }
         }
     }
+}
+
+fn has_host(request: &Request<Incoming>) -> bool {
+    request.version() != Version::HTTP_11
+        || request.headers().contains_key(HOST)
+        || request.uri().host().is_some()
 }
 
 async fn converse(
@@ -211,7 +227,13 @@ async fn converse(
     }
     let told = stage.clone();
     let service = service_fn(async |request| {
-        let mut response = answers.answer(request, peer).await;
+        let mut response = match has_host(&request) {
+            true => answers.answer(request, peer).await,
+            false => reply::text(
+                StatusCode::BAD_REQUEST,
+                "the request has no Host (RFC 9112, section 3.2)",
+            ),
+        };
         if *told.borrow() > Stage::Serving {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
@@ -221,6 +243,7 @@ async fn converse(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(client_timeout)
+        .max_headers(HEADERS_MAX)
         // A client may close its side behind its request and still wait for the answer.
         .half_close(true)
         .serve_connection(TokioIo::new(Lingering::new(stream)), service)

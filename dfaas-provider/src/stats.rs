@@ -85,9 +85,8 @@ impl Stats {
     }
 
     pub(crate) fn for_each_code(&self, mut visit: impl FnMut(u16, &Durations)) {
-        if self.ok.count() > 0 {
-            visit(OK, &self.ok);
-        }
+        // It is there before the first call, as rates over it miss that call otherwise.
+        visit(OK, &self.ok);
         for (code, durations) in &*self.others.read().unwrap_or_else(PoisonError::into_inner) {
             visit(*code, durations);
         }

@@ -54,7 +54,9 @@ impl Store {
     /// Reads what was saved. A file that makes no sense is set aside with a warning.
     pub(crate) fn load(&self) -> Result<Vec<(FunctionName, Record)>, FileError> {
         let mut records = Vec::new();
-        for namespace in files::list(&self.directory)? {
+        let mut namespaces = files::list(&self.directory)?;
+        namespaces.retain(|path| path.is_dir());
+        for namespace in namespaces {
             let paths = files::list(&namespace)?;
             records.extend(
                 paths

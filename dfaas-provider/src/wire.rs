@@ -11,27 +11,29 @@ pub(crate) type Pairs = BTreeMap<String, String>;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Deployment {
+    #[serde(deserialize_with = "or_default")]
     pub service: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "or_default")]
     pub image: String,
+    #[serde(deserialize_with = "or_default")]
     pub namespace: String,
     #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "or_default")]
     pub env_process: String,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "or_default")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "pairs")]
     pub env_vars: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "or_default")]
     pub constraints: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "or_default")]
     pub secrets: Vec<String>,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "pairs")]
     pub labels: BTreeMap<String, String>,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "pairs")]
     pub annotations: BTreeMap<String, String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "some_pairs")]
     pub limits: Option<BTreeMap<String, String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "some_pairs")]
     pub requests: Option<BTreeMap<String, String>>,
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "is_false", deserialize_with = "or_default")]
     pub read_only_root_filesystem: bool,
 }
 
@@ -67,24 +69,28 @@ pub(crate) struct Status<'a> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct Removal {
+    #[serde(deserialize_with = "or_default")]
     pub(crate) function_name: String,
+    #[serde(deserialize_with = "or_default")]
     pub(crate) namespace: String,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Scaling {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(crate) service_name: String,
     pub(crate) replicas: u32,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(crate) namespace: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct Secret {
+    #[serde(deserialize_with = "or_default")]
     pub(crate) name: String,
+    #[serde(deserialize_with = "or_default")]
     pub(crate) namespace: String,
     pub(crate) value: Option<String>,
     pub(crate) raw_value: Option<String>,
@@ -99,10 +105,11 @@ pub(crate) struct SecretName {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Namespace {
+    #[serde(deserialize_with = "or_default")]
     pub(crate) name: String,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "pairs")]
     pub(crate) annotations: Pairs,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "pairs")]
     pub(crate) labels: Pairs,
 }
 
@@ -125,14 +132,31 @@ fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D)
     Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
+/// A value that is `null` is absent.
+fn pairs<'de, D: Deserializer<'de>>(from: D) -> Result<Pairs, D::Error> {
+    Ok(some_pairs(from)?.unwrap_or_default())
+}
+
+fn some_pairs<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Pairs>, D::Error> {
+    let pairs: Option<BTreeMap<String, Option<String>>> = Option::deserialize(from)?;
+    let given = |pairs: BTreeMap<String, Option<String>>| {
+        pairs
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)))
+            .collect()
+    };
+    Ok(pairs.map(given))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn null_collections_are_empty() {
-        let text =
-            r#"{"service":"x","labels":null,"annotations":null,"envVars":null,"secrets":null,"limits":null}"#;
+        let text = r#"{"service":"x","labels":null,"annotations":null,"envVars":null,"secrets":null,
+                "limits":null,"requests":null,"namespace":null,"image":null,"constraints":null,
+                "readOnlyRootFilesystem":null}"#;
         let deployment: Deployment = serde_json::from_str(text).unwrap();
         assert_eq!(
             deployment,
@@ -140,6 +164,17 @@ mod tests {
                 service: "x".to_owned(),
                 ..Deployment::default()
             }
+        );
+    }
+
+    #[test]
+    fn null_values_are_absent() {
+        let text = r#"{"service":"x","labels":{"a":null,"b":"c"},"limits":{"memory":null,"cpu":"1"}}"#;
+        let deployment: Deployment = serde_json::from_str(text).unwrap();
+        assert_eq!(deployment.labels, Pairs::from([("b".to_owned(), "c".to_owned())]));
+        assert_eq!(
+            deployment.limits,
+            Some(Pairs::from([("cpu".to_owned(), "1".to_owned())]))
         );
     }
 

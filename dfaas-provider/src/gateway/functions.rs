@@ -1,6 +1,7 @@
 //! `/system/functions`, `/system/function/{name}` and `/system/scale-function/{name}`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode};
@@ -13,23 +14,27 @@ use crate::platform::{FunctionError, Platform};
 use crate::reply;
 use crate::wire::Status;
 
-pub(super) async fn collection(platform: Arc<Platform>, request: Request<Incoming>) -> Response<Body> {
+pub(super) async fn collection(
+    platform: Arc<Platform>,
+    request: Request<Incoming>,
+    patience: Duration,
+) -> Response<Body> {
     match *request.method() {
         Method::GET | Method::HEAD => list(&platform, &namespace_in_query(&request)),
         Method::POST => {
-            change(request, StatusCode::ACCEPTED, move |deployment| {
+            change(request, patience, StatusCode::ACCEPTED, move |deployment| {
                 platform.create(deployment)
             })
             .await
         }
         Method::PUT => {
-            change(request, StatusCode::ACCEPTED, move |deployment| {
+            change(request, patience, StatusCode::ACCEPTED, move |deployment| {
                 platform.update(deployment)
             })
             .await
         }
         Method::DELETE => {
-            change(request, StatusCode::ACCEPTED, move |removal| {
+            change(request, patience, StatusCode::ACCEPTED, move |removal| {
                 platform.remove(&removal)
             })
             .await
@@ -56,11 +61,12 @@ pub(super) async fn scale(
     platform: Arc<Platform>,
     name: String,
     request: Request<Incoming>,
+    patience: Duration,
 ) -> Response<Body> {
     if request.method() != Method::POST {
         return method_not_allowed("POST");
     }
-    change(request, StatusCode::ACCEPTED, move |scaling| {
+    change(request, patience, StatusCode::ACCEPTED, move |scaling| {
         platform.scale(&name, &scaling)
     })
     .await
@@ -77,10 +83,11 @@ fn list(platform: &Platform, namespace: &str) -> Response<Body> {
 
 async fn change<T: serde::de::DeserializeOwned + Send + 'static>(
     request: Request<Incoming>,
+    patience: Duration,
     success: StatusCode,
     change: impl FnOnce(T) -> Result<(), FunctionError> + Send + 'static,
 ) -> Response<Body> {
-    let value = match read_json(request).await {
+    let value = match read_json(request, patience).await {
         Ok(value) => value,
         Err(response) => return response,
     };

@@ -1,6 +1,7 @@
 //! `/system/namespaces` and `/system/namespace/{name}`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode};
@@ -19,7 +20,12 @@ pub(super) fn list(platform: &Platform, method: &Method) -> Response<Body> {
     }
 }
 
-pub(super) async fn one(platform: Arc<Platform>, name: String, request: Request<Incoming>) -> Response<Body> {
+pub(super) async fn one(
+    platform: Arc<Platform>,
+    name: String,
+    request: Request<Incoming>,
+    patience: Duration,
+) -> Response<Body> {
     match *request.method() {
         Method::GET | Method::HEAD => match platform.namespaces.find(&name) {
             Ok(namespace) => reply::json(StatusCode::OK, &namespace),
@@ -27,11 +33,11 @@ pub(super) async fn one(platform: Arc<Platform>, name: String, request: Request<
         },
         Method::POST => {
             let create = move |namespace| platform.change(|| platform.namespaces.create(namespace));
-            change(request, name, StatusCode::CREATED, create).await
+            change(request, patience, name, StatusCode::CREATED, create).await
         }
         Method::PUT => {
             let update = move |namespace| platform.change(|| platform.namespaces.update(namespace));
-            change(request, name, StatusCode::ACCEPTED, update).await
+            change(request, patience, name, StatusCode::ACCEPTED, update).await
         }
         Method::DELETE => {
             let remove = move || finish(platform.remove_namespace(&name), StatusCode::ACCEPTED);
@@ -44,11 +50,12 @@ pub(super) async fn one(platform: Arc<Platform>, name: String, request: Request<
 /// The name is in the body; the path may repeat it.
 async fn change(
     request: Request<Incoming>,
+    patience: Duration,
     path_name: String,
     success: StatusCode,
     change: impl FnOnce(Namespace) -> Result<(), NamespaceError> + Send + 'static,
 ) -> Response<Body> {
-    let mut namespace: Namespace = match read_json(request).await {
+    let mut namespace: Namespace = match read_json(request, patience).await {
         Ok(namespace) => namespace,
         Err(response) => return response,
     };

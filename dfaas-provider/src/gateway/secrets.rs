@@ -1,6 +1,7 @@
 //! `/system/secrets`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode};
@@ -14,12 +15,16 @@ use crate::wire::Secret;
 
 type Change = fn(&Secrets, &Secret) -> Result<(), SecretError>;
 
-pub(super) async fn collection(platform: Arc<Platform>, request: Request<Incoming>) -> Response<Body> {
+pub(super) async fn collection(
+    platform: Arc<Platform>,
+    request: Request<Incoming>,
+    patience: Duration,
+) -> Response<Body> {
     match *request.method() {
         Method::GET | Method::HEAD => list(&platform, &namespace_in_query(&request)),
-        Method::POST => change(platform, request, StatusCode::CREATED, Secrets::create).await,
-        Method::PUT => change(platform, request, StatusCode::OK, Secrets::update).await,
-        Method::DELETE => change(platform, request, StatusCode::OK, Secrets::remove).await,
+        Method::POST => change(platform, request, patience, StatusCode::CREATED, Secrets::create).await,
+        Method::PUT => change(platform, request, patience, StatusCode::OK, Secrets::update).await,
+        Method::DELETE => change(platform, request, patience, StatusCode::OK, Secrets::remove).await,
         _ => method_not_allowed("GET, POST, PUT, DELETE"),
     }
 }
@@ -37,10 +42,11 @@ fn list(platform: &Platform, namespace: &str) -> Response<Body> {
 async fn change(
     platform: Arc<Platform>,
     request: Request<Incoming>,
+    patience: Duration,
     success: StatusCode,
     change: Change,
 ) -> Response<Body> {
-    let secret: Secret = match read_json(request).await {
+    let secret: Secret = match read_json(request, patience).await {
         Ok(secret) => secret,
         Err(response) => return response,
     };

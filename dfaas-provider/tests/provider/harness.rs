@@ -136,6 +136,7 @@ pub(crate) fn config(directory: &Path) -> Config {
         state_dir: directory.join("state"),
         stack: Vec::new(),
         credentials: None,
+        insecure: false,
         grace: Duration::ZERO,
         request_bytes_max: 256 << 20,
         processes_max: 16,

@@ -9,6 +9,7 @@ mod calls;
 mod command_line;
 mod forking;
 mod harness;
+mod operators;
 mod persistence;
 mod ports;
 mod processes;

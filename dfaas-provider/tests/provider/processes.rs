@@ -147,6 +147,43 @@ async fn processes_die_with_a_killed_provider() {
 }
 
 #[tokio::test]
+async fn a_guard_that_died_is_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let fifo = fifo(directory.path(), "alive");
+    let stack = directory.path().join("stack.yaml");
+    let function = format!(
+        "{{fprocess: tee {}, environment: {{mode: streaming}}}}",
+        fifo.display()
+    );
+    std::fs::write(
+        &stack,
+        format!("functions: {{tee: {function}, true: {{fprocess: 'true'}}}}"),
+    )
+    .unwrap();
+    let mut provider = Running::start(
+        Command::new(BINARY)
+            .arg("--state-dir")
+            .arg(directory.path().join("state"))
+            .arg("--stack")
+            .arg(&stack),
+    );
+    let children = format!("/proc/{0}/task/{0}/children", provider.child.id());
+    let guard = std::fs::read_to_string(children).unwrap();
+    let guard: i32 = guard.split_ascii_whitespace().next().unwrap().parse().unwrap();
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(guard).unwrap(),
+        rustix::process::Signal::KILL,
+    )
+    .unwrap();
+    let mut stream = std::net::TcpStream::connect(provider.functions).unwrap();
+    let head = "POST /function/tee HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nstarted\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    let alive = Alive::start(fifo).await;
+    provider.child.kill().unwrap();
+    alive.end().await;
+}
+
+#[tokio::test]
 async fn too_much_output_is_status_502() {
     let server = Server::start().await;
     server
