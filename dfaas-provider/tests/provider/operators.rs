@@ -33,7 +33,14 @@ async fn pages_of_other_sites_deploy_nothing() {
     let body = r#"{"service":"p","envProcess":"id"}"#;
     for (headers, status) in [
         (&[("origin", "http://evil.example"), ("host", "x")][..], 403),
-        (&[("origin", "http://evil"), ("host", "evil"), ("content-type", "text/plain")], 415),
+        (
+            &[
+                ("origin", "http://evil"),
+                ("host", "evil"),
+                ("content-type", "text/plain"),
+            ],
+            415,
+        ),
         (&[("host", "evil.example")], 403),
         (&[("host", "x"), ("content-type", "text/plain")], 415),
     ] {
