@@ -3,6 +3,8 @@
 //! The stable compiler can count what runs, so no nightly and no `cargo-fuzz` is needed; the folder has the layout
 //! that `cargo fuzz run TARGET` expects, for who has both. There is no address sanitizer: nothing here is unsafe.
 
+mod connection;
+
 use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -27,10 +29,18 @@ pub(crate) struct Args {
     /// For how long, shared by the targets
     #[arg(long, default_value_t = 4.0, value_name = "N")]
     minutes: f64,
-    /// Only this one: request, response, message or packet
-    #[arg(value_parser = TARGETS.map(|(name, _, _)| name))]
+    /// Only this one: request, response, message or packet; or the model of a connection with the real programs (root)
+    #[arg(value_parser = NAMES)]
     target: Option<String>,
+    /// The first seed of the model of a connection; with `--minutes 0` it is the only one
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    seed: u64,
 }
+
+/// The targets, and what is no target of libFuzzer's.
+const NAMES: [&str; 5] = ["request", "response", "message", "packet", CONNECTION];
+/// The model of a connection.
+const CONNECTION: &str = "connection";
 
 /// Builds the targets and runs them, one after the other.
 ///
@@ -38,6 +48,9 @@ pub(crate) struct Args {
 ///
 /// When a target cannot be built, or finds something; the error says where its input is.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    if args.target.as_deref() == Some(CONNECTION) {
+        return connection::run(args.minutes, args.seed);
+    }
     ensure!(
         args.minutes > 0.0 && args.minutes.is_finite(),
         "{} minutes are no time",

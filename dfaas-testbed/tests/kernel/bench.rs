@@ -1,5 +1,7 @@
 //! The programs in the kernel with maps of their own, and what they make of a frame.
 
+mod tables;
+
 use std::{path::Path, process::Command};
 
 use aya::{

@@ -11,6 +11,7 @@ mod guard;
 mod handshake;
 mod heads;
 mod leaving;
+mod model;
 mod onward;
 mod passing;
 mod ports;
