@@ -24,7 +24,11 @@ pub fn script(seed: u64) -> Script {
     };
     let is_quiet = one_in(random, 3);
     let has_trouble = one_in(random, 2);
-    let listening = (0..=peers).map(|_| listening(random, has_trouble)).collect();
+    let mut listening: Vec<Listening> = (0..=peers).map(|_| listening(random, has_trouble)).collect();
+    if listening[0] == Listening::DropsEarly {
+        // Nothing stands between the node and its own stack.
+        listening[0] = Listening::Late;
+    }
     let mut next_id = 1;
     let clients = (0..random.u8(1..=3))
         .map(|_| client(random, has_trouble, &mut next_id))

@@ -14,6 +14,7 @@ pub mod frame;
 pub mod generate;
 mod host;
 pub mod http;
+mod legend;
 pub mod network;
 pub mod node;
 pub mod outcome;

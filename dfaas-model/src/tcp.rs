@@ -15,6 +15,8 @@ use crate::{
 const TIME_WAIT: Micros = 60 * SECOND;
 /// How often a SYN, or a SYN-ACK, is sent again.
 const SYN_RETRIES: u32 = 6;
+/// `tcp_invalid_ratelimit`
+const CHALLENGE_INTERVAL: Micros = 500 * MILLISECOND;
 /// A SYN is sent again after this time (RFC 6298, section 2).
 const SYN_TIMEOUT: Micros = SECOND;
 
@@ -78,6 +80,8 @@ pub struct Tcp {
     out: Vec<Segment>,
     /// What no right peer does.
     complaints: Vec<String>,
+    /// When it may say next that an acknowledgment is strange.
+    next_challenge: Micros,
 }
 
 impl Tcp {
@@ -119,6 +123,7 @@ impl Tcp {
             is_deaf: false,
             out: Vec::new(),
             complaints: Vec::new(),
+            next_challenge: 0,
         }
     }
 
@@ -322,12 +327,15 @@ impl Tcp {
                 self.out.extend(segment.refusal());
                 return false;
             }
-            self.complaints.push(format!(
-                "byte {acknowledged} is acknowledged, and {} of {} were",
-                self.sender.acknowledged(),
-                self.sender.highest()
-            ));
-            self.acknowledge();
+            if now >= self.next_challenge {
+                self.next_challenge = now + CHALLENGE_INTERVAL;
+                self.complaints.push(format!(
+                    "byte {acknowledged} is acknowledged, and {} of {} were",
+                    self.sender.acknowledged(),
+                    self.sender.highest()
+                ));
+                self.acknowledge();
+            }
             return false;
         }
         if self.state == State::Opening {

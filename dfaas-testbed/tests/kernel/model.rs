@@ -39,7 +39,7 @@ const OPEN: [Wrong; 8] = [
 /// Set by `cargo xtask fuzz connection`: for how many seconds, and from which seed on.
 const SECONDS: &str = "DFAAS_MODEL_SECONDS";
 const SEED: &str = "DFAAS_MODEL_SEED";
-/// Set by hand: goes on after a finding, and sums up in the end.
+/// Set by hand: goes on after a finding, and shows so many of each kind in the end.
 const SURVEY: &str = "DFAAS_MODEL_SURVEY";
 
 #[test]
@@ -74,7 +74,7 @@ fn run(mut node: KernelNode) {
     let seconds = number(SECONDS);
     let first = number(SEED).unwrap_or(0);
     let began = now();
-    let is_survey = env::var_os(SURVEY).is_some();
+    let shown = number(SURVEY);
     let mut survey: BTreeMap<Wrong, Vec<(u64, String)>> = BTreeMap::new();
     let (mut seeds, mut requests, mut segments) = (0, 0, 0);
     loop {
@@ -90,7 +90,7 @@ fn run(mut node: KernelNode) {
         seeds += 1;
         requests += report.asked.len();
         segments += report.segments;
-        if is_survey {
+        if shown.is_some() {
             for Finding { wrong, text } in report.findings {
                 survey.entry(wrong).or_default().push((script.seed, text));
             }
@@ -103,15 +103,20 @@ fn run(mut node: KernelNode) {
         }
     }
     let count = format!("{seeds} seeds from {first} on, {requests} requests, {segments} segments");
-    tell(&count, requests as f64 / began.elapsed().as_secs_f64(), &survey);
+    tell(&count, requests as f64 / began.elapsed().as_secs_f64());
+    show(shown.unwrap_or(0), &survey);
 }
 
 #[expect(clippy::print_stdout, reason = "who runs it for long wants to know")]
-fn tell(count: &str, rate: f64, survey: &BTreeMap<Wrong, Vec<(u64, String)>>) {
+fn tell(count: &str, rate: f64) {
     println!("connection: {count}: {rate:.0} requests/s");
+}
+
+#[expect(clippy::print_stdout, reason = "who asks for it wants to see it")]
+fn show(count: u64, survey: &BTreeMap<Wrong, Vec<(u64, String)>>) {
     for (wrong, found) in survey {
         println!("{wrong:?}: {}", found.len());
-        for (seed, text) in found.iter().take(8) {
+        for (seed, text) in found.iter().take(count as usize) {
             println!("    seed {seed}: {text}");
         }
     }
@@ -127,7 +132,7 @@ fn explain(script: &Script, wrong: Wrong, node: &mut KernelNode) {
     let report = world::run(&smaller, node, true);
     let found: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
     panic!(
-        "seed {} fails; the smallest script that does:\n{smaller:#?}\n{}\n\n{}\nreplay: cargo xtask fuzz connection --seed {}",
+        "seed {} fails; the smallest script that does:\n{smaller}\n{}\n\n{}\nreplay: cargo xtask fuzz connection --seed {}",
         script.seed,
         report.trace.join("\n"),
         found.join("\n"),
