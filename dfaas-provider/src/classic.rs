@@ -38,6 +38,8 @@ enum CallError {
     Request(#[from] SpoolError),
     #[error("the function wrote more than {0} bytes and was killed; raise max_output_bytes to allow more")]
     Output(u64),
+    #[error("the function was killed: it took more memory than the {0} bytes of its limits.memory")]
+    Memory(u64),
     #[error("run the function: {0}")]
     Process(#[from] io::Error),
     #[error(
@@ -51,7 +53,7 @@ enum CallError {
 impl CallError {
     fn status(&self) -> StatusCode {
         match self {
-            Self::Start { .. } | Self::Process(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Start { .. } | Self::Process(_) | Self::Memory(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Request(error) => error.status(),
             Self::Output(_) => StatusCode::BAD_GATEWAY,
             Self::Busy | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
-use dfaas_provider::{Config, Credentials, Deployment, Gateway, Outcome, Provider};
+use dfaas_provider::{Config, Credentials, Deployment, FunctionUser, Gateway, Outcome, Provider};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -92,6 +92,9 @@ struct Serve {
     #[arg(long, value_name = "SECONDS", env = "DFAAS_CLIENT_TIMEOUT", default_value_t = 120,
         value_parser = clap::value_parser!(u32).range(1..))]
     client_timeout: u32,
+    /// As whom functions run: own (each as a user of its own), same (as the provider), or a user [default: own if root]
+    #[arg(long, value_name = "USER", env = "DFAAS_FUNCTION_USER")]
+    function_user: Option<FunctionUser>,
     /// Let callbacks of asynchronous calls go to this network, though it is this host's own; may be given several times
     #[arg(
         long,
@@ -201,6 +204,9 @@ fn config(args: Serve) -> anyhow::Result<Config> {
         request_bytes_max: args.max_request_bytes,
         processes_max: args.max_processes.into(),
         client_timeout: Duration::from_secs(args.client_timeout.into()),
+        function_user: args
+            .function_user
+            .unwrap_or_else(FunctionUser::default_of_process),
         callback_allow: args.callback_allow,
         this: std::env::current_exe().context("find the path of this program")?,
     })

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// What the platform keeps is for its own user: secrets lie beside the rest.
@@ -37,6 +37,14 @@ pub(crate) fn create_directory(path: &Path) -> Result<(), FileError> {
         .mode(DIRECTORY_MODE)
         .create(path)
         .map_err(FileError::new("create the directory", path))
+}
+
+/// Lets others go through a directory, but not list it.
+pub(crate) fn let_pass(path: &Path) -> Result<(), FileError> {
+    match fs::set_permissions(path, PermissionsExt::from_mode(0o711)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        changed => changed.map_err(FileError::new("open the directory", path)),
+    }
 }
 
 /// Replaces a file, whose directory must exist.
@@ -102,8 +110,6 @@ fn sync_parent(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]

@@ -1,5 +1,6 @@
 //! A deployed function: what was asked for, what runs, and what is counted.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,6 +15,7 @@ use crate::clock;
 use crate::echo;
 use crate::function_log::FunctionLog;
 use crate::go_duration;
+use crate::isolation::limits::{LimitError, Limits};
 use crate::launch::{Homes, Launch};
 use crate::name::FunctionName;
 use crate::program::{Program, ProgramError};
@@ -33,6 +35,9 @@ const SCALE_MAX_LABEL: &str = "com.openfaas.scale.max";
 const SCALE_FACTOR_LABEL: &str = "com.openfaas.scale.factor";
 const SCALE_MIN_LABEL: &str = "com.openfaas.scale.min";
 
+/// Where a function's description says what this host could not give it.
+pub(crate) const NOTES_ANNOTATION: &str = "dfaas.not-applied";
+
 /// How long nobody calls a function before it is stopped, as OpenFaaS has it.
 const IDLE_DEFAULT: Duration = Duration::from_secs(15 * 60);
 
@@ -42,6 +47,8 @@ pub enum PlanError {
     Program(#[from] ProgramError),
     #[error(transparent)]
     Setting(#[from] SettingError),
+    #[error(transparent)]
+    Limit(#[from] LimitError),
 }
 
 /// A deployment that was found to make sense.
@@ -49,6 +56,7 @@ pub enum PlanError {
 pub(crate) struct Plan {
     program: Program,
     settings: Settings,
+    pub(crate) limits: Limits,
 }
 
 impl Plan {
@@ -57,7 +65,16 @@ impl Plan {
         Ok(Self {
             program: Program::of(deployment, this)?,
             settings: Settings::read(&deployment.env_vars)?,
+            limits: Limits::read(deployment.limits.as_ref())?,
         })
+    }
+
+    /// What is run; nothing, if the platform answers itself.
+    pub(crate) fn words(&self) -> &[String] {
+        match &self.program {
+            Program::Echo => &[],
+            Program::Command(words) => words,
+        }
     }
 
     /// The port that the function chose itself.
@@ -134,6 +151,8 @@ struct Running {
     replicas: AtomicU32,
     in_flight: AtomicU32,
     last_call: Mutex<Instant>,
+    /// What this host could not give it.
+    notes: Vec<String>,
 }
 
 impl Function {
@@ -147,6 +166,7 @@ impl Function {
         before: Option<TaskTracker>,
     ) -> Self {
         let settings = Arc::new(plan.settings.clone());
+        let notes = homes.isolation.notes().to_vec();
         let runner = plan.runner(&record.deployment, &settings, homes, &history.log, before);
         let running = Running {
             settings,
@@ -154,6 +174,7 @@ impl Function {
             replicas: AtomicU32::new(0),
             in_flight: AtomicU32::new(0),
             last_call: Mutex::new(clock::now()),
+            notes,
         };
         let function = Self {
             name,
@@ -182,6 +203,7 @@ impl Function {
             labels: old.labels.clone(),
             annotations: old.annotations.clone(),
             constraints: old.constraints.clone(),
+            requests: old.requests.clone(),
             ..other.clone()
         };
         relabelled == *old && *old != *other
@@ -323,8 +345,19 @@ impl Function {
         }
     }
 
+    /// What this host could not give the function.
+    pub(crate) fn notes(&self) -> &[String] {
+        &self.running.notes
+    }
+
     pub(crate) fn status(&self) -> Status<'_> {
         let deployment = &self.record.deployment;
+        let mut annotations = Cow::Borrowed(&deployment.annotations);
+        if !self.notes().is_empty() {
+            annotations
+                .to_mut()
+                .insert(NOTES_ANNOTATION.to_owned(), self.notes().join("; "));
+        }
         Status {
             name: &self.name.name,
             image: &deployment.image,
@@ -334,7 +367,7 @@ impl Function {
             constraints: &deployment.constraints,
             secrets: &deployment.secrets,
             labels: &deployment.labels,
-            annotations: &deployment.annotations,
+            annotations,
             limits: &deployment.limits,
             requests: &deployment.requests,
             read_only_root_filesystem: deployment.read_only_root_filesystem,

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use crate::detached::Detached;
 use crate::guard::Guard;
+use crate::isolation::Isolation;
 use crate::process::Process;
 use crate::spool::Spool;
 use crate::wire::Pairs;
@@ -73,6 +74,7 @@ pub(crate) struct Homes {
     /// The directory of its secrets, if it has any.
     pub(crate) secrets: Option<PathBuf>,
     pub(crate) host: Arc<Host>,
+    pub(crate) isolation: Isolation,
 }
 
 #[derive(Debug)]
@@ -82,12 +84,18 @@ pub(crate) struct Launch {
     home: PathBuf,
     host: Arc<Host>,
     slots: Arc<Semaphore>,
+    isolation: Isolation,
 }
 
 impl Launch {
     /// Gives the process its own variables and the few every process needs, none of the platform's others.
     pub(crate) fn new(words: Vec<String>, variables: &Pairs, homes: Homes) -> Self {
-        let Homes { home, secrets, host } = homes;
+        let Homes {
+            home,
+            secrets,
+            host,
+            isolation,
+        } = homes;
         let path = std::env::var("PATH").unwrap_or(PATH_DEFAULT.to_owned());
         let mut environment = Pairs::from([
             ("PATH".to_owned(), path),
@@ -96,6 +104,7 @@ impl Launch {
         ]);
         environment.extend(variables.clone());
         if let Some(secrets) = secrets {
+            let secrets = isolation.secrets().map_or(secrets, Path::to_owned);
             environment.insert(SECRETS_VARIABLE.to_owned(), secrets.display().to_string());
         }
         Self {
@@ -104,7 +113,12 @@ impl Launch {
             home,
             slots: Arc::new(Semaphore::new(host.slots_per_function)),
             host,
+            isolation,
         }
+    }
+
+    pub(crate) fn isolation(&self) -> &Isolation {
+        &self.isolation
     }
 
     pub(crate) fn program(&self) -> &str {
@@ -147,7 +161,7 @@ impl Launch {
     }
 
     pub(crate) fn start(&self, command: &mut Command) -> io::Result<Process> {
-        Process::spawn(command, &self.host.guard)
+        Process::spawn(command, &self.host.guard, self.isolation.confinement())
     }
 
     /// Looks for the program in the function's `PATH`. Left to std, a `PATH` that is not the platform's own

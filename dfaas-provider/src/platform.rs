@@ -1,6 +1,6 @@
 //! The functions of this node and everything that changes them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
@@ -11,7 +11,9 @@ use tracing::{info, warn};
 
 use crate::clock;
 use crate::files::{self, FileError};
-use crate::function::{Function, History, Plan, PlanError};
+use crate::function::{Function, History, NOTES_ANNOTATION, Plan, PlanError};
+use crate::isolation::user::FunctionUser;
+use crate::isolation::{Isolation, Wanted};
 use crate::launch::{Homes, Host};
 use crate::name::{DEFAULT_NAMESPACE, FunctionName, NameError};
 use crate::namespaces::{NamespaceError, Namespaces};
@@ -76,6 +78,7 @@ pub(crate) struct Node {
     pub(crate) request_bytes_max: u64,
     pub(crate) client_timeout: Duration,
     pub(crate) host: Arc<Host>,
+    pub(crate) function_user: FunctionUser,
     /// Where the platform itself listens, and no function may.
     pub(crate) ports: Vec<u16>,
 }
@@ -97,6 +100,23 @@ pub(crate) struct Platform {
     functions: RwLock<Functions>,
     /// Held by whoever changes anything, so that files and memory change together.
     changing: Mutex<()>,
+    /// The notes that the log has.
+    told: Mutex<BTreeSet<String>>,
+}
+
+/// What is ready to run.
+enum Prepared {
+    /// What runs already, under other labels.
+    Labels(Arc<Function>, Record),
+    Process(Record, Box<(Plan, Homes)>),
+}
+
+impl Prepared {
+    fn record(&self) -> &Record {
+        match self {
+            Self::Labels(_, record) | Self::Process(record, _) => record,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -116,6 +136,7 @@ impl Platform {
             node,
             functions: RwLock::default(),
             changing: Mutex::default(),
+            told: Mutex::default(),
         };
         for (name, record) in platform.store.load()? {
             platform.restore(name, record);
@@ -127,8 +148,9 @@ impl Platform {
         if let Err(error) = self.secrets.check(&name, &record.deployment.secrets) {
             warn!(function = %name, %error, "Started a function without all its secrets");
         }
-        if let Err(error) = self.install(name.clone(), record) {
-            warn!(function = %name, %error, "Left out a function that cannot run any more");
+        match self.prepare(&name, record) {
+            Ok(prepared) => drop(self.install(name, prepared)),
+            Err(error) => warn!(function = %name, %error, "Left out a function that cannot run any more"),
         }
     }
 
@@ -159,7 +181,8 @@ impl Platform {
         functions
     }
 
-    pub(crate) fn create(&self, deployment: Deployment) -> Result<(), FunctionError> {
+    /// Deploys a function, and tells what this host cannot give it.
+    pub(crate) fn create(&self, deployment: Deployment) -> Result<Vec<String>, FunctionError> {
         self.change(|| {
             let name = full_name(&deployment)?;
             match self.get(&name) {
@@ -169,7 +192,8 @@ impl Platform {
         })
     }
 
-    pub(crate) fn update(&self, deployment: Deployment) -> Result<(), FunctionError> {
+    /// Deploys a function again, and tells what this host cannot give it.
+    pub(crate) fn update(&self, deployment: Deployment) -> Result<Vec<String>, FunctionError> {
         self.change(|| {
             let name = full_name(&deployment)?;
             self.get(&name)?;
@@ -276,7 +300,9 @@ impl Platform {
         change()
     }
 
-    fn deploy(&self, name: FunctionName, deployment: Deployment) -> Result<(), FunctionError> {
+    fn deploy(&self, name: FunctionName, mut deployment: Deployment) -> Result<Vec<String>, FunctionError> {
+        // It comes back from who deploys what was described.
+        deployment.annotations.remove(NOTES_ANNOTATION);
         let secrets = self.secrets.check(&name, &deployment.secrets);
         secrets.map_err(|source| FunctionError::Secret {
             name: name.clone(),
@@ -291,24 +317,40 @@ impl Platform {
         let record = Record {
             deployment: canonical(&name, deployment),
             replicas: old.as_ref().map_or(1, |old| old.replicas.max(1)),
+            user: old.as_ref().and_then(|old| old.user),
             created_at: old.map_or_else(clock::timestamp, |old| old.created_at),
         };
-        // A plan that makes no sense must not be saved.
-        self.check_port(&name, &self.plan(&name, &record)?)?;
-        self.store.save(&name, &record)?;
-        self.install(name.clone(), record)?;
+        // What makes no sense or cannot be made ready must not be saved.
+        let prepared = self.prepare(&name, record)?;
+        self.store.save(&name, prepared.record())?;
+        let function = self.install(name.clone(), prepared);
         info!(function = %name, "Deployed");
-        Ok(())
+        Ok(function.notes().to_vec())
     }
 
-    fn install(&self, name: FunctionName, record: Record) -> Result<(), FunctionError> {
-        let plan = self.plan(&name, &record)?;
-        self.check_port(&name, &plan)?;
-        let old = self.get(&name).ok();
-        let function = match old {
-            Some(old) if old.differs_by_labels(&record.deployment) => old.relabelled(record),
-            old => {
-                let homes = self.homes(&name, &record.deployment.secrets)?;
+    /// Makes ready what a function needs, and leaves the one that runs as it is.
+    fn prepare(&self, name: &FunctionName, mut record: Record) -> Result<Prepared, FunctionError> {
+        let plan = Plan::new(&record.deployment, &self.node.this).map_err(|source| FunctionError::Plan {
+            name: name.clone(),
+            source,
+        })?;
+        self.check_port(name, &plan)?;
+        if let Ok(old) = self.get(name)
+            && old.differs_by_labels(&record.deployment)
+        {
+            return Ok(Prepared::Labels(old, record));
+        }
+        record.user = self.user(name, record.user);
+        let homes = self.homes(name, &record, &plan)?;
+        Ok(Prepared::Process(record, Box::new((plan, homes))))
+    }
+
+    fn install(&self, name: FunctionName, prepared: Prepared) -> Arc<Function> {
+        let function = match prepared {
+            Prepared::Labels(old, record) => old.relabelled(record),
+            Prepared::Process(record, ready) => {
+                let (plan, homes) = *ready;
+                let old = self.get(&name).ok();
                 let history = old
                     .as_ref()
                     .map_or_else(History::new, |old| old.history().clone());
@@ -316,7 +358,31 @@ impl Platform {
                 Function::new(name, record, plan, homes, history, before)
             }
         };
-        self.write(|functions| functions.insert(Arc::new(function)));
+        let function = Arc::new(function);
+        self.tell_notes(&function);
+        self.write(|functions| functions.insert(Arc::clone(&function)));
+        function
+    }
+
+    /// Says once what this host cannot give.
+    fn tell_notes(&self, function: &Function) {
+        for note in function.notes() {
+            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            if told.insert(note.clone()) {
+                warn!(function = %function.name(), note, "This host cannot give a function all that it wants");
+            }
+        }
+    }
+
+    /// Gives the functions that list a secret what it is now.
+    pub(crate) fn spread_secret(&self, namespace: &str, secret: &str) -> Result<(), FileError> {
+        for function in self.in_namespace(namespace) {
+            let record = function.record();
+            let secrets = &record.deployment.secrets;
+            if record.user.is_some() && secrets.iter().any(|name| name == secret) {
+                self.secrets.mount(function.name(), secrets, record.user)?;
+            }
+        }
         Ok(())
     }
 
@@ -355,26 +421,44 @@ impl Platform {
         }
     }
 
-    fn plan(&self, name: &FunctionName, record: &Record) -> Result<Plan, FunctionError> {
-        Plan::new(&record.deployment, &self.node.this).map_err(|source| FunctionError::Plan {
-            name: name.clone(),
-            source,
-        })
+    /// The user of a function, which no other has.
+    fn user(&self, name: &FunctionName, had: Option<u32>) -> Option<u32> {
+        let others = self.all();
+        let others = others.iter().filter(|other| other.name() != name);
+        let taken = others.filter_map(|other| other.record().user).collect();
+        self.node.function_user.choose(had, &taken)
     }
 
-    fn homes(&self, name: &FunctionName, secrets: &[String]) -> Result<Homes, FileError> {
-        let home = self
-            .node
-            .state
-            .join("home")
-            .join(&name.namespace)
-            .join(&name.name);
+    fn homes(&self, name: &FunctionName, record: &Record, plan: &Plan) -> Result<Homes, FileError> {
+        let (state, user) = (&self.node.state, record.user);
+        let home = state.join("home").join(&name.namespace).join(&name.name);
         files::create_directory(&home)?;
-        let secrets = self.secrets.mount(name, secrets)?;
+        let secrets = self.secrets.mount(name, &record.deployment.secrets, user)?;
+        if user.is_some() {
+            for kept in ["", "home", "mounts"] {
+                files::let_pass(&state.join(kept))?;
+                files::let_pass(&state.join(kept).join(&name.namespace))?;
+            }
+        }
+        let wanted = Wanted {
+            name,
+            user,
+            state,
+            home: &home,
+            secrets: secrets.as_deref(),
+            words: plan.words(),
+            limits: plan.limits,
+            read_only: record.deployment.read_only_root_filesystem,
+        };
+        let isolation = match plan.words() {
+            [] => Isolation::default(),
+            _ => Isolation::new(&wanted).map_err(FileError::new("make ready", &home))?,
+        };
         Ok(Homes {
             home,
-            secrets,
+            secrets: secrets.filter(|_| !record.deployment.secrets.is_empty()),
             host: Arc::clone(&self.node.host),
+            isolation,
         })
     }
 

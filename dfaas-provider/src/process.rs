@@ -1,7 +1,7 @@
 //! A child process and its whole group, which ends with the value that stands for it.
 
 mod listener;
-mod system;
+pub(crate) mod system;
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,6 +14,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::unix::AsyncFd;
 
+use self::system::Confinement;
 use crate::guard::Guard;
 
 /// The leader of a process group. Dropping it kills the group.
@@ -42,7 +43,14 @@ impl Running {
 
 impl Process {
     /// Starts the command in a group of its own, which the guard kills should the platform be killed.
-    pub(crate) fn spawn(command: &mut Command, guard: &Arc<Guard>) -> io::Result<Self> {
+    pub(crate) fn spawn(
+        command: &mut Command,
+        guard: &Arc<Guard>,
+        confinement: Option<&Arc<Confinement>>,
+    ) -> io::Result<Self> {
+        if let Some(confinement) = confinement {
+            system::confine(command, confinement);
+        }
         let mut child = command.process_group(0).spawn()?;
         let group = Pid::from_child(&child);
         guard.watch(group);

@@ -21,6 +21,7 @@ use crate::callback::Callbacks;
 use crate::files::{self, FileError};
 use crate::gateway::{self, Gateway};
 use crate::guard::Guard;
+use crate::isolation::user::FunctionUser;
 use crate::launch::Host;
 use crate::platform::{Applied, FunctionError, Node, Platform};
 use crate::queue;
@@ -60,6 +61,8 @@ pub struct Config {
     pub processes_max: usize,
     /// How long a client may keep silent, between requests and within one, or leave its answer unread.
     pub client_timeout: Duration,
+    /// As whom functions run.
+    pub function_user: FunctionUser,
     /// Into which networks of this host itself callbacks may go.
     pub callback_allow: Vec<IpNet>,
     /// The path of the `dfaas-provider` binary, which is the ocr function too.
@@ -300,6 +303,7 @@ fn node(config: &Config, ports: Vec<u16>) -> Result<Node, StartError> {
         this: config.this.clone(),
         request_bytes_max: config.request_bytes_max,
         client_timeout: config.client_timeout,
+        function_user: config.function_user,
         ports,
         host: Arc::new(Host::new(
             config.processes_max,

@@ -1,7 +1,8 @@
 //! Secrets: files for the platform's user only, linked into a directory for each function that lists them.
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::symlink;
+use std::fs;
+use std::os::unix::fs::{chown, symlink};
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -111,8 +112,12 @@ impl Secrets {
         &self,
         function: &FunctionName,
         names: &[String],
+        owner: Option<u32>,
     ) -> Result<Option<PathBuf>, FileError> {
         let mount = self.mount_path(function);
+        if let Some(owner) = owner {
+            return self.copy(function, names, owner);
+        }
         self.unmount(function)?;
         if names.is_empty() {
             return Ok(None);
@@ -122,6 +127,36 @@ impl Secrets {
         for name in names.iter().collect::<BTreeSet<_>>() {
             let value = self.values.join(&function.namespace).join(name);
             symlink(value, mount.join(name)).map_err(FileError::new("link a secret into", &mount))?;
+        }
+        Ok(Some(mount))
+    }
+
+    /// Makes copies for a user who may not read what the platform keeps. The directory stays the same, as it is
+    /// mounted for processes that run.
+    fn copy(
+        &self,
+        function: &FunctionName,
+        names: &[String],
+        owner: u32,
+    ) -> Result<Option<PathBuf>, FileError> {
+        let mount = self.mount_path(function);
+        files::create_directory(&mount)?;
+        for name in names.iter().collect::<BTreeSet<_>>() {
+            let value = self.values.join(&function.namespace).join(name);
+            let content = match fs::read(&value) {
+                // It was removed; the function was told so when it was started.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                content => content.map_err(FileError::new("read the secret", &value))?,
+            };
+            let copy = mount.join(name);
+            files::write(&copy, &content)?;
+            chown(&copy, Some(owner), Some(owner)).map_err(FileError::new("give away the file", &copy))?;
+        }
+        for path in files::list(&mount)? {
+            let listed = path.file_name().and_then(|name| name.to_str());
+            if !names.iter().any(|name| Some(name.as_str()) == listed) {
+                files::remove(&path)?;
+            }
         }
         Ok(Some(mount))
     }

@@ -21,6 +21,9 @@ pub(crate) struct Record {
     pub(crate) deployment: Deployment,
     pub(crate) replicas: u32,
     pub(crate) created_at: Timestamp,
+    /// The user that its processes run as, if it has one of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) user: Option<u32>,
 }
 
 /// A directory of values by namespace and name.
@@ -137,6 +140,7 @@ mod tests {
             .save(
                 &name,
                 &Record {
+                    user: None,
                     deployment,
                     replicas: 2,
                     created_at: Timestamp::UNIX_EPOCH,

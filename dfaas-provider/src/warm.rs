@@ -26,6 +26,9 @@ use crate::settings::Settings;
 use crate::spool::SpoolError;
 
 const PART: &str = "of-watchdog";
+/// How long a call that failed waits to tell why.
+const NOTE_PATIENCE: Duration = Duration::from_millis(50);
+
 const TIMEOUT: HeaderName = HeaderName::from_static("x-timeout");
 
 #[derive(Debug, thiserror::Error)]
@@ -34,10 +37,12 @@ enum CallError {
     Down(String),
     #[error("the function was stopped")]
     Stopped,
-    #[error("call the function's process at {address}: {source}")]
+    #[error("call the function's process at {address}: {source}{note}")]
     Upstream {
         address: SocketAddr,
         source: ClientError,
+        /// What became of the process.
+        note: String,
     },
     #[error("make the request to the function's process: {0}")]
     Request(#[from] hyper::http::Error),
@@ -172,7 +177,19 @@ impl Warm {
             hyper::upgrade::on(&mut request)
         });
         let response = client::send(&self.client, request).await;
-        let response = response.map_err(|source| CallError::Upstream { address, source })?;
+        let response = match response {
+            Ok(response) => response,
+            Err(source) => {
+                // Its supervisor hears of the end of a process at the same time.
+                tokio::time::sleep(NOTE_PATIENCE).await;
+                let note = self.shared.states.note();
+                return Err(CallError::Upstream {
+                    address,
+                    source,
+                    note,
+                });
+            }
+        };
         Ok(match caller {
             Some(caller) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 tunnel::open(caller, response, turn, self.shared.launch.clone())

@@ -1,5 +1,6 @@
 //! The JSON of the OpenFaaS API. Absent is absent and never `null`, as Go's `omitempty` has it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -53,7 +54,7 @@ pub(crate) struct Status<'a> {
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     pub(crate) secrets: &'a [String],
     pub(crate) labels: &'a Pairs,
-    pub(crate) annotations: &'a Pairs,
+    pub(crate) annotations: Cow<'a, Pairs>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) limits: &'a Option<Pairs>,
     #[serde(skip_serializing_if = "Option::is_none")]

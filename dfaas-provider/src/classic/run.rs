@@ -11,6 +11,8 @@ use tokio::time::timeout;
 
 use super::{CallError, Classic};
 use crate::function_log::FunctionLog;
+use crate::isolation::cgroup::Cgroup;
+use crate::isolation::{Isolation, memory};
 use crate::launch::Launch;
 use crate::process::Process;
 use crate::spool::Input;
@@ -83,12 +85,54 @@ pub(super) async fn to_its_end(
         )
         .map(drop)
     };
-    let status = attend(&mut process, talk, classic.settings.exec_timeout).await?;
+    let memory = Memory::of(classic.launch.isolation());
+    let status = tokio::select! {
+        status = attend(&mut process, talk, classic.settings.exec_timeout) => status?,
+        error = memory.exceeded(pid) => return Err(error),
+    };
+    memory.check(status)?;
     Ok(Finished {
         process: pid,
         status,
         output: collected,
     })
+}
+
+/// The memory that a process may take, and who bounds it.
+pub(super) struct Memory<'a> {
+    limit: Option<u64>,
+    cgroup: Option<(&'a Cgroup, u64)>,
+}
+
+impl<'a> Memory<'a> {
+    pub(super) fn of(isolation: &'a Isolation) -> Self {
+        let cgroup = isolation.memory_cgroup();
+        Self {
+            limit: isolation.memory_max(),
+            cgroup: cgroup.map(|cgroup| (cgroup, cgroup.out_of_memory())),
+        }
+    }
+
+    /// Looks, if the kernel does not.
+    pub(super) async fn exceeded(&self, process: u32) -> CallError {
+        match (self.limit, self.cgroup) {
+            (Some(limit), None) => {
+                memory::exceeded(process, limit).await;
+                CallError::Memory(limit)
+            }
+            (_, _) => std::future::pending().await,
+        }
+    }
+
+    /// Tells whether a process that ended was killed for what it took.
+    pub(super) fn check(&self, status: ExitStatus) -> Result<(), CallError> {
+        match (self.limit, self.cgroup) {
+            (Some(limit), Some((cgroup, before))) if !status.success() && cgroup.out_of_memory() > before => {
+                Err(CallError::Memory(limit))
+            }
+            (_, _) => Ok(()),
+        }
+    }
 }
 
 /// Output may come from children after the leader's exit, as from `tee >(...)`.

@@ -78,9 +78,15 @@ async fn converse(
             never = feed(input, body) => match never {},
         }
     };
+    let memory = run::Memory::of(classic.launch.isolation());
     let run = async {
-        talk.await?;
-        Ok::<_, CallError>(process.wait().await?)
+        tokio::select! {
+            talked = talk => talked?,
+            error = memory.exceeded(pid) => return Err(error),
+        }
+        let status = process.wait().await?;
+        memory.check(status)?;
+        Ok::<_, CallError>(status)
     };
     let ended = tokio::select! {
         ended = within(classic.settings.exec_timeout, run) => ended,

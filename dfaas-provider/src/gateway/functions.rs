@@ -35,7 +35,7 @@ pub(super) async fn collection(
         }
         Method::DELETE => {
             change(request, patience, StatusCode::ACCEPTED, move |removal| {
-                platform.remove(&removal)
+                platform.remove(&removal).map(|()| Vec::new())
             })
             .await
         }
@@ -67,7 +67,7 @@ pub(super) async fn scale(
         return method_not_allowed("POST");
     }
     change(request, patience, StatusCode::ACCEPTED, move |scaling| {
-        platform.scale(&name, &scaling)
+        platform.scale(&name, &scaling).map(|()| Vec::new())
     })
     .await
 }
@@ -85,14 +85,15 @@ async fn change<T: serde::de::DeserializeOwned + Send + 'static>(
     request: Request<Incoming>,
     patience: Duration,
     success: StatusCode,
-    change: impl FnOnce(T) -> Result<(), FunctionError> + Send + 'static,
+    change: impl FnOnce(T) -> Result<Vec<String>, FunctionError> + Send + 'static,
 ) -> Response<Body> {
     let value = match read_json(request, patience).await {
         Ok(value) => value,
         Err(response) => return response,
     };
     blocking(move || match change(value) {
-        Ok(()) => reply::empty(success),
+        Ok(notes) if notes.is_empty() => reply::empty(success),
+        Ok(notes) => reply::text(success, format_args!("warning: {}", notes.join("\nwarning: "))),
         Err(error) => refusal(&error),
     })
     .await

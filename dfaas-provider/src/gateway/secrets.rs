@@ -54,11 +54,15 @@ async fn change(
     if let Err(error) = platform.namespaces.find(namespace) {
         return reply::text(StatusCode::BAD_REQUEST, error);
     }
-    blocking(
-        move || match platform.change(|| change(&platform.secrets, &secret)) {
+    blocking(move || {
+        match platform.change(|| {
+            change(&platform.secrets, &secret)?;
+            let namespace = super::or_default(&secret.namespace);
+            Ok::<_, SecretError>(platform.spread_secret(namespace, &secret.name)?)
+        }) {
             Ok(()) => reply::empty(success),
             Err(error) => reply::text(error.status(), error),
-        },
-    )
+        }
+    })
     .await
 }

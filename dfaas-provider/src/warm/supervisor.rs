@@ -19,6 +19,8 @@ use super::state::State;
 use crate::classic::describe;
 use crate::clock;
 use crate::function_log::FunctionLog;
+use crate::isolation::cgroup::Cgroup;
+use crate::isolation::memory;
 use crate::launch::Launch;
 use crate::process::Process;
 use crate::settings::{Mode, Settings};
@@ -167,8 +169,14 @@ impl Supervisor {
             .push(pid, format!("started, to listen on {address}"));
         let log = Arc::clone(&self.shared.log);
         tokio::spawn(async move { log.copy(pid, "", output).await });
+        let isolation = self.shared.launch.isolation();
+        let killed_before = isolation.memory_cgroup().map_or(0, Cgroup::out_of_memory);
         tokio::select! {
             exited = process.exited() => exited?,
+            text = self.out_of_memory(pid) => {
+                process.end(Duration::ZERO).await?;
+                return Ok(Some(text));
+            }
             never = self.announce(&process, address) => match never? {},
             () = self.stop.cancelled() => {
                 self.drain(&process).await?;
@@ -176,7 +184,24 @@ impl Supervisor {
                 return Ok(None);
             }
         }
-        Ok(Some(describe(process.wait().await?)))
+        let status = process.wait().await?;
+        let killed = isolation.memory_cgroup().map_or(0, Cgroup::out_of_memory);
+        Ok(Some(match isolation.memory_max() {
+            Some(limit) if killed > killed_before => too_much_memory(limit),
+            Some(_) | None => describe(status),
+        }))
+    }
+
+    /// Looks how much memory the process takes, if the kernel does not.
+    async fn out_of_memory(&self, process: u32) -> String {
+        let isolation = self.shared.launch.isolation();
+        match (isolation.memory_max(), isolation.memory_cgroup()) {
+            (Some(limit), None) => {
+                memory::exceeded(process, limit).await;
+                too_much_memory(limit)
+            }
+            (_, _) => std::future::pending().await,
+        }
     }
 
     /// Waits for the last calls, none of which is new.
@@ -223,6 +248,10 @@ impl Supervisor {
             sleep(PROBE_INTERVAL).await;
         }
     }
+}
+
+fn too_much_memory(limit: u64) -> String {
+    format!("killed: it took more memory than the {limit} bytes of its limits.memory")
 }
 
 fn note(process: &Process, address: SocketAddr) -> io::Result<String> {

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use dfaas_provider::{Config, Credentials, Deployment, Provider, StartError};
+use dfaas_provider::{Config, Credentials, Deployment, FunctionUser, Provider, StartError};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -103,7 +103,7 @@ impl Server {
     pub(crate) async fn deploy_script(&self, name: &str, script: &str, variables: Value) {
         let path = self.directory.path().join(format!("{name}.sh"));
         std::fs::write(&path, script).unwrap();
-        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o700)).unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
         let process = format!("/bin/sh {}", path.display());
         self.deploy(serde_json::json!({"service": name, "envProcess": process, "envVars": variables}))
             .await;
@@ -141,6 +141,7 @@ pub(crate) fn config(directory: &Path) -> Config {
         request_bytes_max: 256 << 20,
         processes_max: 16,
         client_timeout: Duration::from_secs(60),
+        function_user: FunctionUser::Same,
         callback_allow: vec!["127.0.0.0/8".parse().unwrap()],
         this: BINARY.into(),
     }

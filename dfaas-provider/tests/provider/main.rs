@@ -9,6 +9,7 @@ mod calls;
 mod command_line;
 mod forking;
 mod harness;
+mod isolation;
 mod operators;
 mod persistence;
 mod ports;

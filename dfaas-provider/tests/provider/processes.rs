@@ -134,6 +134,7 @@ async fn processes_die_with_a_killed_provider() {
         Command::new(BINARY)
             .arg("--state-dir")
             .arg(directory.path().join("state"))
+            .arg("--function-user=same")
             .arg("--stack")
             .arg(&stack),
     );
@@ -164,6 +165,7 @@ async fn a_guard_that_died_is_replaced() {
         Command::new(BINARY)
             .arg("--state-dir")
             .arg(directory.path().join("state"))
+            .arg("--function-user=same")
             .arg("--stack")
             .arg(&stack),
     );

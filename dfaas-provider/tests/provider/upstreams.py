@@ -44,6 +44,14 @@ def upgrade(stream):
         stream.sendall(more.upper())
 
 
+def greedy(stream):
+    """Takes 300 MB."""
+    head(stream)
+    taken = bytearray(300 * 1024 * 1024)
+    time.sleep(60)
+    answer(stream, "200 OK", str(len(taken)))
+
+
 def framing(stream):
     """Tells how the request was framed."""
     text = head(stream)
