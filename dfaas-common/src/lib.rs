@@ -27,4 +27,5 @@ pub mod pick;
     reason = "aya::Pod is an unsafe trait, and the orphan rule keeps its impls here"
 )]
 mod pod;
+pub mod steering;
 pub mod tcp_options;

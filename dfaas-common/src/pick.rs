@@ -28,14 +28,20 @@ pub const fn slot(draw: u32) -> usize {
 /// Targets without a positive weight get no slot. A row without any weight holds [`SELF`] only.
 #[must_use]
 pub fn fill(weights: &[(u16, f64)]) -> [u16; SLOTS] {
+    fill_from(weights.iter().copied())
+}
+
+/// As [`fill`], from weights that do not lie side by side.
+#[must_use]
+pub fn fill_from(weights: impl Iterator<Item = (u16, f64)> + Clone) -> [u16; SLOTS] {
     let mut row = [SELF; SLOTS];
-    let total: f64 = weights.iter().map(|&(_, weight)| positive(weight)).sum();
+    let total: f64 = weights.clone().map(|(_, weight)| positive(weight)).sum();
     if total <= 0.0 {
         return row;
     }
     let mut next = 0;
     let mut owed = 0.0;
-    for &(target, weight) in weights {
+    for (target, weight) in weights {
         owed += positive(weight) / total * SLOTS as f64;
         // Rounding the running sum hands out each slot once and errs by less than one slot a target.
         let end = ((owed + 0.5) as usize).min(SLOTS);

@@ -20,7 +20,7 @@ use dfaas_control::{FunctionName, FunctionPolicy, NodeId, Policy, Route, Token};
 use tracing::warn;
 
 use super::{DataInSyn, indices::Indices, names::Names, program, take};
-use crate::steering::{self, Choice};
+use crate::steering;
 
 /// What stands in a request to a peer whose token is not known. Nobody ever draws it.
 const NO_TOKEN: &str = "00000000000000000000000000000000";
@@ -392,7 +392,7 @@ fn row(id: u32, bucket: u32, function: &FunctionPolicy, names: &Names) -> Functi
     let known: Vec<(u16, Route)> = routes
         .filter_map(|(peer, route)| Some((names.peers.get(peer)? as u16, *route)))
         .collect();
-    let choice = Choice::new(steering::own_share(function), &known);
+    let choice = steering::choice(steering::own_share(function), &known);
     Function {
         id,
         hosted: u32::from(function.hosted),

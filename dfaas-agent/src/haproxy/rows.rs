@@ -21,7 +21,7 @@ use dfaas_common::{
 };
 use dfaas_control::{FunctionName, FunctionPolicy, NodeId, Peer, Policy, Route, Token};
 
-use crate::steering::{self, Choice};
+use crate::steering;
 
 /// The first field of a function's row that holds a fallback.
 pub(super) const FALLBACK_FIELD: usize = 4;
@@ -80,7 +80,7 @@ fn add_function(rows: &mut Rows, name: &FunctionName, function: &FunctionPolicy,
         .zip(peers)
         .filter_map(|(number, peer)| Some((number, *function.routes.get(*peer)?)))
         .collect();
-    let choice = Choice::new(steering::own_share(function), &numbered);
+    let choice = steering::choice(steering::own_share(function), &numbered);
     let columns = columns(&choice.slots);
     let mut row = format!("{name}|{}|{}", u8::from(function.hosted), columns.len());
     for number in choice.fallbacks {
