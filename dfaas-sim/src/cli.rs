@@ -1,0 +1,118 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::strategy::StrategyName;
+
+mod compare;
+mod run;
+
+/// Simulates federations: the agent's own mind under virtual time.
+#[derive(Debug, Parser)]
+#[command(name = "dfaas-sim", version)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs a scenario and sums it up
+    Run(RunArgs),
+    /// Runs scenarios under several strategies with many seeds, on all processors, and compares them
+    Sweep(SweepArgs),
+    /// Runs the original's experiment on its recordings, with water-filling beside its four strategies
+    Experiment(ExperimentArgs),
+    /// Prints the JSON schema of scenarios
+    Schema,
+}
+
+/// Which scenario, and how it is run.
+#[derive(Debug, clap::Args)]
+struct RunArgs {
+    /// The scenario's file
+    scenario: PathBuf,
+    /// The seed of all chance, instead of the scenario's
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Who decides, instead of the scenario's
+    #[arg(long)]
+    strategy: Option<StrategyName>,
+    /// Prints everything as JSON: the summary, a row per node, function and second, who served whom
+    #[arg(long)]
+    json: bool,
+    /// Writes results.json, summary.json, rows.csv and flows.csv into this folder
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+}
+
+/// Which scenarios, strategies and seeds.
+#[derive(Debug, clap::Args)]
+struct SweepArgs {
+    /// The scenarios' files
+    #[arg(required = true)]
+    scenarios: Vec<PathBuf>,
+    /// How many seeds, counted from the scenario's
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    seeds: u64,
+    /// The strategies
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "water-filling,recalc,static,node-margin,random,empirical"
+    )]
+    strategies: Vec<StrategyName>,
+    /// Prints JSON instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which recordings and graphs.
+#[derive(Debug, clap::Args)]
+struct ExperimentArgs {
+    /// The folder of the original's recordings, in which node_1, node_2 and node_3 are
+    #[arg(long, value_name = "FOLDER")]
+    recordings: PathBuf,
+    /// How many nodes; the published settings if absent
+    #[arg(long, short = 'n', requires = "edge_probability", value_parser = clap::value_parser!(u16).range(2..=500))]
+    nodes: Option<u16>,
+    /// The probability of an edge between two nodes
+    #[arg(long, short = 'p', requires = "nodes", value_parser = probability)]
+    edge_probability: Option<f64>,
+    /// The seed of the first instance
+    #[arg(long, short = 's', default_value_t = 701)]
+    seed: u64,
+    /// How many instances of each setting
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    instances: u64,
+    /// Prints JSON instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+fn probability(text: &str) -> Result<f64, String> {
+    let number = text
+        .parse::<f64>()
+        .ok()
+        .filter(|number| (0.0..=1.0).contains(number));
+    number.ok_or_else(|| format!("{text:?} is no probability; give a number from 0 to 1"))
+}
+
+/// Does what the command line says.
+///
+/// # Errors
+///
+/// When a file cannot be read or written, or says what cannot be.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    match args.command {
+        Command::Run(args) => run::run(&args),
+        Command::Sweep(args) => compare::sweep(&args),
+        Command::Experiment(args) => compare::experiment(&args),
+        Command::Schema => {
+            run::print(&crate::scenario::Scenario::schema());
+            Ok(())
+        }
+    }
+}
