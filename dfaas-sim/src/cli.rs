@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::plot::Format;
 use crate::strategy::StrategyName;
 
 mod compare;
+mod picture;
 mod run;
 
 /// Simulates federations: the agent's own mind under virtual time.
@@ -25,6 +27,10 @@ enum Command {
     Sweep(SweepArgs),
     /// Runs the original's experiment on its recordings, with water-filling beside its four strategies
     Experiment(ExperimentArgs),
+    /// Draws pictures of results
+    Plot(PlotArgs),
+    /// Makes one file of HTML of results, with tables and pictures
+    Report(ReportArgs),
     /// Prints the JSON schema of scenarios
     Schema,
 }
@@ -67,6 +73,9 @@ struct SweepArgs {
     /// Prints JSON instead of a table
     #[arg(long)]
     json: bool,
+    /// Draws pictures of it into this folder
+    #[arg(long, value_name = "FOLDER")]
+    pictures: Option<PathBuf>,
 }
 
 /// Which recordings and graphs.
@@ -90,6 +99,34 @@ struct ExperimentArgs {
     /// Prints JSON instead of a table
     #[arg(long)]
     json: bool,
+    /// Draws pictures of it into this folder
+    #[arg(long, value_name = "FOLDER")]
+    pictures: Option<PathBuf>,
+}
+
+/// Which results, and where the pictures go.
+#[derive(Debug, clap::Args)]
+struct PlotArgs {
+    /// Files results.json of `run --out`; several are compared
+    #[arg(required = true)]
+    results: Vec<PathBuf>,
+    /// The folder of the pictures
+    #[arg(long, value_name = "FOLDER")]
+    out: PathBuf,
+    /// Which files are written
+    #[arg(long, value_enum, default_value_t = Format::Both)]
+    format: Format,
+}
+
+/// Which results, and where the report goes.
+#[derive(Debug, clap::Args)]
+struct ReportArgs {
+    /// Files results.json of `run --out`; several are compared
+    #[arg(required = true)]
+    results: Vec<PathBuf>,
+    /// The file of the report
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
 }
 
 fn probability(text: &str) -> Result<f64, String> {
@@ -110,6 +147,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Command::Run(args) => run::run(&args),
         Command::Sweep(args) => compare::sweep(&args),
         Command::Experiment(args) => compare::experiment(&args),
+        Command::Plot(args) => picture::plot(&args),
+        Command::Report(args) => picture::report(&args),
         Command::Schema => {
             run::print(&crate::scenario::Scenario::schema());
             Ok(())

@@ -8,6 +8,7 @@ use super::run::{bar, print};
 use super::{ExperimentArgs, SweepArgs};
 use crate::experiment::recordings::Recordings;
 use crate::experiment::{self, PUBLISHED, Setting};
+use crate::plot::{self, Format};
 use crate::scenario::Scenario;
 use crate::sweep;
 
@@ -21,6 +22,11 @@ pub(super) fn sweep(args: &SweepArgs) -> Result<()> {
     let bar = bar(runs, "sweeping");
     let lines = sweep::run(&scenarios, &args.strategies, args.seeds, &|| bar.inc(1));
     bar.finish_and_clear();
+    if let Some(folder) = &args.pictures {
+        for picture in plot::compare::sweep(&lines) {
+            plot::write(&picture, folder, Format::Both)?;
+        }
+    }
     told(args.json, &lines, || {
         let seeds = args.seeds;
         format!(
@@ -52,6 +58,9 @@ pub(super) fn experiment(args: &ExperimentArgs) -> Result<()> {
     };
     let settings: Vec<Setting> = asked.iter().map(setting).collect();
     bar.finish_and_clear();
+    if let Some(folder) = &args.pictures {
+        plot::write(&plot::compare::experiment(&settings), folder, Format::Both)?;
+    }
     told(args.json, &settings, || experiment::table(&settings))
 }
 
