@@ -20,7 +20,9 @@ figcaption{color:#444}";
 /// When a picture cannot be drawn.
 pub fn html(all: &[Results]) -> Result<String> {
     let results: Vec<&Results> = all.iter().collect();
-    let title = all.first().map_or("nothing", |first| first.summary.scenario.as_str());
+    let title = all
+        .first()
+        .map_or("nothing", |first| first.summary.scenario.as_str());
     let mut page = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>{0}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<h1>{0}</h1>\n",
         escaped(title)
@@ -28,8 +30,16 @@ pub fn html(all: &[Results]) -> Result<String> {
     page += &table(&results);
     if results.len() > 1 {
         page += "<h2>Strategies compared</h2>\n";
-        figure(&mut page, &compare::success_over_time(&results), "The share of each second's requests that was served.")?;
-        figure(&mut page, &compare::success_by_function(&results), "The share of all requests that was served.")?;
+        figure(
+            &mut page,
+            &compare::success_over_time(&results),
+            "The share of each second's requests that was served.",
+        )?;
+        figure(
+            &mut page,
+            &compare::success_by_function(&results),
+            "The share of all requests that was served.",
+        )?;
     }
     figure(
         &mut page,
@@ -37,7 +47,11 @@ pub fn html(all: &[Results]) -> Result<String> {
         "Which share of answers had come within a time. Refused requests have no answer.",
     )?;
     if let Some(first) = results.first() {
-        figure(&mut page, &run::topology(first), "The area of a node grows with its capacity.")?;
+        figure(
+            &mut page,
+            &run::topology(first),
+            "The area of a node grows with its capacity.",
+        )?;
     }
     for results in &results {
         section(&mut page, results)?;
@@ -50,9 +64,21 @@ fn section(page: &mut String, results: &Results) -> Result<()> {
     let summary = &results.summary;
     let heading = format!("{}, seed {}", summary.strategy, summary.seed);
     let _infallible = writeln!(page, "<h2>{}</h2>", escaped(&heading));
-    figure(page, &run::outcomes(results), "Refused for good, or without an answer; peers that send back let others be tried.")?;
-    figure(page, &run::served_by_node(results), "Requests answered by each node, its own users' and others'.")?;
-    figure(page, &run::latency_by_node(results), "From the user's request to the answer.")?;
+    figure(
+        page,
+        &run::outcomes(results),
+        "Refused for good, or without an answer; peers that send back let others be tried.",
+    )?;
+    figure(
+        page,
+        &run::served_by_node(results),
+        "Requests answered by each node, its own users' and others'.",
+    )?;
+    figure(
+        page,
+        &run::latency_by_node(results),
+        "From the user's request to the answer.",
+    )?;
     if let Some(weights) = run::weights(results) {
         figure(page, &weights, "Of the node whose users others serve most.")?;
     }
@@ -63,7 +89,11 @@ fn figure(page: &mut String, picture: &impl plot::Picture, caption: &str) -> Res
     let svg = plot::svg(picture)?;
     // The size is the page's to choose.
     let svg = svg.replacen("<svg width=\"1280\" height=\"720\"", "<svg", 1);
-    let _infallible = write!(page, "<figure>\n{svg}\n<figcaption>{}</figcaption>\n</figure>\n", escaped(caption));
+    let _infallible = write!(
+        page,
+        "<figure>\n{svg}\n<figcaption>{}</figcaption>\n</figure>\n",
+        escaped(caption)
+    );
     Ok(())
 }
 
@@ -80,7 +110,9 @@ fn table(all: &[&Results]) -> String {
         ("p95, ms", |of| milliseconds(of.p95_ms)),
         ("p99, ms", |of| milliseconds(of.p99_ms)),
         ("fairness", |of| format!("{:.3}", of.fairness)),
-        ("settled, s", |of| of.settling_s.map_or("–".to_owned(), |s| format!("{s:.0}"))),
+        ("settled, s", |of| {
+            of.settling_s.map_or("–".to_owned(), |s| format!("{s:.0}"))
+        }),
         ("oscillation", |of| format!("{:.3}", of.oscillation)),
         ("bytes sent", |of| of.traffic.bytes.to_string()),
     ];
@@ -105,5 +137,8 @@ fn milliseconds(ms: Option<f64>) -> String {
 
 /// What has a meaning in HTML stands for itself.
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }

@@ -16,7 +16,11 @@ pub fn success_over_time(all: &[&Results]) -> Lines {
         let came = by_second(results, |_| true, |row| row.arrived);
         let got = by_second(results, |_| true, served);
         let points = came.iter().zip(&got).map(|(&(second, came), &(_, got))| {
-            let percent = if came > 0.0 { (got / came * 100.0).min(100.0) } else { 100.0 };
+            let percent = if came > 0.0 {
+                (got / came * 100.0).min(100.0)
+            } else {
+                100.0
+            };
             (second, percent)
         });
         (results.summary.strategy.to_string(), points.collect())
@@ -37,13 +41,20 @@ pub fn success_by_function(all: &[&Results]) -> Dots {
     let mut functions: BTreeMap<&str, Vec<(usize, f64)>> = BTreeMap::new();
     for (place, results) in all.iter().enumerate() {
         let mut sums: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
-        for row in results.rows.iter().filter(|row| row.second >= results.summary.warmup_s) {
+        for row in results
+            .rows
+            .iter()
+            .filter(|row| row.second >= results.summary.warmup_s)
+        {
             let sum = sums.entry(&row.function).or_default();
             sum.0 += served(row);
             sum.1 += row.arrived;
         }
         for (function, (served, arrived)) in sums {
-            functions.entry(function).or_default().push((place, share(served, arrived)));
+            functions
+                .entry(function)
+                .or_default()
+                .push((place, share(served, arrived)));
         }
     }
     for (function, shares) in functions {
@@ -149,5 +160,7 @@ pub fn experiment(settings: &[Setting]) -> Dots {
 }
 
 fn scenario(all: &[&Results]) -> String {
-    all.first().map(|results| results.summary.scenario.clone()).unwrap_or_default()
+    all.first()
+        .map(|results| results.summary.scenario.clone())
+        .unwrap_or_default()
 }

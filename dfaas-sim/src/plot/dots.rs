@@ -36,7 +36,11 @@ impl Dots {
         let margin = ((most - least) * 0.06).max(1e-6);
         let least = self.bounds.0.unwrap_or(least - margin);
         let most = self.bounds.1.unwrap_or(most + margin);
-        if most > least { (least, most) } else { (least, least + 1.0) }
+        if most > least {
+            (least, most)
+        } else {
+            (least, least + 1.0)
+        }
     }
 }
 
@@ -79,11 +83,17 @@ impl Picture for Dots {
             let y = count - 0.5 - place as f64;
             let style = colour(*group);
             let at = |x: f64| (x.clamp(least, most), y);
-            let ends = [at(estimate.mean - estimate.within), at(estimate.mean + estimate.within)];
+            let ends = [
+                at(estimate.mean - estimate.within),
+                at(estimate.mean + estimate.within),
+            ];
             let plot = chart.plotting_area();
-            plot.draw(&PathElement::new([at(least), at(most)], BLACK.mix(0.08))).map_err(drawing)?;
-            plot.draw(&PathElement::new(ends, style.stroke_width(4))).map_err(drawing)?;
-            plot.draw(&Circle::new(at(estimate.mean), 7, style.filled())).map_err(drawing)?;
+            plot.draw(&PathElement::new([at(least), at(most)], BLACK.mix(0.08)))
+                .map_err(drawing)?;
+            plot.draw(&PathElement::new(ends, style.stroke_width(4)))
+                .map_err(drawing)?;
+            plot.draw(&Circle::new(at(estimate.mean), 7, style.filled()))
+                .map_err(drawing)?;
             let (left, centre) = plot.map_coordinate(&at(least));
             area.draw(&Text::new(name.clone(), (left - 14, centre), text.clone()))
                 .map_err(drawing)?;

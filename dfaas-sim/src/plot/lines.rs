@@ -44,7 +44,9 @@ impl Picture for Lines {
         let x_least = if x_least.is_finite() { x_least } else { 0.0 };
         let x_most = points().map(|&(x, _)| x).fold(x_least + 1e-9, f64::max);
         let highest = points().map(|&(_, y)| y).fold(0.0, f64::max);
-        let y_most = self.y_most.unwrap_or(if highest > 0.0 { highest * 1.08 } else { 1.0 });
+        let y_most = self
+            .y_most
+            .unwrap_or(if highest > 0.0 { highest * 1.08 } else { 1.0 });
         let mut chart = ChartBuilder::on(&plot)
             .caption(&self.title, (FONT, TITLE_PX))
             .margin(18)
@@ -71,7 +73,9 @@ impl Picture for Lines {
             let points = points.iter().copied();
             // Colours come again dashed.
             if place < PALETTE.len() {
-                chart.draw_series(LineSeries::new(points, style)).map_err(drawing)?;
+                chart
+                    .draw_series(LineSeries::new(points, style))
+                    .map_err(drawing)?;
             } else {
                 chart
                     .draw_series(DashedLineSeries::new(points, 9, 6, style))
@@ -92,11 +96,17 @@ impl Lines {
         for (place, (name, _)) in self.series.iter().take(SERIES_MAX).enumerate() {
             let y = 90 + place as i32 * STEP_PX;
             let style = colour(place).stroke_width(5);
-            let ends: &[[i32; 2]] = if place < PALETTE.len() { &[[0, 40]] } else { &[[0, 15], [25, 40]] };
+            let ends: &[[i32; 2]] = if place < PALETTE.len() {
+                &[[0, 40]]
+            } else {
+                &[[0, 15], [25, 40]]
+            };
             for &[from, to] in ends {
-                area.draw(&PathElement::new([(from, y), (to, y)], style)).map_err(drawing)?;
+                area.draw(&PathElement::new([(from, y), (to, y)], style))
+                    .map_err(drawing)?;
             }
-            area.draw(&Text::new(shortened(name), (52, y), text.clone())).map_err(drawing)?;
+            area.draw(&Text::new(shortened(name), (52, y), text.clone()))
+                .map_err(drawing)?;
         }
         if self.series.len() > SERIES_MAX {
             let more = format!("and {} more", self.series.len() - SERIES_MAX);
@@ -125,7 +135,11 @@ pub(super) fn number(value: f64) -> String {
     } else {
         &text
     };
-    if text == "-0" { "0".to_owned() } else { text.to_owned() }
+    if text == "-0" {
+        "0".to_owned()
+    } else {
+        text.to_owned()
+    }
 }
 
 #[cfg(test)]
@@ -134,7 +148,14 @@ mod tests {
 
     #[test]
     fn numbers_have_no_needless_digits() {
-        for (value, want) in [(0.0, "0"), (-0.0, "0"), (10.0, "10"), (0.25, "0.25"), (1.5, "1.5"), (100.0, "100")] {
+        for (value, want) in [
+            (0.0, "0"),
+            (-0.0, "0"),
+            (10.0, "10"),
+            (0.25, "0.25"),
+            (1.5, "1.5"),
+            (100.0, "100"),
+        ] {
             assert_eq!(number(value), want);
         }
     }

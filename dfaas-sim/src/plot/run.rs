@@ -21,7 +21,9 @@ pub fn outcomes(results: &Results) -> Lines {
         "outcomes",
         "What became of requests, per second",
         "requests per second",
-        series.map(|(name, of)| (name.to_owned(), by_second(results, |_| true, of))).to_vec(),
+        series
+            .map(|(name, of)| (name.to_owned(), by_second(results, |_| true, of)))
+            .to_vec(),
     )
 }
 
@@ -53,7 +55,10 @@ pub fn latency_by_node(results: &Results) -> Lines {
             let known = slowest.entry(second).or_insert(0.0);
             *known = known.max(p95_ms);
         }
-        let points: Vec<(f64, f64)> = slowest.into_iter().map(|(second, ms)| (f64::from(second), ms)).collect();
+        let points: Vec<(f64, f64)> = slowest
+            .into_iter()
+            .map(|(second, ms)| (f64::from(second), ms))
+            .collect();
         (!points.is_empty()).then(|| (format!("users of {name}"), points))
     });
     lines(
@@ -98,7 +103,10 @@ pub fn weights(results: &Results) -> Option<Lines> {
         let observed = || flow.served as f64 / served[&flow.second].max(1) as f64;
         let share = if has_policy { flow.weight } else { Some(observed()) };
         if let Some(share) = share {
-            series.entry(flow.server.clone()).or_default().insert(flow.second, share * 100.0);
+            series
+                .entry(flow.server.clone())
+                .or_default()
+                .insert(flow.second, share * 100.0);
         }
     }
     let last = results.summary.seconds;
@@ -117,7 +125,9 @@ pub fn weights(results: &Results) -> Option<Lines> {
             "share of the served, %",
         )
     };
-    let series = series.into_iter().map(|(server, points)| (format!("to {server}"), full(points)));
+    let series = series
+        .into_iter()
+        .map(|(server, points)| (format!("to {server}"), full(points)));
     Some(Lines {
         y_most: Some(100.0),
         ..lines(results, "weights", &title, y_label, series.collect())
@@ -156,7 +166,10 @@ pub(super) fn by_second(
             *sum += of(row);
         }
     }
-    (0..).zip(sums).map(|(second, sum)| (f64::from(second), sum as f64)).collect()
+    (0..)
+        .zip(sums)
+        .map(|(second, sum)| (f64::from(second), sum as f64))
+        .collect()
 }
 
 fn lines(

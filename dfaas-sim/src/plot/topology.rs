@@ -31,24 +31,36 @@ impl Picture for Graph {
     {
         let title = TextStyle::from((FONT, TITLE_PX).into_font()).pos(Pos::new(HPos::Center, VPos::Top));
         let (width, height) = (SIZE.0 as i32, SIZE.1 as i32);
-        area.draw(&Text::new(self.title.clone(), (width / 2, 18), title)).map_err(drawing)?;
+        area.draw(&Text::new(self.title.clone(), (width / 2, 18), title))
+            .map_err(drawing)?;
         let centre = (f64::from(width) / 2.0, f64::from(height) / 2.0 + 20.0);
         let count = self.topology.nodes.len();
         let at = |place: usize, radius: f64| {
-            let angle = std::f64::consts::TAU * place as f64 / count.max(1) as f64 - std::f64::consts::FRAC_PI_2;
-            let (x, y) = (centre.0 + radius * 1.25 * angle.cos(), centre.1 + radius * angle.sin());
+            let angle =
+                std::f64::consts::TAU * place as f64 / count.max(1) as f64 - std::f64::consts::FRAC_PI_2;
+            let (x, y) = (
+                centre.0 + radius * 1.25 * angle.cos(),
+                centre.1 + radius * angle.sin(),
+            );
             (x.round() as i32, y.round() as i32)
         };
         const RADIUS_PX: f64 = 235.0;
         for &(a, b) in &self.topology.links {
             let ends = [at(a, RADIUS_PX), at(b, RADIUS_PX)];
-            area.draw(&PathElement::new(ends, BLACK.mix(0.35).stroke_width(2))).map_err(drawing)?;
+            area.draw(&PathElement::new(ends, BLACK.mix(0.35).stroke_width(2)))
+                .map_err(drawing)?;
         }
-        let most = self.topology.nodes.iter().map(|(_, rps)| *rps).fold(1e-9, f64::max);
+        let most = self
+            .topology
+            .nodes
+            .iter()
+            .map(|(_, rps)| *rps)
+            .fold(1e-9, f64::max);
         for (place, (name, rps)) in self.topology.nodes.iter().enumerate() {
             let size = 8.0 + 20.0 * (rps / most).sqrt();
             let here = at(place, RADIUS_PX);
-            area.draw(&Circle::new(here, size as i32, colour(0).filled())).map_err(drawing)?;
+            area.draw(&Circle::new(here, size as i32, colour(0).filled()))
+                .map_err(drawing)?;
             if count <= NAMED_MAX {
                 let (x, y) = at(place, RADIUS_PX + 56.0);
                 let side = match x - width / 2 {
