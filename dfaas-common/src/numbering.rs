@@ -35,8 +35,10 @@ pub struct Numbering {
     pub server_scale: u8,
     /// The window scale that the client was promised.
     pub promised_scale: u8,
-    /// Keeps the layout free of padding.
-    pub reserved: u16,
+    /// The client's window scale.
+    pub client_scale: u8,
+    /// The scale in which the server reads the client's windows: none if its own SYN had none (RFC 7323, section 2.2).
+    pub heard_scale: u8,
 }
 
 impl Numbering {
@@ -89,7 +91,7 @@ impl Numbering {
         Numbers {
             sequence: self.sequence_to_server(numbers.sequence),
             acknowledgment: self.acknowledgment_to_server(numbers.acknowledgment),
-            window: numbers.window,
+            window: rescale_window(numbers.window, self.client_scale, self.heard_scale),
         }
     }
 
@@ -136,7 +138,8 @@ mod tests {
             stamp_bytes: 68,
             server_scale: 7,
             promised_scale: 7,
-            reserved: 0,
+            client_scale: 7,
+            heard_scale: 7,
         }
     }
 

@@ -229,6 +229,8 @@ pub(crate) fn number(upstream_start: u32, server_start: u32, scratch: &mut Scrat
         OUR_WINDOW_SCALE
     };
     numbering.server_scale = numbering.promised_scale;
+    numbering.client_scale = scratch.opening.window_scale;
+    numbering.heard_scale = scratch.opening.window_scale;
 }
 
 /// Sends the request to a server that this connection has been to and that has answered all it was asked.
@@ -254,6 +256,7 @@ fn reuse(
     };
     number(next, upstream.response.at, scratch);
     scratch.upstream.numbering.server_scale = upstream.numbering.server_scale;
+    scratch.upstream.numbering.heard_scale = upstream.numbering.heard_scale;
     let natural = upstream.flags & IS_NATURAL;
     scratch.client.phase = Phase::Spliced as u8;
     scratch.client.flags = natural | (upstream.flags & IS_LOCAL);
@@ -279,7 +282,11 @@ fn reuse(
         acknowledgment: client
             .numbering
             .acknowledgment_to_server(headers.acknowledgment.get()),
-        window: headers.window.get(),
+        window: rescale_window(
+            headers.window.get(),
+            client.numbering.client_scale,
+            client.numbering.heard_scale,
+        ),
     };
     client::send(packet, headers, client, &numbers, scratch)
 }

@@ -131,6 +131,9 @@ fn meet(
         } else {
             upstream.numbering.server_scale = NO_WINDOW_SCALE;
         }
+        if upstream.numbering.server_scale == NO_WINDOW_SCALE {
+            upstream.numbering.heard_scale = NO_WINDOW_SCALE;
+        }
         upstream.response.at = first;
         upstream.next_hop = headers.ethernet_source;
         upstream.window = rescale_window(headers.window.get(), 0, upstream.numbering.server_scale);
@@ -166,14 +169,9 @@ fn meet(
 /// Sets up the common part of what we send to the server on the client's behalf.
 #[inline(always)]
 fn answer_server(headers: &Headers, client: &Client, scratch: &mut Scratch) {
-    let scale = if client.asking.window_scale == NO_WINDOW_SCALE {
-        0
-    } else {
-        client.asking.window_scale
-    };
     compose::answer(headers, scratch);
     scratch.segment.flags = ACK;
-    scratch.segment.window = rescale_window(client.asking.window, 0, scale);
+    scratch.segment.window = rescale_window(client.asking.window, 0, client.numbering.heard_scale);
 }
 
 /// Sends the held bytes, all of them: what the server has already, it drops.

@@ -20,3 +20,4 @@ mod segments;
 mod states;
 mod talk;
 mod unanswered;
+mod windows;
