@@ -6,6 +6,7 @@
 mod bench;
 mod build;
 mod demo;
+mod docker;
 mod ebpf;
 mod fuzz;
 mod interrupt;
@@ -52,6 +53,8 @@ enum Task {
     Test(test::Args),
     /// Tests on kernels 5.10 and 6.1, emulated, over good and bad links (needs root and a Debian mirror)
     Vmtest(vmtest::Args),
+    /// Builds and runs three nodes in containers, in an engine of its own (needs root and a Debian mirror)
+    DockerTest(docker::Args),
     /// Feeds what reads bytes of strangers with inputs that libFuzzer makes
     Fuzz(fuzz::Args),
     /// Runs the commands of the README that are marked for it against a federation (needs root)
@@ -81,6 +84,7 @@ fn run(task: Task) -> Result<ExitCode> {
         // These say themselves what failed, so that their last line is the sum.
         Task::Test(args) => return test::run(&args),
         Task::Vmtest(args) => return vmtest::run(&args),
+        Task::DockerTest(args) => return docker::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Readme => readme::run(),
         Task::Tidy => tidy::run(),

@@ -1,6 +1,7 @@
 //! The commands of the README, run as a reader would.
 //!
-//! A block of shell commands after a line `<!-- run: demo -->` is run while the federation of the demo is up.
+//! A block of shell commands after a line `<!-- run: demo -->` is run while the federation of the demo is up. One after
+//! `<!-- run: docker -->` is run by `cargo xtask docker-test`.
 
 use std::{fs, process::Command};
 
@@ -9,7 +10,8 @@ use anyhow::{Context as _, Result, ensure};
 use crate::{demo, setup, shell};
 
 const FILE: &str = "README.md";
-const MARK: &str = "<!-- run: demo -->";
+const DEMO: &str = "<!-- run: demo -->";
+const CONTAINERS: &str = "<!-- run: docker -->";
 /// How long a block may take, in seconds.
 const TIMEOUT: &str = "60";
 
@@ -32,9 +34,7 @@ pub(crate) fn run() -> Result<()> {
 ///
 /// When one fails.
 pub(crate) fn check() -> Result<usize> {
-    let path = shell::workspace().join(FILE);
-    let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-    let blocks = blocks(&text)?;
+    let blocks = marked(DEMO)?;
     if blocks.is_empty() {
         return Ok(0);
     }
@@ -46,6 +46,23 @@ pub(crate) fn check() -> Result<usize> {
     drop(relay);
     federation.stop()?;
     Ok(blocks.len())
+}
+
+/// The commands that are run with an engine for containers.
+///
+/// # Errors
+///
+/// When there are none.
+pub(crate) fn of_containers() -> Result<String> {
+    let blocks = marked(CONTAINERS)?;
+    ensure!(!blocks.is_empty(), "{FILE} has no {CONTAINERS}");
+    Ok(blocks.concat())
+}
+
+fn marked(mark: &str) -> Result<Vec<String>> {
+    let path = shell::workspace().join(FILE);
+    let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    blocks(&text, mark)
 }
 
 fn run_block(block: &str) -> Result<()> {
@@ -67,14 +84,14 @@ fn run_block(block: &str) -> Result<()> {
 }
 
 /// The marked blocks of shell commands.
-fn blocks(text: &str) -> Result<Vec<String>> {
+fn blocks(text: &str, mark: &str) -> Result<Vec<String>> {
     let mut blocks = Vec::new();
     let mut lines = text.lines();
-    while lines.by_ref().any(|line| line.trim() == MARK) {
+    while lines.by_ref().any(|line| line.trim() == mark) {
         let fence = lines.by_ref().find(|line| !line.trim().is_empty());
         ensure!(
             fence == Some("```sh"),
-            "{FILE}: no ```sh after {MARK} number {}",
+            "{FILE}: no ```sh after {mark} number {}",
             blocks.len() + 1
         );
         let block = lines.by_ref().take_while(|line| *line != "```");
@@ -90,7 +107,8 @@ mod tests {
     #[test]
     fn only_marked_blocks_are_run() {
         let text = "```sh\nno\n```\n<!-- run: demo -->\n```sh\none\ntwo\n```\ntext\n<!-- run: demo -->\n\n```sh\nthree\n```\n";
-        assert_eq!(blocks(text).unwrap(), ["one\ntwo\n", "three\n"]);
-        assert!(blocks("<!-- run: demo -->\ntext\n").is_err());
+        assert_eq!(blocks(text, DEMO).unwrap(), ["one\ntwo\n", "three\n"]);
+        assert_eq!(blocks(text, CONTAINERS).unwrap(), [""; 0]);
+        assert!(blocks("<!-- run: demo -->\ntext\n", DEMO).is_err());
     }
 }

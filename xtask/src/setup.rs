@@ -26,6 +26,7 @@ const TOOLS: &[(&str, &[&str])] = &[
     ("figlet", &["figlet"]),
     ("shasum", &["perl"]),
     ("tesseract", &["tesseract-ocr"]),
+    ("docker-compose", &["docker-compose"]),
     // libFuzzer is built from its sources.
     ("c++", &["g++"]),
 ];
@@ -64,7 +65,12 @@ pub(crate) fn bench_tools() -> Result<()> {
     install(&[TOOLS, BENCH_TOOLS].concat())
 }
 
-fn install(tools: &[(&str, &[&str])]) -> Result<()> {
+/// Installs those of these programs that are missing.
+///
+/// # Errors
+///
+/// When one is missing and cannot be installed.
+pub(crate) fn install(tools: &[(&str, &[&str])]) -> Result<()> {
     let missing = tools.iter().filter(|(program, _)| shell::find(program).is_none());
     let missing: Vec<&[&str]> = missing.map(|(_, packages)| *packages).collect();
     if missing.is_empty() {

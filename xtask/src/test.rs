@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Result, ensure};
 
 use crate::{
-    build, ebpf, readme,
+    build, docker, ebpf, readme,
     report::Report,
     setup, shell,
     suite::{Extent, Needs, Program, Suite},
@@ -29,6 +29,8 @@ enum Ring {
     Net,
     /// All federations with HAProxy as the data plane; the ring before has a part of them
     Haproxy,
+    /// Three nodes in containers, as the README has them
+    Docker,
     /// The same programs and federations on older kernels in software emulation, over good and bad links
     Vm,
 }
@@ -51,9 +53,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         check_sources(&mut report);
     }
     let programs = build(&mut report);
-    for ring in [Ring::Host, Ring::Kernel, Ring::Net, Ring::Haproxy, Ring::Vm] {
-        // What takes a quarter of an hour runs only for who asks for it.
-        if ring == Ring::Haproxy && args.ring.is_none() {
+    for ring in Ring::ALL {
+        // What takes long runs only for who asks for it.
+        if [Ring::Haproxy, Ring::Docker].contains(&ring) && args.ring.is_none() {
             continue;
         }
         if ring == Ring::Vm && args.ring.is_none() {
@@ -67,6 +69,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 }
 
 impl Ring {
+    const ALL: [Self; 6] = [
+        Self::Host,
+        Self::Kernel,
+        Self::Net,
+        Self::Haproxy,
+        Self::Docker,
+        Self::Vm,
+    ];
+
     fn run(self, report: &mut Report, programs: &[Program]) {
         match self {
             Self::Host => {
@@ -82,6 +93,7 @@ impl Ring {
                 });
             }
             Self::Haproxy => run_on_haproxy(report, programs, Extent::All),
+            Self::Docker => docker::ring(report),
             Self::Vm => vmtest::ring(report, programs),
         }
     }
@@ -110,6 +122,7 @@ fn check_sources(report: &mut Report) {
         shell::run(clippy.args(["--quiet", "--all-targets", "--", "--deny", "warnings"]))
     });
     report.check("tidy", tidy::run);
+    report.check("files for containers", docker::check_files);
 }
 
 fn build(report: &mut Report) -> Vec<Program> {
