@@ -130,14 +130,9 @@ struct Deploy {
     /// The stack.yaml whose functions to deploy
     #[arg(long, value_name = "FILE", default_value = "stack.yaml")]
     stack: PathBuf,
-    /// The gateway's URL
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "OPENFAAS_URL",
-        default_value = "http://127.0.0.1:8080"
-    )]
-    gateway: String,
+    /// The gateway's URL [default: the stack's provider.gateway, else OPENFAAS_URL, else http://127.0.0.1:8080]
+    #[arg(long, value_name = "URL")]
+    gateway: Option<String>,
     /// Deploy this function only; may be given several times
     #[arg(long, value_name = "NAME")]
     filter: Vec<String>,
@@ -216,13 +211,24 @@ async fn deploy_stack(args: Deploy) -> anyhow::Result<()> {
     let stack = dfaas_provider::read_stack(&args.stack)?;
     let stack = chosen(stack, &args)?;
     let credentials = args.credentials.read()?;
-    let gateway = Gateway::new(&args.gateway, credentials.as_ref())?;
+    let url = gateway_url(&args)?;
+    let gateway = Gateway::new(&url, credentials.as_ref())?;
     for mut deployment in stack {
         deployment.labels.extend(args.label.iter().cloned());
         let outcome = gateway.deploy(&deployment).await?;
-        print_outcome(&args.gateway, &deployment, outcome);
+        print_outcome(&url, &deployment, outcome);
     }
     Ok(())
+}
+
+/// In the order of `faas-cli`, for which the stack's own gateway wins over the environment.
+fn gateway_url(args: &Deploy) -> anyhow::Result<String> {
+    if let Some(url) = &args.gateway {
+        return Ok(url.clone());
+    }
+    let named = dfaas_provider::read_stack_gateway(&args.stack)?;
+    let url = named.or_else(|| std::env::var("OPENFAAS_URL").ok().filter(|url| !url.is_empty()));
+    Ok(url.unwrap_or_else(|| "http://127.0.0.1:8080".to_owned()))
 }
 
 fn chosen(mut stack: Vec<Deployment>, args: &Deploy) -> anyhow::Result<Vec<Deployment>> {

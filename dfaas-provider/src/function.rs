@@ -23,6 +23,7 @@ use crate::reply;
 use crate::settings::{Mode, SettingError, Settings};
 use crate::stats::Stats;
 use crate::store::Record;
+use crate::usage::{self, Usage};
 use crate::warm::Warm;
 use crate::wire::{Deployment, Status};
 
@@ -345,6 +346,19 @@ impl Function {
         }
     }
 
+    /// Measures what its processes take, if any run.
+    pub(crate) async fn usage(&self) -> Option<Usage> {
+        let processes = match &self.running.runner {
+            Runner::Echo => Vec::new(),
+            Runner::Classic(classic) => classic.launch.processes(),
+            Runner::Warm(warm) => warm.processes(),
+        };
+        match processes.is_empty() {
+            true => None,
+            false => Some(usage::measure(&processes).await),
+        }
+    }
+
     /// What this host could not give the function.
     pub(crate) fn notes(&self) -> &[String] {
         &self.running.notes
@@ -375,6 +389,7 @@ impl Function {
             replicas: self.replicas(),
             available_replicas: self.available_replicas(),
             created_at: self.record.created_at,
+            usage: None,
         }
     }
 

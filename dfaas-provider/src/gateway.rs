@@ -100,7 +100,7 @@ impl Gateway {
             ("alert", "") => alert::take(self.platform(), request, patience).await,
             ("telemetry", "") => self.telemetry(request.method()),
             ("functions", "") => functions::collection(self.platform(), request, patience).await,
-            ("function", name) => functions::one(&self.platform, name, &request),
+            ("function", name) => functions::one(&self.platform, name, &request).await,
             ("scale-function", name) => {
                 functions::scale(self.platform(), name.to_owned(), request, patience).await
             }

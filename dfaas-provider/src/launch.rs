@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use crate::detached::Detached;
 use crate::guard::Guard;
 use crate::isolation::Isolation;
-use crate::process::Process;
+use crate::process::{Process, Register};
 use crate::spool::Spool;
 use crate::wire::Pairs;
 
@@ -85,6 +85,7 @@ pub(crate) struct Launch {
     host: Arc<Host>,
     slots: Arc<Semaphore>,
     isolation: Isolation,
+    register: Arc<Register>,
 }
 
 impl Launch {
@@ -114,7 +115,13 @@ impl Launch {
             slots: Arc::new(Semaphore::new(host.slots_per_function)),
             host,
             isolation,
+            register: Arc::default(),
         }
+    }
+
+    /// The processes that run now.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        self.register.list()
     }
 
     pub(crate) fn isolation(&self) -> &Isolation {
@@ -161,7 +168,12 @@ impl Launch {
     }
 
     pub(crate) fn start(&self, command: &mut Command) -> io::Result<Process> {
-        Process::spawn(command, &self.host.guard, self.isolation.confinement())
+        Process::spawn(
+            command,
+            &self.host.guard,
+            self.isolation.confinement(),
+            &self.register,
+        )
     }
 
     /// Looks for the program in the function's `PATH`. Left to std, a `PATH` that is not the platform's own

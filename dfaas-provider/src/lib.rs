@@ -45,6 +45,7 @@ mod stamp;
 mod stats;
 mod store;
 mod upstream;
+mod usage;
 mod warm;
 mod wire;
 
@@ -54,7 +55,7 @@ pub use guard::run as guard;
 pub use isolation::user::FunctionUser;
 pub use ocr::{OcrError, run as ocr};
 pub use provider::{Config, Provider, StartError};
-pub use stack::{StackError, read as read_stack};
+pub use stack::{StackError, read as read_stack, read_gateway as read_stack_gateway};
 pub use upstream::serve as warm_echo;
 pub use wire::Deployment;
 

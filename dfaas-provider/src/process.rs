@@ -3,12 +3,13 @@
 mod listener;
 pub(crate) mod system;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, ExitStatus};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -22,6 +23,21 @@ use crate::guard::Guard;
 pub(crate) struct Process {
     running: Option<Running>,
     group: Pid,
+    register: Arc<Register>,
+}
+
+/// The leaders of a function's process groups.
+#[derive(Debug, Default)]
+pub(crate) struct Register(Mutex<BTreeSet<u32>>);
+
+impl Register {
+    pub(crate) fn list(&self) -> Vec<u32> {
+        self.lock().iter().copied().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[derive(Debug)]
@@ -47,6 +63,7 @@ impl Process {
         command: &mut Command,
         guard: &Arc<Guard>,
         confinement: Option<&Arc<Confinement>>,
+        register: &Arc<Register>,
     ) -> io::Result<Self> {
         if let Some(confinement) = confinement {
             system::confine(command, confinement);
@@ -54,6 +71,9 @@ impl Process {
         let mut child = command.process_group(0).spawn()?;
         let group = Pid::from_child(&child);
         guard.watch(group);
+        register
+            .lock()
+            .insert(group.as_raw_nonzero().get().unsigned_abs());
         match system::exit_of(group) {
             Ok(exit) => Ok(Self {
                 running: Some(Running {
@@ -62,9 +82,13 @@ impl Process {
                     guard: Arc::clone(guard),
                 }),
                 group,
+                register: Arc::clone(register),
             }),
             Err(error) => {
                 kill(group);
+                register
+                    .lock()
+                    .remove(&group.as_raw_nonzero().get().unsigned_abs());
                 child.wait()?;
                 guard.release(group);
                 Err(error)
@@ -124,6 +148,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        self.register.lock().remove(&self.id());
         let Some(running) = self.running.take() else {
             return;
         };

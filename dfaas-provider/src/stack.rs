@@ -1,5 +1,8 @@
 //! Reads an OpenFaaS `stack.yaml`.
 
+mod pairs;
+mod substitution;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -8,10 +11,13 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use tracing::warn;
 
+use self::pairs::{MERGE, MergedPairs, OneOrMany};
+use self::substitution::SubstitutionError;
 use crate::wire::{Deployment, Pairs};
 
 /// What `faas-cli` knows of a function; a key that is not among them is most likely a slip of the pen.
-const FUNCTION_KEYS: [&str; 24] = [
+const FUNCTION_KEYS: [&str; 25] = [
+    MERGE,
     "annotations",
     "build_args",
     "build_options",
@@ -38,6 +44,9 @@ const FUNCTION_KEYS: [&str; 24] = [
     "skip_build",
 ];
 
+/// The gateway that every stack is generated with, which says nothing.
+const USUAL_GATEWAY: &str = "http://127.0.0.1:8080";
+
 #[derive(Debug, thiserror::Error)]
 pub enum StackError {
     #[error("read the stack {path}: {source}", path = path.display())]
@@ -46,6 +55,11 @@ pub enum StackError {
     Yaml {
         path: PathBuf,
         source: serde_norway::Error,
+    },
+    #[error("the stack {path}: {source}", path = path.display())]
+    Substitution {
+        path: PathBuf,
+        source: SubstitutionError,
     },
     #[error("the stack {path} is for the provider {name:?}; write provider.name: openfaas", path = path.display())]
     Provider { path: PathBuf, name: String },
@@ -66,32 +80,60 @@ struct Stack {
 }
 
 #[derive(Default, Deserialize)]
+#[serde(default)]
 struct Provider {
-    #[serde(default)]
     name: String,
+    gateway: String,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Function {
-    image: String,
-    fprocess: String,
-    namespace: String,
-    environment: Pairs,
-    environment_file: Vec<PathBuf>,
-    labels: Pairs,
-    annotations: Pairs,
-    secrets: Vec<String>,
-    constraints: Vec<String>,
-    limits: Option<Pairs>,
-    requests: Option<Pairs>,
-    readonly_root_filesystem: bool,
+    #[serde(rename = "<<")]
+    merged: Option<OneOrMany<Box<Function>>>,
+    image: Option<String>,
+    fprocess: Option<String>,
+    namespace: Option<String>,
+    environment: Option<MergedPairs>,
+    environment_file: Option<Vec<PathBuf>>,
+    labels: Option<MergedPairs>,
+    annotations: Option<MergedPairs>,
+    secrets: Option<Vec<String>>,
+    constraints: Option<Vec<String>>,
+    limits: Option<MergedPairs>,
+    requests: Option<MergedPairs>,
+    readonly_root_filesystem: Option<bool>,
+}
+
+impl Function {
+    /// Takes what its merge key holds for what it does not say itself.
+    fn merge(mut self) -> Self {
+        let merged = self.merged.take().map_or_else(Vec::new, OneOrMany::into_vec);
+        for other in merged.into_iter().map(|other| other.merge()) {
+            self = Self {
+                merged: None,
+                image: self.image.or(other.image),
+                fprocess: self.fprocess.or(other.fprocess),
+                namespace: self.namespace.or(other.namespace),
+                environment: self.environment.or(other.environment),
+                environment_file: self.environment_file.or(other.environment_file),
+                labels: self.labels.or(other.labels),
+                annotations: self.annotations.or(other.annotations),
+                secrets: self.secrets.or(other.secrets),
+                constraints: self.constraints.or(other.constraints),
+                limits: self.limits.or(other.limits),
+                requests: self.requests.or(other.requests),
+                readonly_root_filesystem: self.readonly_root_filesystem.or(other.readonly_root_filesystem),
+            };
+        }
+        self
+    }
 }
 
 #[derive(Deserialize)]
 struct EnvironmentFile {
     #[serde(default)]
-    environment: Pairs,
+    environment: MergedPairs,
 }
 
 /// Reads the functions of a stack file, in the order of their names.
@@ -99,10 +141,7 @@ struct EnvironmentFile {
 /// # Errors
 /// If the file, or an environment file it names, cannot be read or is not a stack.
 pub fn read(path: &Path) -> Result<Vec<Deployment>, StackError> {
-    let text = fs::read_to_string(path).map_err(|source| StackError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
+    let text = text_of(path)?;
     let stack: Stack = yaml(path, &text)?;
     if !matches!(stack.provider.name.as_str(), "" | "openfaas" | "faas") {
         return Err(StackError::Provider {
@@ -120,26 +159,67 @@ pub fn read(path: &Path) -> Result<Vec<Deployment>, StackError> {
         .collect()
 }
 
+/// Reads which gateway a stack is for, if it is not the usual one.
+///
+/// # Errors
+/// If the file cannot be read or is not a stack.
+pub fn read_gateway(path: &Path) -> Result<Option<String>, StackError> {
+    let stack: Stack = yaml(path, &text_of(path)?)?;
+    let gateway = stack.provider.gateway.trim_end_matches('/').to_lowercase();
+    Ok((!gateway.is_empty() && gateway != USUAL_GATEWAY).then_some(gateway))
+}
+
+fn text_of(path: &Path) -> Result<String, StackError> {
+    let text = fs::read_to_string(path).map_err(|source| StackError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    let variable = |name: &str| std::env::var(name).ok();
+    substitution::substitute(&text, variable).map_err(|source| StackError::Substitution {
+        path: path.to_owned(),
+        source,
+    })
+}
+
 fn deployment(path: &Path, name: String, function: Function) -> Result<Deployment, StackError> {
-    let mut env_vars = Pairs::new();
-    for file in &function.environment_file {
-        env_vars.extend(environment(&path.with_file_name(file), &name)?);
+    let function = function.merge();
+    let pairs = |pairs: Option<MergedPairs>| pairs.unwrap_or_default().0;
+    // As with faas-cli, what a file says wins.
+    let mut env_vars = pairs(function.environment);
+    for file in function.environment_file.unwrap_or_default() {
+        env_vars.extend(environment(&environment_path(path, file), &name)?);
     }
-    env_vars.extend(function.environment);
     Ok(Deployment {
         service: name,
-        image: function.image,
-        namespace: function.namespace,
-        env_process: function.fprocess,
+        image: tagged(function.image.unwrap_or_default()),
+        namespace: function.namespace.unwrap_or_default(),
+        env_process: function.fprocess.unwrap_or_default(),
         env_vars,
-        constraints: function.constraints,
-        secrets: function.secrets,
-        labels: function.labels,
-        annotations: function.annotations,
-        limits: function.limits,
-        requests: function.requests,
-        read_only_root_filesystem: function.readonly_root_filesystem,
+        constraints: function.constraints.unwrap_or_default(),
+        secrets: function.secrets.unwrap_or_default(),
+        labels: pairs(function.labels),
+        annotations: pairs(function.annotations),
+        limits: function.limits.map(|limits| limits.0),
+        requests: function.requests.map(|requests| requests.0),
+        read_only_root_filesystem: function.readonly_root_filesystem.unwrap_or_default(),
     })
+}
+
+/// As with faas-cli, files are looked for where the command runs, and only then beside the stack.
+fn environment_path(stack: &Path, file: PathBuf) -> PathBuf {
+    match file.exists() {
+        true => file,
+        false => stack.with_file_name(file),
+    }
+}
+
+/// As with faas-cli, an image without a version is the latest.
+fn tagged(image: String) -> String {
+    let repository = image.rsplit('/').next().unwrap_or_default();
+    match repository.is_empty() || repository.contains([':', '@']) {
+        true => image,
+        false => format!("{image}:latest"),
+    }
 }
 
 fn environment(path: &Path, function: &str) -> Result<Pairs, StackError> {
@@ -148,7 +228,7 @@ fn environment(path: &Path, function: &str) -> Result<Pairs, StackError> {
         function: function.to_owned(),
         source,
     })?;
-    Ok(yaml::<EnvironmentFile>(path, &text)?.environment)
+    Ok(yaml::<EnvironmentFile>(path, &text)?.environment.0)
 }
 
 fn yaml<T: for<'de> Deserialize<'de>>(path: &Path, text: &str) -> Result<T, StackError> {
@@ -232,7 +312,7 @@ functions:
     }
 
     #[test]
-    fn variables_of_files_come_first() {
+    fn variables_of_files_win() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("stack.yaml");
         let text = "functions: {x: {environment_file: [env.yaml], environment: {a: new}}}";
@@ -243,8 +323,48 @@ functions:
         let variables = read(&path).unwrap()[0].env_vars.clone();
         assert_eq!(
             variables,
-            Pairs::from([("a", "new"), ("b", "2")].map(|(a, b)| (a.into(), b.into())))
+            Pairs::from([("a", "old"), ("b", "2")].map(|(a, b)| (a.into(), b.into())))
         );
+    }
+
+    #[test]
+    fn merge_keys_are_followed() {
+        let text = "
+x-common: &common
+  image: x
+  labels: &labels {dfaas.maxrate: 5, version: 1.10}
+functions:
+  a: {<<: [*common, {fprocess: sh}], fprocess: cat}
+  b: {<<: *common, image: 'y:1', labels: {<<: *labels, dfaas.maxrate: 7}}
+";
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("stack.yaml");
+        fs::write(&path, text).unwrap();
+        let stack = read(&path).unwrap();
+        let [a, b] = &stack[..] else { panic!("{stack:?}") };
+        assert_eq!((a.image.as_str(), a.env_process.as_str()), ("x:latest", "cat"));
+        assert_eq!(a.labels["dfaas.maxrate"], "5");
+        assert_eq!(b.image, "y:1");
+        let labels: Vec<_> = b.labels.values().map(String::as_str).collect();
+        assert_eq!(labels, ["7", "1.10"]);
+        assert_eq!(unknown_keys(text), []);
+    }
+
+    #[test]
+    fn a_stack_may_name_its_gateway() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("stack.yaml");
+        for (gateway, want) in [
+            ("http://127.0.0.1:8080/", None),
+            ("http://Edge-1:8080", Some("http://edge-1:8080")),
+        ] {
+            fs::write(
+                &path,
+                format!("provider: {{name: openfaas, gateway: '{gateway}'}}"),
+            )
+            .unwrap();
+            assert_eq!(read_gateway(&path).unwrap().as_deref(), want);
+        }
     }
 
     #[test]
@@ -255,6 +375,7 @@ functions:
             "functions: [x]",
             "provider: {name: lambda}",
             "functions: {x: {labels: 1}}",
+            "functions: {x: {image: '${'}}",
             "a: ]",
         ] {
             fs::write(&path, text).unwrap();

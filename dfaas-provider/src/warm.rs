@@ -141,6 +141,11 @@ impl Warm {
         self.shared.fixed.map(|address| address.port())
     }
 
+    /// The processes that run now.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        self.shared.launch.processes()
+    }
+
     pub(crate) fn ready(&self) -> usize {
         self.shared.states.ready()
     }

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::usage::Usage;
+
 pub(crate) type Pairs = BTreeMap<String, String>;
 
 /// What a client asks to run: the body of `POST` and `PUT /system/functions`.
@@ -65,6 +67,8 @@ pub(crate) struct Status<'a> {
     pub(crate) replicas: u32,
     pub(crate) available_replicas: u32,
     pub(crate) created_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) usage: Option<Usage>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode};
 
-use super::{blocking, is_read, method_not_allowed, namespace_in_query, read_json};
+use super::{blocking, is_read, method_not_allowed, namespace_in_query, query_value, read_json};
 use crate::body::Body;
 use crate::function::Function;
 use crate::name::FunctionName;
@@ -43,18 +43,27 @@ pub(super) async fn collection(
     }
 }
 
-pub(super) fn one(platform: &Platform, name: &str, request: &Request<Incoming>) -> Response<Body> {
+pub(super) async fn one(platform: &Platform, name: &str, request: &Request<Incoming>) -> Response<Body> {
     if !is_read(request.method()) {
         return method_not_allowed("GET");
     }
-    let asked = super::query_value(request, "namespace").unwrap_or_default();
-    let found = FunctionName::new(name, &asked)
+    let namespace = query_value(request, "namespace").unwrap_or_default();
+    let found = FunctionName::new(name, &namespace)
         .map_err(FunctionError::from)
         .and_then(|name| platform.get(&name));
-    match found {
-        Ok(function) => reply::json(StatusCode::OK, &function.status()),
-        Err(error) => refusal(&error),
-    }
+    let function = match found {
+        Ok(function) => function,
+        Err(error) => return refusal(&error),
+    };
+    let usage = match query_value(request, "usage").as_deref() {
+        Some("1" | "true") => function.usage().await,
+        Some(_) | None => None,
+    };
+    let status = Status {
+        usage,
+        ..function.status()
+    };
+    reply::json(StatusCode::OK, &status)
 }
 
 pub(super) async fn scale(

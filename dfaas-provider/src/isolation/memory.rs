@@ -15,27 +15,31 @@ pub(crate) async fn exceeded(process: u32, limit: u64) {
     }
 }
 
-/// In bytes; pages that are shared count for each that shares them.
+/// In bytes, without the pages of programs and libraries, which are the host's.
 pub(crate) fn resident(process: u32) -> u64 {
-    let mut left = vec![process];
-    let mut bytes = 0;
-    while let Some(process) = left.pop() {
-        bytes += resident_alone(process).unwrap_or(0);
+    family(process).into_iter().filter_map(resident_alone).sum()
+}
+
+/// A process and its children, and theirs.
+pub(crate) fn family(process: u32) -> Vec<u32> {
+    let mut family = vec![process];
+    let mut at = 0;
+    while let Some(&process) = family.get(at) {
+        at += 1;
         let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children"));
         let children = children.unwrap_or_default();
-        left.extend(
+        family.extend(
             children
                 .split_ascii_whitespace()
                 .filter_map(|child| child.parse::<u32>().ok()),
         );
     }
-    bytes
+    family
 }
 
 fn resident_alone(process: u32) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{process}/statm")).ok()?;
     let mut fields = text.split_ascii_whitespace().skip(1);
     let (resident, shared): (u64, u64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-    // The pages of programs and libraries are the host's.
     Some(resident.saturating_sub(shared) * rustix::param::page_size() as u64)
 }

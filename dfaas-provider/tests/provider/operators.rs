@@ -188,3 +188,26 @@ async fn a_stray_file_keeps_nothing_from_starting() {
     let server = server.restart().await;
     server.send("GET /healthz", "").await.expect(200, "");
 }
+
+#[tokio::test]
+async fn usage_tells_what_processes_take() {
+    let server = Server::start().await;
+    let process = format!("{} warm-echo", crate::harness::BINARY);
+    server
+        .deploy(json!({"service": "warm", "envProcess": process, "envVars": {"mode": "http"}}))
+        .await;
+    server.call("warm", "").await.expect(200, "");
+    let function = server.send("GET /system/function/warm?usage=1", "").await.json();
+    assert!(
+        function["usage"]["totalMemoryBytes"].as_u64().unwrap() > 100_000,
+        "{function}"
+    );
+    assert!(function["usage"]["cpu"].as_f64().unwrap() >= 0.0, "{function}");
+    server
+        .json("POST /system/scale-function/warm", json!({"replicas": 0}))
+        .await;
+    crate::harness::patiently(async {
+        while !server.send("GET /system/function/warm?usage=1", "").await.json()["usage"].is_null() {}
+    })
+    .await;
+}
