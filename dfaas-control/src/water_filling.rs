@@ -17,7 +17,10 @@ use crate::settings::Settings;
 use crate::status::PeerFunctionStatus;
 use crate::strategy::{Known, Local, Strategy, next_after};
 
-use self::distances::Distances;
+#[cfg(test)]
+pub(crate) use self::allocation::Allocation;
+pub(crate) use self::allocation::{Allocations, Load};
+pub(crate) use self::distances::Distances;
 use self::view::View;
 
 mod allocation;

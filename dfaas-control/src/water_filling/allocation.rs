@@ -2,8 +2,10 @@
 
 use super::distances::Distances;
 
+pub(crate) use self::allocations::Allocations;
 use self::placing::{Ask, Book, fair_shares};
 
+mod allocations;
 mod partial;
 mod placing;
 
@@ -74,6 +76,12 @@ impl<'a> Allocation<'a> {
     /// How much of the viewer's deficit goes to the receiver, in requests per second.
     pub(crate) fn placed_rps(&self, receiver: usize) -> f64 {
         self.page.sent[receiver]
+    }
+
+    /// How much of the sender's deficit goes to the viewer, in requests per second.
+    #[cfg(test)]
+    pub(crate) fn received_rps(&self, sender: usize) -> f64 {
+        self.page.received[sender]
     }
 
     /// How much the viewer may send to the receiver in all, in requests per second.

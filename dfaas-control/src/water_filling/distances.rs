@@ -11,7 +11,7 @@ use crate::rtt_band::RttBand;
 /// Nodes that are equally far from everybody are alike, and decisions look at them together: with a thousand nodes
 /// there are a million pairs, but only as many kinds of nodes as there are sites.
 #[derive(Debug, Default)]
-pub(super) struct Distances {
+pub(crate) struct Distances {
     count: usize,
     /// By sender, then receiver: as bytes, which are compared many at a time.
     bands: Vec<u8>,
@@ -70,6 +70,22 @@ impl Distances {
             }
         }
         Self::new(count, told.into_iter().map(u8::from).collect())
+    }
+
+    /// So many nodes, of which one is as far from another as any, where it sends there at all.
+    pub(crate) fn equal(count: usize, sends: impl Fn(usize, usize) -> bool) -> Self {
+        let band = |sender: usize, receiver: usize| {
+            if sender == receiver || sends(sender, receiver) {
+                RttBand::FARTHEST.number()
+            } else {
+                BEYOND
+            }
+        };
+        let pairs = (0..count).flat_map(|sender| (0..count).map(move |receiver| (sender, receiver)));
+        Self::new(
+            count,
+            pairs.map(|(sender, receiver)| band(sender, receiver)).collect(),
+        )
     }
 
     fn new(count: usize, mut bands: Vec<u8>) -> Self {

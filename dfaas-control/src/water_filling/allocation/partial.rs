@@ -79,6 +79,13 @@ impl Flows {
         (0..nodes).map(|i| self.between(i, receiver)).collect()
     }
 
+    /// All that is placed: receiver, sender, and requests per second.
+    pub(super) fn all(&self) -> impl Iterator<Item = (usize, usize, f64)> {
+        self.0
+            .iter()
+            .map(|(&(receiver, sender), &rate)| (receiver, sender, rate))
+    }
+
     fn between(&self, sender: usize, receiver: usize) -> f64 {
         self.0.get(&(receiver, sender)).copied().unwrap_or(0.0)
     }
