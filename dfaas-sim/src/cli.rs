@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -10,6 +11,7 @@ use crate::strategy::StrategyName;
 mod compare;
 mod picture;
 mod run;
+mod scale;
 
 /// Simulates federations: the agent's own mind under virtual time.
 #[derive(Debug, Parser)]
@@ -27,6 +29,10 @@ enum Command {
     Sweep(SweepArgs),
     /// Runs the original's experiment on its recordings, with water-filling beside its four strategies
     Experiment(ExperimentArgs),
+    /// Shows what balancers do that do not agree, with old news of each other
+    Herd(HerdArgs),
+    /// Simulates large federations second by second, and tells what that costs
+    Scale(ScaleArgs),
     /// Draws pictures of results
     Plot(PlotArgs),
     /// Makes one file of HTML of results, with tables and pictures
@@ -104,6 +110,55 @@ struct ExperimentArgs {
     pictures: Option<PathBuf>,
 }
 
+/// How old news are, and how many seeds.
+#[derive(Debug, clap::Args)]
+struct HerdArgs {
+    /// How often nodes tell each other of themselves, in seconds
+    #[arg(long, value_delimiter = ',', default_value = "1,5", value_parser = period)]
+    periods: Vec<Duration>,
+    /// How many seeds
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    seeds: u64,
+    /// Prints JSON instead of a table
+    #[arg(long)]
+    json: bool,
+    /// Draws pictures of it into this folder
+    #[arg(long, value_name = "FOLDER")]
+    pictures: Option<PathBuf>,
+}
+
+fn period(text: &str) -> Result<Duration, String> {
+    let number = text
+        .parse::<f64>()
+        .ok()
+        .filter(|number| (0.1..=3_600.0).contains(number));
+    let number = number.ok_or_else(|| format!("{text:?} is no period; give 0.1 to 3600 seconds"))?;
+    Ok(Duration::from_secs_f64(number))
+}
+
+/// How large.
+#[derive(Debug, clap::Args)]
+struct ScaleArgs {
+    /// How many nodes, one run for each
+    #[arg(long, value_delimiter = ',', default_value = "100,1000,10000", value_parser = clap::value_parser!(u32).range(2..=100_000))]
+    nodes: Vec<u32>,
+    /// How many functions each node runs
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    functions: u16,
+    /// How many seconds are simulated
+    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u32).range(10..=86_400))]
+    seconds: u32,
+    /// To how many neighbours each node sends; to its whole federation if absent
+    #[arg(long, value_parser = clap::value_parser!(u16).range(2..=999))]
+    neighbours: Option<u16>,
+    /// The seed of all chance
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Prints JSON instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
 /// Which results, and where the pictures go.
 #[derive(Debug, clap::Args)]
 struct PlotArgs {
@@ -147,6 +202,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Command::Run(args) => run::run(&args),
         Command::Sweep(args) => compare::sweep(&args),
         Command::Experiment(args) => compare::experiment(&args),
+        Command::Herd(args) => compare::herd(&args),
+        Command::Scale(args) => scale::run(&args),
         Command::Plot(args) => picture::plot(&args),
         Command::Report(args) => picture::report(&args),
         Command::Schema => {

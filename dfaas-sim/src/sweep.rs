@@ -164,6 +164,7 @@ pub fn table(lines: &[Line]) -> String {
         "fairness",
         "oscillation",
         "overloaded, % of s",
+        "longest backlog, s",
         "settled, s",
         "sent, B/s per node",
     ];

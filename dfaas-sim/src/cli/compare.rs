@@ -5,9 +5,10 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::run::{bar, print};
-use super::{ExperimentArgs, SweepArgs};
+use super::{ExperimentArgs, HerdArgs, SweepArgs};
 use crate::experiment::recordings::Recordings;
 use crate::experiment::{self, PUBLISHED, Setting};
+use crate::herd;
 use crate::plot::{self, Format};
 use crate::scenario::Scenario;
 use crate::sweep;
@@ -62,6 +63,19 @@ pub(super) fn experiment(args: &ExperimentArgs) -> Result<()> {
         plot::write(&plot::compare::experiment(&settings), folder, Format::Both)?;
     }
     told(args.json, &settings, || experiment::table(&settings))
+}
+
+pub(super) fn herd(args: &HerdArgs) -> Result<()> {
+    let runs = args.periods.len() as u64 * herd::STRATEGIES.len() as u64 * args.seeds;
+    let bar = bar(runs, "herding");
+    let lines = herd::run(&args.periods, args.seeds, &|| bar.inc(1));
+    bar.finish_and_clear();
+    if let Some(folder) = &args.pictures {
+        for &period in &args.periods {
+            plot::write(&herd::picture(period, 1), folder, Format::Both)?;
+        }
+    }
+    told(args.json, &lines, || sweep::table(&lines))
 }
 
 /// Prints a value as JSON or as text.

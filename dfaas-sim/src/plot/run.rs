@@ -9,7 +9,8 @@ use crate::results::Results;
 
 /// What became of requests, over time.
 pub fn outcomes(results: &Results) -> Lines {
-    let series: [(&str, fn(&Row) -> u64); 5] = [
+    type Of = fn(&Row) -> u64;
+    let series: [(&str, Of); 5] = [
         ("requests", |row| row.arrived),
         ("served", |row| row.served_own + row.served_elsewhere),
         ("refused (429, 503)", |row| row.refused),
