@@ -14,6 +14,7 @@ mod linker;
 mod packages;
 mod readme;
 mod report;
+mod results;
 mod setup;
 mod shell;
 mod suite;
@@ -59,6 +60,8 @@ enum Task {
     Fuzz(fuzz::Args),
     /// Runs the commands of the README that are marked for it against a federation (needs root)
     Readme,
+    /// Makes the figures of docs/results.md anew
+    Results(results::Args),
     /// Checks the rules that no other tool checks
     Tidy,
 }
@@ -87,6 +90,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::DockerTest(args) => return docker::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Readme => readme::run(),
+        Task::Results(args) => results::run(&args),
         Task::Tidy => tidy::run(),
     }
     .map(|()| ExitCode::SUCCESS)
