@@ -97,6 +97,12 @@ impl Host {
         self.sockets.values().filter_map(of).min()
     }
 
+    /// Whether it remembers the connection of a segment as one that has ended.
+    pub(crate) fn remembers_end(&self, segment: &Segment) -> bool {
+        let known = self.sockets.get(&segment.from);
+        known.is_some_and(|(tcp, _)| tcp.state() == State::TimeWait)
+    }
+
     /// Whether nobody is connected.
     pub(crate) fn is_idle(&self) -> bool {
         self.sockets

@@ -52,6 +52,10 @@ pub trait Node {
     /// Says what is wrong with what it has counted and kept, when all is over.
     fn end(&mut self, now: Micros, script: &Script, report: &Report) -> Vec<Finding>;
 
+    /// Whether it has nothing about the connection of a segment that comes in, so that it asks its stack for what that
+    /// remembers.
+    fn has_forgotten(&mut self, segment: &Segment) -> bool;
+
     /// Whether it is a data plane: it refuses what nobody serves, and sends to peers.
     fn decides(&self) -> bool;
 }
@@ -79,6 +83,10 @@ impl Node for Plain {
 
     fn end(&mut self, _: Micros, _: &Script, _: &Report) -> Vec<Finding> {
         Vec::new()
+    }
+
+    fn has_forgotten(&mut self, _: &Segment) -> bool {
+        false
     }
 
     fn decides(&self) -> bool {

@@ -10,7 +10,7 @@ use crate::{
     node::{self, NODE, Node, PORT},
     outcome::{Finding, Report, Wrong},
     script::{Request, Script},
-    segment::{End, Segment},
+    segment::{ACK, End, FIN, Options, RST, SYN, Segment},
     trace::Trace,
 };
 
@@ -193,7 +193,12 @@ impl<'a, N: Node> World<'a, N> {
     /// A segment comes to the node.
     fn arrive(&mut self, segment: &Segment) {
         self.segments += 1;
-        let gone = self.node.arrive(self.now, segment);
+        let is_end = segment.flags & (ACK | FIN | SYN | RST) == ACK | FIN;
+        let gone = if is_end && self.hosts[0].remembers_end(segment) && self.node.has_forgotten(segment) {
+            Ok(vec![acknowledgment_again(segment)])
+        } else {
+            self.node.arrive(self.now, segment)
+        };
         self.go_on(gone);
     }
 
@@ -278,6 +283,20 @@ impl<'a, N: Node> World<'a, N> {
         let ended = self.node.end(self.now, self.script, &report);
         report.findings.extend(ended);
         report
+    }
+}
+
+/// What a node says to an end that its stack alone remembers: the model's stack is not the one that programs could ask.
+fn acknowledgment_again(segment: &Segment) -> Segment {
+    Segment {
+        from: segment.to,
+        to: segment.from,
+        sequence: segment.acknowledgment,
+        acknowledgment: segment.end(),
+        flags: ACK,
+        window: 0,
+        options: Options::default(),
+        payload: Vec::new(),
     }
 }
 
