@@ -38,7 +38,7 @@ pub(crate) const CONNECTIONS_MAX: u32 = 16_384;
 pub(crate) const GATEWAY_CONNECTIONS_MAX: u32 = 2048;
 
 /// Some browsers and proxies send more than hyper takes by default.
-const HEADERS_MAX: usize = 1000;
+const HEADERS_MAX: usize = 256;
 
 /// Without file descriptors there is nothing to do but wait for a connection to end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
