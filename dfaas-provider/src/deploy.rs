@@ -4,9 +4,9 @@ use http_body_util::BodyExt;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
 use hyper::{Method, Request, StatusCode, Uri};
 
-use crate::auth::Credentials;
-use crate::body::{Body, BodyError};
-use crate::client::{self, HttpClient};
+use crate::web::auth::Credentials;
+use crate::web::body::{Body, BodyError};
+use crate::web::client::{self, HttpClient};
 use crate::wire::Deployment;
 
 #[derive(Debug, thiserror::Error)]

@@ -20,15 +20,15 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
-use crate::auth::{self, Credentials};
-use crate::body::{Body, BodyError};
-use crate::invoke;
+use crate::calls::invoke;
+use crate::calls::queue::{self, Queue};
 use crate::metrics;
-use crate::name::DEFAULT_NAMESPACE;
 use crate::platform::Platform;
-use crate::queue::{self, Queue};
-use crate::reply;
-use crate::server::{Answer, Stage};
+use crate::state::name::DEFAULT_NAMESPACE;
+use crate::web::auth::{self, Credentials};
+use crate::web::body::{Body, BodyError};
+use crate::web::reply;
+use crate::web::server::{Answer, Stage};
 
 /// Room for a secret of a megabyte, in base64.
 const JSON_BYTES_MAX: u64 = 2 << 20;

@@ -2,61 +2,34 @@
 //!
 //! Requests come in by two listeners. The gateway listener speaks the whole OpenFaaS surface; the functions
 //! listener only invokes, and is the one the kernel data plane steers connections to. Both end in
-//! `invoke::invoke`, which finds the function in the `Platform` and calls its runner: an in-process echo, a
+//! `calls::invoke`, which finds the function in the `Platform` and calls its runner: an in-process echo, a
 //! process for each request, or a warm process behind a local port. A guard process kills what a killed
 //! platform leaves behind.
 
 #![deny(unsafe_code)]
 
-mod auth;
-mod body;
-mod callback;
-mod classic;
-mod client;
+mod calls;
 mod clock;
 mod deploy;
-mod detached;
-mod echo;
-mod files;
-mod function;
-mod function_log;
 mod gateway;
 mod go_duration;
-mod guard;
-mod invoke;
-mod isolation;
-mod launch;
 mod metrics;
-mod name;
-mod namespaces;
-mod ocr;
 mod platform;
-mod process;
-mod program;
 mod provider;
-mod queue;
-mod reply;
-mod secrets;
-mod server;
-mod settings;
-mod spool;
+mod run;
 mod stack;
-mod stamp;
-mod stats;
-mod store;
-mod upstream;
-mod usage;
-mod warm;
+mod state;
+mod web;
 mod wire;
 
-pub use auth::{Credentials, CredentialsError};
 pub use deploy::{DeployError, Gateway, Outcome};
-pub use guard::run as guard;
-pub use isolation::user::FunctionUser;
-pub use ocr::{OcrError, run as ocr};
 pub use provider::{Config, Provider, StartError};
+pub use run::guard::run as guard;
+pub use run::isolation::user::FunctionUser;
+pub use run::ocr::{OcrError, run as ocr};
+pub use run::upstream::serve as warm_echo;
 pub use stack::{StackError, read as read_stack, read_gateway as read_stack_gateway};
-pub use upstream::serve as warm_echo;
+pub use web::auth::{Credentials, CredentialsError};
 pub use wire::Deployment;
 
 /// The host's name, as answers tell it.

@@ -4,9 +4,9 @@
 use std::fmt::Write;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::function::Function;
-use crate::queue::Counts;
-use crate::stats::{BUCKETS_MS, Durations};
+use crate::calls::queue::Counts;
+use crate::run::function::Function;
+use crate::run::stats::{BUCKETS_MS, Durations};
 
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 

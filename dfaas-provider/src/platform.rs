@@ -10,15 +10,15 @@ use hyper::header::HeaderValue;
 use tracing::{info, warn};
 
 use crate::clock;
-use crate::files::{self, FileError};
-use crate::function::{Function, History, NOTES_ANNOTATION, Plan, PlanError};
-use crate::isolation::user::FunctionUser;
-use crate::isolation::{Isolation, Wanted};
-use crate::launch::{Homes, Host};
-use crate::name::{DEFAULT_NAMESPACE, FunctionName, NameError};
-use crate::namespaces::{NamespaceError, Namespaces};
-use crate::secrets::{SecretError, Secrets};
-use crate::store::{Record, Store};
+use crate::run::function::{Function, History, NOTES_ANNOTATION, Plan, PlanError};
+use crate::run::isolation::user::FunctionUser;
+use crate::run::isolation::{Isolation, Wanted};
+use crate::run::launch::{Homes, Host};
+use crate::state::files::{self, FileError};
+use crate::state::name::{DEFAULT_NAMESPACE, FunctionName, NameError};
+use crate::state::namespaces::{NamespaceError, Namespaces};
+use crate::state::secrets::{SecretError, Secrets};
+use crate::state::store::{Record, Store};
 use crate::wire::{Deployment, Removal, Scaling};
 
 const REPLICAS_MAX: u32 = 1000;

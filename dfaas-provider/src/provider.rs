@@ -16,17 +16,17 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::auth::Credentials;
-use crate::callback::Callbacks;
-use crate::files::{self, FileError};
+use crate::calls::callback::Callbacks;
+use crate::calls::queue;
 use crate::gateway::{self, Gateway};
-use crate::guard::Guard;
-use crate::isolation::user::FunctionUser;
-use crate::launch::Host;
 use crate::platform::{Applied, FunctionError, Node, Platform};
-use crate::queue;
-use crate::server::{self, BindError, CONNECTIONS_MAX, Connections, GATEWAY_CONNECTIONS_MAX, Stage};
-use crate::spool::Spool;
+use crate::run::guard::Guard;
+use crate::run::isolation::user::FunctionUser;
+use crate::run::launch::Host;
+use crate::state::files::{self, FileError};
+use crate::web::auth::Credentials;
+use crate::web::server::{self, BindError, CONNECTIONS_MAX, Connections, GATEWAY_CONNECTIONS_MAX, Stage};
+use crate::web::spool::Spool;
 use crate::wire::Deployment;
 
 const LOCK_TRIES: u32 = 50;

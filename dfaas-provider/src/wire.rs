@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::usage::Usage;
+use crate::run::usage::Usage;
 
 pub(crate) type Pairs = BTreeMap<String, String>;
 

@@ -8,10 +8,10 @@ use serde::Deserialize;
 use tracing::warn;
 
 use super::{blocking, method_not_allowed, read_json};
-use crate::body::Body;
-use crate::name::FunctionName;
 use crate::platform::{FunctionError, Platform};
-use crate::reply;
+use crate::state::name::FunctionName;
+use crate::web::body::Body;
+use crate::web::reply;
 
 #[derive(Deserialize)]
 struct Webhook {

@@ -7,11 +7,11 @@ use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::{blocking, is_read, method_not_allowed, namespace_in_query, query_value, read_json};
-use crate::body::Body;
-use crate::function::Function;
-use crate::name::FunctionName;
 use crate::platform::{FunctionError, Platform};
-use crate::reply;
+use crate::run::function::Function;
+use crate::state::name::FunctionName;
+use crate::web::body::Body;
+use crate::web::reply;
 use crate::wire::Status;
 
 pub(super) async fn collection(

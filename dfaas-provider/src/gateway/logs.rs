@@ -11,12 +11,12 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::{mpsc, watch};
 
 use super::{is_read, method_not_allowed, query_value};
-use crate::body::Body;
-use crate::function_log::Line;
-use crate::name::{FunctionName, NameError};
 use crate::platform::Platform;
-use crate::reply;
-use crate::server::Stage;
+use crate::run::function_log::Line;
+use crate::state::name::{FunctionName, NameError};
+use crate::web::body::Body;
+use crate::web::reply;
+use crate::web::server::Stage;
 use crate::wire::LogMessage;
 
 /// Lines on their way to a follower; the log itself keeps those behind them.

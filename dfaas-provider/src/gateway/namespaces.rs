@@ -7,10 +7,10 @@ use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::{blocking, is_read, method_not_allowed, read_json};
-use crate::body::Body;
-use crate::namespaces::NamespaceError;
 use crate::platform::Platform;
-use crate::reply;
+use crate::state::namespaces::NamespaceError;
+use crate::web::body::Body;
+use crate::web::reply;
 use crate::wire::Namespace;
 
 pub(super) fn list(platform: &Platform, method: &Method) -> Response<Body> {

@@ -6,8 +6,8 @@ use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, ORIGIN};
 use hyper::http::uri::Authority;
 use hyper::{Response, StatusCode, Uri};
 
-use crate::body::Body;
-use crate::reply;
+use crate::web::body::Body;
+use crate::web::reply;
 
 /// Browsers send it with every request of a page, and pages cannot change it.
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");

@@ -3,9 +3,9 @@
 use hyper::header::{HeaderValue, LOCATION};
 use hyper::{Response, StatusCode};
 
-use crate::body::Body;
 use crate::platform::Platform;
-use crate::reply;
+use crate::web::body::Body;
+use crate::web::reply;
 
 pub(super) const PATH: &str = "/ui/";
 

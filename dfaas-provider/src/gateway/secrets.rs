@@ -7,10 +7,10 @@ use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::{blocking, method_not_allowed, namespace_in_query, read_json};
-use crate::body::Body;
 use crate::platform::Platform;
-use crate::reply;
-use crate::secrets::{SecretError, Secrets};
+use crate::state::secrets::{SecretError, Secrets};
+use crate::web::body::Body;
+use crate::web::reply;
 use crate::wire::Secret;
 
 type Change = fn(&Secrets, &Secret) -> Result<(), SecretError>;
