@@ -248,6 +248,15 @@ impl Kernel {
         }
     }
 
+    /// Tells the kernel whether a HAProxy is kept running here, so that its clients may try again while it is away.
+    pub(crate) fn await_proxy(&mut self, is_kept: bool) -> Result<()> {
+        if is_kept {
+            self.flows.raise(maps::PROXY_COMES)
+        } else {
+            self.flows.lower(maps::PROXY_COMES)
+        }
+    }
+
     /// Lends HAProxy's listener to the kernel, and tells the kernel whether it has one. Call it every 200 ms, with the
     /// port while HAProxy can take connections.
     pub(crate) fn follow_proxy(&mut self, port: Option<u16>) -> Result<()> {

@@ -192,6 +192,11 @@ impl Proxy {
         matches!(self.snapshot.borrow().state, State::Ready { .. }).then_some(self.port)
     }
 
+    /// Whether it takes connections, or soon will: one that ends is started again.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.task.is_some()
+    }
+
     /// Adds what was counted since the last call, and tells whether another part of the policy is left for the kernel.
     /// What could not be read yet comes with a later call.
     pub(crate) fn add_counters(&mut self, counters: &mut Counters) -> bool {

@@ -177,7 +177,10 @@ impl DataPlane {
     /// struck off cannot be ended.
     pub(crate) fn follow_proxy(&mut self) -> Result<()> {
         match self {
-            Self::Kernel(plane) => plane.kernel.follow_proxy(plane.helper.port()),
+            Self::Kernel(plane) => {
+                plane.kernel.await_proxy(plane.helper.is_kept())?;
+                plane.kernel.follow_proxy(plane.helper.port())
+            }
             Self::Haproxy(plane) => match plane.proxy.state() {
                 State::Ready { .. } | State::Waiting => plane.end_barred(),
                 State::Absent { reason } => bail!("HAProxy does not run: {reason}"),

@@ -11,7 +11,7 @@ mod upstream;
 pub use client::{Client, KNOWN, Known, Phase};
 pub use config::{
     Config, DATA_IN_SYN_FROM_ALL, DATA_IN_SYN_FROM_PEERS, DATA_IN_SYN_LOCAL, LOCAL, LOCAL_IPV6, PROXY,
-    PROXY_IPV6,
+    PROXY_COMES, PROXY_IPV6,
 };
 
 pub use events::Events;

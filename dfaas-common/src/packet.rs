@@ -4,12 +4,16 @@ mod address;
 mod ipv4;
 mod ipv6;
 mod too_big;
+mod unread;
 
 pub use self::{
     address::Address,
     ipv4::{IPV4_BYTES, Ipv4Frame, Ipv4Translated},
     ipv6::{IPV6_BYTES, Ipv6Frame},
     too_big::{Ipv4TooBig, Ipv6TooBig, Quoted, TooBig},
+    unread::{
+        Chain, EXTENSIONS_MAX, ExtensionStart, Ipv4Start, Ipv6Start, TcpStart, is_of_vlan, is_tagged_again,
+    },
 };
 
 /// A 16 bit number in network byte order.

@@ -23,7 +23,7 @@ use aya_ebpf::{
 use dfaas_common::{
     http::{ChunkLine, HELD_BYTES, Words},
     maps::{FlowKey, Held, REPLY_BYTES, Reply, STAMP_BYTES, Stamp},
-    packet::{Address, Ipv4Translated, Ipv6Frame, TCP_TRANSLATED_BYTES, Tcp},
+    packet::{Address, Ipv4Translated, Ipv6Frame, TCP_TRANSLATED_BYTES, Tcp, is_of_vlan},
 };
 
 pub(crate) use self::arrival::Arrival;
@@ -94,6 +94,12 @@ impl Packet {
     ) -> Result<(), HelperFailed> {
         expose(scratch);
         done(function(self.skb).into())
+    }
+
+    /// Asks a global function about the packet.
+    #[inline(always)]
+    pub(crate) fn ask(&self, function: impl Fn(*mut __sk_buff) -> u32) -> bool {
+        function(self.skb) != 0
     }
 
     /// Reads the headers of a plain TCP segment. Returns whether it is one.
@@ -370,6 +376,15 @@ impl Packet {
     }
 
     /// Whether the packet is of a VLAN, whose tag is beside it: there it belongs to another interface.
+    ///
+    /// A tag that says a priority alone is taken off by the stack, and the packet belongs here.
+    #[inline(always)]
+    pub(crate) fn is_of_vlan(&self) -> bool {
+        // SAFETY: the context is valid for the program's run.
+        unsafe { (*self.skb).vlan_present != 0 && is_of_vlan((*self.skb).vlan_tci as u16) }
+    }
+
+    /// Whether a VLAN's tag is beside the packet.
     #[inline(always)]
     pub(crate) fn has_vlan_tag(&self) -> bool {
         // SAFETY: the context is valid for the program's run.
@@ -557,6 +572,22 @@ impl Lookup {
     pub(crate) fn port(&self) -> u16 {
         // SAFETY: the context is valid for the program's run; the field is in host order.
         unsafe { (*self.lookup).local_port as u16 }
+    }
+
+    /// The address that it asks for, which need not be one of the service's.
+    #[inline(always)]
+    pub(crate) fn local(&self) -> Address {
+        // SAFETY: as in `key`.
+        unsafe {
+            let ipv4 = (&raw const (*self.lookup).local_ip4).read_volatile();
+            let ipv6 = &raw const (*self.lookup).local_ip6;
+            let words = [0, 1, 2, 3].map(|index| ipv6.cast::<u32>().add(index).read_volatile());
+            if (*self.lookup).family == AF_INET6 {
+                Address::from_words(words)
+            } else {
+                Address::from_ipv4_word(ipv4)
+            }
+        }
     }
 
     /// The key of the client whose connection this would be.

@@ -24,6 +24,7 @@ mod retry;
 mod scan;
 mod too_big;
 mod translate;
+mod unread;
 mod upstream;
 
 use aya_ebpf::{
@@ -32,7 +33,7 @@ use aya_ebpf::{
     programs::{SkLookupContext, TcContext, XdpContext},
 };
 use dfaas_common::{
-    maps::{Config, FlowKey},
+    maps::{Config, FlowKey, IS_PROXIED, IS_TAKEN},
     packet::{Address, Headers},
 };
 
@@ -157,8 +158,12 @@ fn incoming_other(packet: &Packet) -> Result<i32, Fault> {
     let (Some(seen), Some(config)) = (maps::seen(), maps::config()) else {
         return Ok(PASS);
     };
-    if packet.is_done() || packet.has_vlan_tag() {
+    if packet.is_done() || packet.is_of_vlan() {
         return Ok(PASS);
+    }
+    if unread::is_refused(packet) {
+        count::event(|events| &mut events.unread);
+        return Ok(swallow());
     }
     Ok(too_big::handle(packet, config, seen))
 }
@@ -188,7 +193,7 @@ fn outgoing(packet: &Packet) -> Result<i32, Fault> {
 /// Packets that are done are not: one that is sent while another is handled would overwrite that one's headers.
 #[inline(always)]
 fn look_at(packet: &Packet) -> Option<(&'static mut Headers, &'static Config)> {
-    if packet.is_done() || packet.has_vlan_tag() {
+    if packet.is_done() || packet.is_of_vlan() {
         return None;
     }
     let seen = maps::seen()?;
@@ -224,15 +229,39 @@ fn key_of_receiver(headers: &Headers) -> FlowKey {
     }
 }
 
-/// Connections to the service port get the platform's listener, and nothing else that may listen there.
+/// Connections to the service get a lent listener, and nothing else that may listen at its port. Those to other addresses
+/// of this host get what listens there.
+///
+/// The platform's is for what `ingress` has decided about and nobody has taken yet; whatever else comes, by whatever way,
+/// is judged by the proxy, or refused with the stack's reset.
 #[sk_lookup]
 pub fn listener(ctx: SkLookupContext) -> u32 {
     let lookup = Lookup::new(&ctx);
-    let is_ours = maps::config().is_some_and(|config| lookup.port() == u16::from_be_bytes(config.port));
-    if !is_ours || !lookup.is_tcp() || maps::assign_listener(&ctx, &lookup.key()) {
+    let is_ours = maps::config().is_some_and(|config| {
+        let [ipv4, ipv6] = &config.addresses;
+        let local = lookup.local();
+        lookup.port() == u16::from_be_bytes(config.port) && (local == *ipv4 || local == *ipv6)
+    });
+    if !is_ours || !lookup.is_tcp() {
         return sk_action::SK_PASS;
     }
-    count::event(|events| &mut events.no_listener);
+    let key = lookup.key();
+    let is_judged = maps::client(&key).is_some_and(|client| {
+        !client.is(IS_PROXIED)
+            && client.upstream == key
+            && maps::upstream(&key).is_some_and(|server| !server.is(IS_TAKEN))
+    });
+    if is_judged {
+        if maps::assign_platform(&ctx, &key) {
+            return sk_action::SK_PASS;
+        }
+        count::event(|events| &mut events.no_listener);
+    } else {
+        if maps::assign_proxy(&ctx, &key) {
+            return sk_action::SK_PASS;
+        }
+        count::event(|events| &mut events.unjudged);
+    }
     sk_action::SK_DROP
 }
 

@@ -14,11 +14,14 @@ use dfaas_common::{
     guard::{self, Guard},
     http::{ChunkLine, Marks, NODE_ID_BYTES, Response},
     maps::{
-        self, Client, Config, Counters, Events, FlowKey, Function, FunctionKey, Held, IS_PROXIED, Latency,
-        Opening, Pair, Peer, PeerKey, Reply, Stamp, Target, Upstream,
+        self, Client, Config, Counters, Events, FlowKey, Function, FunctionKey, Held, Latency, Opening, Pair,
+        Peer, PeerKey, Reply, Stamp, Target, Upstream,
     },
     meter::{self, Limit},
-    packet::{Address, Headers, Ipv4Frame, Ipv4TooBig, Ipv6Frame, Ipv6TooBig, Quoted, Segment},
+    packet::{
+        Address, Headers, Ipv4Frame, Ipv4Start, Ipv4TooBig, Ipv6Frame, Ipv6Start, Ipv6TooBig, Quoted,
+        Segment, TcpStart,
+    },
     tcp_options::OptionMarks,
 };
 
@@ -76,6 +79,10 @@ pub(crate) struct Seen {
     pub(crate) headers: Headers,
     pub(crate) ipv4_too_big: Ipv4TooBig,
     pub(crate) ipv6_too_big: Ipv6TooBig,
+    /// What is read of packets that the programs do not handle.
+    pub(crate) ipv4_start: Ipv4Start,
+    pub(crate) ipv6_start: Ipv6Start,
+    pub(crate) tcp_start: TcpStart,
     /// The segment that a router's message quotes.
     pub(crate) quoted: Quoted,
     /// Its connection.
@@ -428,18 +435,16 @@ pub(crate) fn take_syn(network: &Address, limit: &Limit, now_ns: u64) -> bool {
     true
 }
 
-/// Gives the connection to a lent listener, if there is one: the proxy's for the connections of clients that it has,
-/// and for those of this host itself.
+/// Gives a connection to the platform's listener, if one is lent.
 #[inline(always)]
-pub(crate) fn assign_listener(ctx: &SkLookupContext, key: &FlowKey) -> bool {
-    let platform = if key.is_ipv6() { 2 } else { 0 };
-    let proxy = platform + 1;
-    match client(key) {
-        Some(client) if client.is(IS_PROXIED) => LISTENERS.redirect_sk_lookup(ctx, proxy, 0).is_ok(),
-        Some(_) => LISTENERS.redirect_sk_lookup(ctx, platform, 0).is_ok(),
-        None => {
-            LISTENERS.redirect_sk_lookup(ctx, proxy, 0).is_ok()
-                || LISTENERS.redirect_sk_lookup(ctx, platform, 0).is_ok()
-        }
-    }
+pub(crate) fn assign_platform(ctx: &SkLookupContext, key: &FlowKey) -> bool {
+    let place = if key.is_ipv6() { 2 } else { 0 };
+    LISTENERS.redirect_sk_lookup(ctx, place, 0).is_ok()
+}
+
+/// Gives a connection to the proxy's listener, if one is lent.
+#[inline(always)]
+pub(crate) fn assign_proxy(ctx: &SkLookupContext, key: &FlowKey) -> bool {
+    let place = if key.is_ipv6() { 3 } else { 1 };
+    LISTENERS.redirect_sk_lookup(ctx, place, 0).is_ok()
 }

@@ -45,9 +45,12 @@ impl Reason {
     }
 
     /// What the client is told without a proxy.
+    ///
+    /// 501 and its like stand for ever; where the proxy is being started, the client may try again.
     #[inline(always)]
-    const fn answer(self) -> Answer {
+    const fn answer(self, config: &Config) -> Answer {
         match self {
+            _ if config.awaits_proxy() => Answer::Unavailable,
             Self::Chunked | Self::Upgrade => Answer::NotImplemented,
             Self::Lengths | Self::NotHttp1 => Answer::Malformed,
             Self::Head | Self::Slow => Answer::HeadTooLong,
@@ -82,7 +85,7 @@ pub(crate) fn hand_over(
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
     if !config.has_proxy(headers.family()) {
-        return request::refuse(packet, headers, key, reason.answer(), true, scratch);
+        return request::refuse(packet, headers, key, reason.answer(config), true, scratch);
     }
     if let Some(client) = maps::client(key) {
         request::park(client, &scratch.opening);

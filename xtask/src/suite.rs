@@ -45,7 +45,7 @@ pub(crate) enum Needs {
 /// The federations that are asked everything once more, with HAProxy as the data plane.
 const FEDERATION: &str = "dfaas-testbed federation";
 /// What of the federations' tests concerns the kernel alone, and why.
-const KERNEL_ONLY: [(&str, &str); 16] = [
+const KERNEL_ONLY: [(&str, &str); 17] = [
     (
         "attack::flood",
         "half-open connections in OPENING; HAProxy's are the host's own",
@@ -75,6 +75,10 @@ const KERNEL_ONLY: [(&str, &str); 16] = [
         "refusals of a peer that is behind with its policy, which only the kernel takes back",
     ),
     ("tcp::blind", "sequence numbers that the programs check"),
+    (
+        "unjudged::",
+        "packets that the programs do not read, and the socket look-up",
+    ),
     ("wide::", "the overlay, which is the same whoever steers"),
     ("wrong::", "command lines, which are the same whoever steers"),
 ];

@@ -33,7 +33,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often in a row a HAProxy that runs may fail to do as it is told before it is started anew.
 const FAILURES_MAX: u32 = 5;
 const PAUSE_MIN: Duration = Duration::from_millis(200);
-const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// What only HAProxy can take is refused meanwhile, and told to come again after a second.
+const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// A HAProxy that has run for so long has not failed for its configuration.
 const LIVED: Duration = Duration::from_secs(60);
 

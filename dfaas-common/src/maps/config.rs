@@ -17,6 +17,9 @@ pub const LOCAL: u32 = 32;
 /// Bit of [`Config::flags`]: it is asked by IPv6, too: `LISTENERS` holds a listener for it.
 pub const LOCAL_IPV6: u32 = LOCAL << 1;
 
+/// Bit of [`Config::flags`]: this node runs a HAProxy, though it may be starting just now.
+pub const PROXY_COMES: u32 = 128;
+
 /// The node's own settings. Agent -> kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -54,6 +57,13 @@ impl Config {
     #[must_use]
     pub const fn has_proxy(&self, family: u32) -> bool {
         (self.flags >> (family & 1)) & PROXY != 0
+    }
+
+    /// Whether HAProxy takes connections, or soon will again.
+    #[inline(always)]
+    #[must_use]
+    pub const fn awaits_proxy(&self) -> bool {
+        self.flags & PROXY_COMES != 0
     }
 
     /// Whether the platform takes connections of a version of IP.

@@ -125,6 +125,12 @@ events! {
     decided_twice,
     /// Local connections for which no listener was lent.
     no_listener,
+    /// Connections refused because the programs at the interface have not judged them, and no proxy is there to do so:
+    /// of this host itself, by another interface, or in packets that the programs do not read.
+    unjudged,
+    /// Packets to the service dropped because the programs do not read them: with IP options or extension headers, or in
+    /// fragments.
+    unread,
     /// Packets that the guard dropped because their source is blocked.
     guard_blocked,
     /// Packets that the guard dropped for flags that no stack sends.

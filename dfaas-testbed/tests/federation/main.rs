@@ -36,5 +36,6 @@ mod strategies;
 mod tcp;
 mod transfers;
 mod trust;
+mod unjudged;
 mod wide;
 mod wrong;

@@ -20,4 +20,5 @@ mod segments;
 mod states;
 mod talk;
 mod unanswered;
+mod unread;
 mod windows;
