@@ -246,8 +246,8 @@ pub struct Headers {
     pub segment_bytes: u16,
     /// IPv4 header checksum; 0 for IPv6.
     pub ipv4_checksum: Be16,
-    /// Keeps the layout free of padding.
-    pub reserved: u16,
+    /// 1 if the checksum is known to be whole, even where it looks partial by chance.
+    pub is_whole: u16,
 }
 
 /// The addresses, numbers and flags of a segment that is to be made.
@@ -343,7 +343,7 @@ impl Headers {
             ip_bytes: 0,
             segment_bytes: 0,
             ipv4_checksum: Be16::new(0),
-            reserved: 0,
+            is_whole: 0,
         }
     }
 
@@ -437,7 +437,21 @@ impl Headers {
     #[inline(always)]
     #[must_use]
     pub const fn has_partial_checksum(&self) -> bool {
+        self.is_whole == 0 && self.looks_partial()
+    }
+
+    /// Whether the checksum field is what that of such a packet is; of whole ones, one in 65 536 is so by chance.
+    #[inline(always)]
+    #[must_use]
+    pub const fn looks_partial(&self) -> bool {
         self.checksum.raw() == fold(self.pseudo_sum())
+    }
+
+    /// Whether a sum over the whole segment, checksum included, makes that right (RFC 9293, section 3.1).
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_right(&self, sum: u32) -> bool {
+        fold(self.pseudo_sum() + sum as u64) == 0xffff
     }
 
     /// The sum over the pseudo-header.

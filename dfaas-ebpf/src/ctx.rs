@@ -15,8 +15,9 @@ use aya_ebpf::{
         bpf_sk_lookup,
     },
     helpers::{
-        bpf_clone_redirect, bpf_csum_diff, bpf_get_prandom_u32, bpf_ktime_get_ns, bpf_l4_csum_replace,
-        bpf_redirect, bpf_redirect_neigh, bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_store_bytes,
+        bpf_clone_redirect, bpf_csum_diff, bpf_csum_level, bpf_get_prandom_u32, bpf_ktime_get_ns,
+        bpf_l4_csum_replace, bpf_redirect, bpf_redirect_neigh, bpf_skb_change_tail, bpf_skb_load_bytes,
+        bpf_skb_store_bytes,
     },
     programs::TcContext,
 };
@@ -353,6 +354,14 @@ impl Packet {
         self.mark(DONE);
         // SAFETY: plain helper call.
         unsafe { bpf_redirect(self.interface(), BPF_F_INGRESS.into()) as i32 }
+    }
+
+    /// Whether the interface has verified the segment's checksum (`CHECKSUM_UNNECESSARY`; since Linux 5.8 it can be asked).
+    #[inline(always)]
+    pub(crate) fn is_verified(&self) -> bool {
+        const QUERY: u64 = 0;
+        // SAFETY: plain helper call, which changes nothing for a query.
+        unsafe { bpf_csum_level(self.skb, QUERY) >= 0 }
     }
 
     /// Whether one of our programs has handled this packet.

@@ -7,6 +7,7 @@
 #![expect(unreachable_pub, reason = "entry functions are exported by their macros")]
 
 mod ahead;
+mod checksum;
 mod client;
 mod compose;
 mod connect;
@@ -134,6 +135,10 @@ fn incoming(packet: &Packet) -> Result<i32, Fault> {
     let Some(scratch) = maps::scratch() else {
         return Ok(PASS);
     };
+    if checksum::is_wrong(packet) {
+        count::event(|events| &mut events.damaged);
+        return Ok(swallow());
+    }
     let key = key_of_sender(headers);
     if !is_service {
         return match maps::upstream(&key) {

@@ -128,6 +128,8 @@ events! {
     /// Connections refused because the programs at the interface have not judged them, and no proxy is there to do so:
     /// of this host itself, by another interface, or in packets that the programs do not read.
     unjudged,
+    /// Segments dropped because they were damaged on their way: their checksum is wrong.
+    damaged,
     /// Packets to the service dropped because the programs do not read them: with IP options or extension headers, or in
     /// fragments.
     unread,

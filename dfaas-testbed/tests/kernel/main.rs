@@ -5,6 +5,7 @@
 mod again;
 mod answers;
 mod bench;
+mod damaged;
 mod frame;
 mod full;
 mod guard;
