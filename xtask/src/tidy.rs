@@ -16,6 +16,7 @@ const UNSAFE_CRATE: &str = "dfaas-ebpf";
 const UNSAFE_FILES: [&str; 4] = [
     "dfaas-ebpf/src/ctx.rs",
     "dfaas-ebpf/src/ctx/arrival.rs",
+    "dfaas-ebpf/src/ctx/lookup.rs",
     "dfaas-ebpf/src/ctx/remembered.rs",
     "dfaas-ebpf/src/maps.rs",
 ];
