@@ -1,6 +1,7 @@
 //! `/system/logs`: a function's lines as JSON, one a line, now and as they come.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
@@ -21,6 +22,9 @@ use crate::wire::LogMessage;
 
 /// Lines on their way to a follower; the log itself keeps those behind them.
 const LINES_IN_FLIGHT: usize = 16;
+
+/// A reader that is gone is noticed by writing. An empty line between two JSON texts means nothing.
+const HEARTBEAT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, thiserror::Error)]
 enum QueryError {
@@ -128,10 +132,11 @@ fn following(
                 sender.send(message(&function, &line)).await?;
             }
             loop {
-                match live.recv().await {
-                    Ok(line) => sender.send(message(&function, &line)).await?,
-                    Err(RecvError::Lagged(_)) => {}
-                    Err(RecvError::Closed) => return Ok::<_, mpsc::error::SendError<Bytes>>(()),
+                match tokio::time::timeout(HEARTBEAT, live.recv()).await {
+                    Ok(Ok(line)) => sender.send(message(&function, &line)).await?,
+                    Ok(Err(RecvError::Lagged(_))) => {}
+                    Ok(Err(RecvError::Closed)) => return Ok::<_, mpsc::error::SendError<Bytes>>(()),
+                    Err(_) => sender.send(Bytes::from_static(b"\n")).await?,
                 }
             }
         };
