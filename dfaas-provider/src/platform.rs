@@ -1,72 +1,28 @@
 //! The functions of this node and everything that changes them.
 
+pub(crate) mod error;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
-use hyper::StatusCode;
 use hyper::header::HeaderValue;
 use tracing::{info, warn};
 
+use self::error::{FunctionError, REPLICAS_MAX};
 use crate::clock;
-use crate::run::function::{Function, History, NOTES_ANNOTATION, Plan, PlanError};
+use crate::run::function::{Function, History, NOTES_ANNOTATION};
 use crate::run::isolation::user::FunctionUser;
 use crate::run::isolation::{Isolation, Wanted};
 use crate::run::launch::{Homes, Host};
+use crate::run::plan::Plan;
 use crate::state::files::{self, FileError};
 use crate::state::name::{DEFAULT_NAMESPACE, FunctionName, NameError};
 use crate::state::namespaces::{NamespaceError, Namespaces};
-use crate::state::secrets::{SecretError, Secrets};
+use crate::state::secrets::Secrets;
 use crate::state::store::{Record, Store};
 use crate::wire::{Deployment, Removal, Scaling};
-
-const REPLICAS_MAX: u32 = 1000;
-
-#[derive(Debug, thiserror::Error)]
-pub enum FunctionError {
-    #[error("function name: {0}")]
-    Name(#[from] NameError),
-    #[error("function {name}: {source}")]
-    Plan { name: FunctionName, source: PlanError },
-    #[error("function {name}: {source}")]
-    Secret { name: FunctionName, source: SecretError },
-    #[error("function {name}: {source}")]
-    Namespace {
-        name: FunctionName,
-        source: NamespaceError,
-    },
-    #[error("the function {0} is deployed; change it with PUT, or remove it first")]
-    Exists(FunctionName),
-    #[error("there is no function {0}; list them with GET /system/functions")]
-    Missing(FunctionName),
-    #[error("function {name}: {replicas} replicas are more than the {REPLICAS_MAX} allowed")]
-    Replicas { name: FunctionName, replicas: u32 },
-    #[error("function {name}: it would listen on port {port}, which is {holder}'s; give it another, or none")]
-    Port {
-        name: FunctionName,
-        port: u16,
-        holder: String,
-    },
-    #[error(transparent)]
-    File(#[from] FileError),
-}
-
-impl FunctionError {
-    pub(crate) fn status(&self) -> StatusCode {
-        match self {
-            Self::Name(_)
-            | Self::Plan { .. }
-            | Self::Secret { .. }
-            | Self::Namespace { .. }
-            | Self::Port { .. }
-            | Self::Replicas { .. } => StatusCode::BAD_REQUEST,
-            Self::Exists(_) => StatusCode::CONFLICT,
-            Self::Missing(_) => StatusCode::NOT_FOUND,
-            Self::File(_) => StatusCode::INTERNAL_SERVER_ERROR,
-        }
-    }
-}
 
 /// What a platform is told about its node.
 #[derive(Clone, Debug)]

@@ -9,6 +9,7 @@ pub(crate) mod guard;
 pub(crate) mod isolation;
 pub(crate) mod launch;
 pub(crate) mod ocr;
+pub(crate) mod plan;
 pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod settings;

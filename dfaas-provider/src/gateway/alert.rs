@@ -8,7 +8,8 @@ use serde::Deserialize;
 use tracing::warn;
 
 use super::{blocking, method_not_allowed, read_json};
-use crate::platform::{FunctionError, Platform};
+use crate::platform::Platform;
+use crate::platform::error::FunctionError;
 use crate::state::name::FunctionName;
 use crate::web::body::Body;
 use crate::web::reply;

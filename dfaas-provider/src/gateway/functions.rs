@@ -7,7 +7,8 @@ use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::{blocking, is_read, method_not_allowed, namespace_in_query, query_value, read_json};
-use crate::platform::{FunctionError, Platform};
+use crate::platform::Platform;
+use crate::platform::error::FunctionError;
 use crate::run::function::Function;
 use crate::state::name::FunctionName;
 use crate::web::body::Body;

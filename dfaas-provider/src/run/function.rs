@@ -1,7 +1,8 @@
 //! A deployed function: what was asked for, what runs, and what is counted.
 
+pub(crate) mod invocation;
+
 use std::borrow::Cow;
-use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,26 +10,21 @@ use std::time::{Duration, Instant};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio_util::task::TaskTracker;
 
+use self::invocation::Invocation;
 use crate::clock;
 use crate::go_duration;
-use crate::run::classic::Classic;
 use crate::run::echo;
 use crate::run::function_log::FunctionLog;
-use crate::run::isolation::limits::{LimitError, Limits};
-use crate::run::launch::{Homes, Launch};
-use crate::run::program::{Program, ProgramError};
-use crate::run::settings::{Mode, SettingError, Settings};
+use crate::run::launch::Homes;
+use crate::run::plan::{Plan, Runner};
+use crate::run::settings::{Mode, Settings};
 use crate::run::stats::Stats;
 use crate::run::usage::{self, Usage};
-use crate::run::warm::Warm;
 use crate::state::name::FunctionName;
 use crate::state::store::Record;
 use crate::web::body::Body;
 use crate::web::reply;
 use crate::wire::{Deployment, Status};
-
-/// What is recorded for a call whose caller left before the answer, as nginx does.
-const CALLER_LEFT: u16 = 499;
 
 const SCALE_ZERO_LABEL: &str = "com.openfaas.scale.zero";
 const SCALE_ZERO_DURATION_LABEL: &str = "com.openfaas.scale.zero-duration";
@@ -41,84 +37,6 @@ pub(crate) const NOTES_ANNOTATION: &str = "dfaas.not-applied";
 
 /// How long nobody calls a function before it is stopped, as OpenFaaS has it.
 const IDLE_DEFAULT: Duration = Duration::from_secs(15 * 60);
-
-#[derive(Debug, thiserror::Error)]
-pub enum PlanError {
-    #[error(transparent)]
-    Program(#[from] ProgramError),
-    #[error(transparent)]
-    Setting(#[from] SettingError),
-    #[error(transparent)]
-    Limit(#[from] LimitError),
-}
-
-/// A deployment that was found to make sense.
-#[derive(Debug)]
-pub(crate) struct Plan {
-    program: Program,
-    settings: Settings,
-    pub(crate) limits: Limits,
-}
-
-impl Plan {
-    /// `this` is the path of this binary, which is a function too.
-    pub(crate) fn new(deployment: &Deployment, this: &Path) -> Result<Self, PlanError> {
-        Ok(Self {
-            program: Program::of(deployment, this)?,
-            settings: Settings::read(&deployment.env_vars)?,
-            limits: Limits::read(deployment.limits.as_ref())?,
-        })
-    }
-
-    /// What is run; nothing, if the platform answers itself.
-    pub(crate) fn words(&self) -> &[String] {
-        match &self.program {
-            Program::Echo => &[],
-            Program::Command(words) => words,
-        }
-    }
-
-    /// The port that the function chose itself.
-    pub(crate) fn fixed_port(&self) -> Option<u16> {
-        match &self.settings.mode {
-            Mode::Warm { upstream } => upstream.map(|address| address.port()),
-            Mode::Classic | Mode::Serializing | Mode::Streaming => None,
-        }
-    }
-
-    fn runner(
-        &self,
-        deployment: &Deployment,
-        settings: &Arc<Settings>,
-        homes: Homes,
-        log: &Arc<FunctionLog>,
-        before: Option<TaskTracker>,
-    ) -> Runner {
-        let words = match &self.program {
-            Program::Echo => return Runner::Echo,
-            Program::Command(words) => words.clone(),
-        };
-        let launch = Launch::new(words, &deployment.env_vars, homes);
-        match self.settings.mode {
-            Mode::Classic | Mode::Serializing | Mode::Streaming => Runner::Classic(Classic {
-                launch: Arc::new(launch),
-                settings: Arc::clone(settings),
-                log: Arc::clone(log),
-            }),
-            Mode::Warm { .. } => {
-                let (settings, log) = (Arc::clone(settings), Arc::clone(log));
-                Runner::Warm(Warm::new(launch, settings, log, before))
-            }
-        }
-    }
-}
-
-#[derive(Debug)]
-enum Runner {
-    Echo,
-    Classic(Classic),
-    Warm(Warm),
-}
 
 /// What outlives an update of a function.
 #[derive(Clone, Debug)]
@@ -435,12 +353,7 @@ impl Function {
         let mut last_call = self.last_call();
         *last_call = arrived.max(*last_call);
         drop(last_call);
-        Invocation {
-            function: Arc::clone(self),
-            arrived,
-            code: CALLER_LEFT,
-            admitted: self.admit(),
-        }
+        Invocation::new(Arc::clone(self), arrived, self.admit())
     }
 
     fn admit(&self) -> bool {
@@ -456,39 +369,5 @@ impl Function {
             .settings
             .max_inflight
             .saturating_mul(self.replicas().max(1))
-    }
-}
-
-/// A call from its arrival until its answer is sent; counted when dropped.
-#[derive(Debug)]
-pub(crate) struct Invocation {
-    function: Arc<Function>,
-    arrived: Instant,
-    code: u16,
-    admitted: bool,
-}
-
-impl Invocation {
-    /// Whether the function has room for it.
-    pub(crate) fn is_admitted(&self) -> bool {
-        self.admitted
-    }
-
-    /// Ends the call when the answer's body has been sent.
-    pub(crate) fn answer(mut self, response: &mut Response<Body>) {
-        self.code = response.status().as_u16();
-        response.body_mut().hold(self);
-    }
-}
-
-impl Drop for Invocation {
-    fn drop(&mut self) {
-        let now = clock::now();
-        if self.admitted {
-            *self.function.last_call() = now;
-            self.function.running.in_flight.fetch_sub(1, SeqCst);
-        }
-        let took = now.saturating_duration_since(self.arrived);
-        self.function.stats().finish(self.code, took);
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use crate::run::function::Invocation;
+use crate::run::function::invocation::Invocation;
 use crate::web::spool::Input;
 
 /// Handed out again and again for downloads; large enough to fill a socket buffer in few writes.
