@@ -58,6 +58,13 @@ impl Closing {
         sequence == at || (self.marks & SERVER_FIN != 0 && sequence == self.server_end)
     }
 
+    /// Whether the server has closed and this acknowledges it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has_heard(&self, acknowledgment: u32) -> bool {
+        self.marks & SERVER_FIN != 0 && acknowledgment == self.server_end
+    }
+
     /// Whether either side has begun to close.
     #[inline(always)]
     #[must_use]

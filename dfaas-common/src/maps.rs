@@ -220,6 +220,8 @@ pub const IS_LOCAL: u8 = 1;
 pub const IS_NATURAL: u8 = 2;
 /// Bit of [`Client::flags`] and [`Upstream::flags`]: the local proxy has the connection, for the rest of it.
 pub const IS_PROXIED: u8 = 4;
+/// Bit of [`Client::flags`]: its connection ends as soon as it has all that it was sent.
+pub const IS_OVER: u8 = 8;
 /// Bit of [`Upstream::flags`]: both sides' numbers are known.
 pub const IS_SPLICED: u8 = 8;
 /// Bit of [`Upstream::flags`]: its client's current request is here.

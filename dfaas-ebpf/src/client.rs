@@ -3,7 +3,9 @@
 use dfaas_common::{
     extent::Place,
     http::Stage,
-    maps::{Client, Config, FlowKey, IS_CLOSING, IS_LOCAL, IS_NATURAL, Opening, Phase, SYN_IS_PARTIAL},
+    maps::{
+        Client, Config, FlowKey, IS_CLOSING, IS_LOCAL, IS_NATURAL, IS_OVER, Opening, Phase, SYN_IS_PARTIAL,
+    },
     numbering::Numbers,
     packet::{ACK, FIN, Headers, PSH, RST, SYN},
 };
@@ -12,7 +14,7 @@ use crate::{
     Fault, Next, ahead, compose, connect, count,
     ctx::{HelperFailed, PASS, Packet, swallow},
     maps::{self, Locked, Scratch},
-    release, retry,
+    over, release, retry,
     translate::{self, Whose, numbers},
 };
 
@@ -103,6 +105,13 @@ fn spliced(
         return reset(packet, headers, key, client, scratch).map(Next::Verdict);
     }
     client.acknowledged = headers.acknowledgment.get();
+    let has_more = client.request.ahead > 0;
+    if (has_more || client.is(IS_OVER))
+        && maps::upstream(&client.upstream)
+            .is_some_and(|upstream| over::is_due(headers, client, upstream, has_more))
+    {
+        return over::end(packet, scratch).map(Next::Verdict);
+    }
     if length > 0 {
         let was_left = client.request.left;
         let place = client.update(|client| client.request.note(sequence, length));
@@ -164,6 +173,9 @@ fn behind(
     let Some(upstream) = maps::upstream(&client.upstream) else {
         return Ok(Next::Verdict(swallow()));
     };
+    if over::is_due(headers, client, upstream, true) {
+        return over::end(packet, scratch).map(Next::Verdict);
+    }
     let is_next = client.request.left == 0 && headers.sequence.get() == client.request.at;
     // Of a response that was not followed to its end, only the client can tell: it asks once more.
     let is_turn = client.request.ahead == 0 || upstream.response.stage == Stage::Unknown as u8;

@@ -17,6 +17,7 @@ mod guard;
 mod handshake;
 mod maps;
 mod open;
+mod over;
 mod port;
 mod proxy;
 mod release;

@@ -13,7 +13,7 @@ use crate::{
     count,
     ctx::{self, HelperFailed, PASS, Packet, swallow},
     maps::{self, Scratch},
-    release, request,
+    over, release, request,
 };
 
 /// The window of our SYN-ACK. Linux sends no more than half of the largest window it has seen in one segment, but
@@ -100,7 +100,7 @@ pub(crate) fn ask(
 
 /// Tells a client that has closed of our end.
 #[inline(always)]
-fn end(packet: &Packet, headers: &Headers, scratch: &mut Scratch) -> Result<i32, Fault> {
+pub(crate) fn end(packet: &Packet, headers: &Headers, scratch: &mut Scratch) -> Result<i32, Fault> {
     compose::answer(headers, scratch);
     scratch.segment.sequence = scratch.opening.our_isn;
     scratch.segment.flags = ACK | FIN;
@@ -277,6 +277,9 @@ fn is_answered(headers: &Headers, opening: &Opening) -> bool {
 /// Handles a packet of a client that has our answer, or is about to get it.
 #[inline(always)]
 fn answered(packet: &Packet, headers: &Headers, key: &FlowKey, scratch: &mut Scratch) -> Result<i32, Fault> {
+    if scratch.opening.is_ended() {
+        return over::ended(packet, headers, key, scratch);
+    }
     let opening = scratch.opening;
     if headers.flags & RST != 0 {
         // Where what was drained ends is not known: what is in the window is next.

@@ -18,7 +18,7 @@ use crate::{
     ctx::{HelperFailed, PASS, Packet, swallow},
     handshake,
     maps::{self, Locked, Scratch},
-    release, retry, scan,
+    over, release, retry, scan,
     translate::{self, Whose, numbers},
 };
 
@@ -66,8 +66,14 @@ pub(crate) fn handle(
         }
     }
     if length > 0 {
+        if over::is_surplus(headers, upstream) {
+            return over::surplus(packet, headers, key, upstream, scratch, hook);
+        }
         if !follow(packet, headers, length, upstream, scratch)? {
             return Ok(swallow());
+        }
+        if scratch.response.has_surplus() {
+            over::note(&upstream.client, key);
         }
         if upstream.response.is_refusal() && !upstream.is(IS_TAKEN) && upstream.target != 0 {
             if let Some(verdict) = refused_by_peer(packet, headers, key, upstream, scratch)? {
@@ -221,8 +227,7 @@ fn read(packet: &Packet, at: u32, length: u32, scratch: &mut Scratch) -> Result<
     if scratch.offset < length {
         let stage = scratch.response.stage;
         if stage == Stage::Idle as u8 {
-            // Nobody asked for this: there is no telling what the server means by it.
-            scratch.response.stage = Stage::Endless as u8;
+            scratch.response.note_surplus();
         } else if stage != Stage::Endless as u8 && stage != Stage::Unknown as u8 {
             count::event(|events| &mut events.response_unknown);
             scratch.response.give_up();

@@ -231,8 +231,9 @@ impl Grammar {
         self.on_class(LENGTH_MORE, Class::Digit, LENGTH_MORE);
     }
 
-    /// The list of `Connection` (RFC 9110, section 7.6.1), in which `close` leads through a state of its own.
-    pub(super) const fn connection_options(&mut self, layer: &Layer, close: u8) {
+    /// The list of `Connection` (RFC 9110, section 7.6.1), in which each of these options leads through a state of its own.
+    /// No two begin alike.
+    pub(super) const fn connection_options(&mut self, layer: &Layer, options: &[(&[u8], u8)]) {
         let start = self.state();
         let other = self.state();
         self.field_name(layer, b"connection", start);
@@ -241,20 +242,21 @@ impl Grammar {
         self.on(other, b',', start);
         self.on(start, b',', start);
         self.on_white_space(start, start);
-        self.on_value(layer, close, layer.value);
-        let literal = b"close";
-        let mut from = start;
-        let mut at = 0;
-        while at < literal.len() {
-            let is_last = at + 1 == literal.len();
-            let to = if is_last { close } else { self.state() };
-            if !is_last {
+        let mut index = 0;
+        while index < options.len() {
+            let (literal, mark) = options[index];
+            let mut from = start;
+            let mut at = 0;
+            while at < literal.len() {
+                let is_last = at + 1 == literal.len();
+                let to = if is_last { mark } else { self.state() };
                 self.on_value(layer, to, other);
                 self.on(to, b',', start);
+                self.on_any_case(from, literal[at], to);
+                from = to;
+                at += 1;
             }
-            self.on_any_case(from, literal[at], to);
-            from = to;
-            at += 1;
+            index += 1;
         }
     }
 }

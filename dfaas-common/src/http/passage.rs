@@ -47,8 +47,7 @@ impl Response {
         if is_body && advance as u64 <= self.left {
             self.follow_body(advance);
         } else if self.stage == Stage::Idle as u8 {
-            // Nobody asked for this: there is no telling what the server means by it.
-            self.stage = Stage::Endless as u8;
+            self.note_surplus();
         } else if self.stage != Stage::Endless as u8 && self.stage != Stage::Unknown as u8 {
             return Passage::Unread;
         }
@@ -132,10 +131,12 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_asked_for_has_no_end() {
+    fn behind_what_nobody_asked_for_nothing_follows() {
         let mut response = at(Stage::Idle, 0);
+        assert!(!response.is_final());
         assert_eq!(response.pass(response.at, 5), Passage::Followed);
-        assert_eq!(response.stage(), Stage::Endless);
+        assert!(response.has_surplus() && response.is_final() && response.is_last());
+        assert_eq!(response.stage(), Stage::Idle);
     }
 
     #[test]

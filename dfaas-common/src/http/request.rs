@@ -71,7 +71,7 @@ const fn own_fields(grammar: &mut Grammar, layer: &Layer) {
     grammar.on_value(layer, CODING_COLON + layer.marks, layer.value);
     grammar.field_name(layer, b"upgrade", UPGRADE_COLON + layer.marks);
     grammar.on_value(layer, UPGRADE_COLON + layer.marks, layer.value);
-    grammar.connection_options(layer, CLOSE + layer.marks);
+    grammar.connection_options(layer, &[(b"close", CLOSE + layer.marks)]);
 }
 
 const fn request_line(grammar: &mut Grammar) -> u8 {

@@ -17,7 +17,7 @@ const INTERIM_STATUS: u8 = 3;
 const SWITCHING_STATUS: u8 = 4;
 /// Behind the status 204 or 304.
 const BODILESS_STATUS: u8 = 5;
-/// Behind the status 429 or 503.
+/// Behind a status with which a node of ours refuses: 403, 429 or 503.
 const REFUSAL_STATUS: u8 = 6;
 /// Behind the version HTTP/1.0.
 const OLD_VERSION: u8 = 7;
@@ -36,6 +36,8 @@ const CUT_CODING: u8 = FIRST_OWN_FIELD_MARK + 3;
 
 /// Behind the connection option `close`.
 const CLOSE: u8 = FIRST_OWN_FIELD_MARK + 4;
+/// Behind the connection option `keep-alive`.
+const KEEP: u8 = FIRST_OWN_FIELD_MARK + 5;
 
 pub(super) static AUTOMATON: Automaton = build();
 const START: u8 = build().start;
@@ -93,6 +95,12 @@ const fn status_line(grammar: &mut Grammar, start: u8, line_return: u8) {
     whole_status(grammar, space, b"304", second, status, BODILESS_STATUS);
     whole_status(grammar, space, b"429", second, status, REFUSAL_STATUS);
     whole_status(grammar, space, b"503", second, status, REFUSAL_STATUS);
+    // 403 begins as 429 does.
+    let four = grammar.table[space as usize][b'4' as usize];
+    let four_zero = grammar.state();
+    grammar.on(four, b'0', four_zero);
+    grammar.on_class(four_zero, Class::Digit, status);
+    grammar.on(four_zero, b'3', REFUSAL_STATUS);
     let ends = [
         status,
         INTERIM_STATUS,
@@ -132,7 +140,11 @@ const fn fields(grammar: &mut Grammar, layer: &Layer) {
     coding(grammar, layer);
     grammar.field_name(layer, b"dfaas-refused", REFUSED_COLON + layer.marks);
     grammar.on_value(layer, REFUSED_COLON + layer.marks, layer.value);
-    grammar.connection_options(layer, CLOSE + layer.marks);
+    let options: [(&[u8], u8); 2] = [
+        (b"close", CLOSE + layer.marks),
+        (b"keep-alive", KEEP + layer.marks),
+    ];
+    grammar.connection_options(layer, &options);
 }
 
 const fn coding(grammar: &mut Grammar, layer: &Layer) {
@@ -227,14 +239,20 @@ pub struct Response {
     pub state: u8,
     /// [`Facts`].
     pub facts: u8,
-    /// What else the head says: `REFUSES` and `CLOSES`.
+    /// What else the head says: `REFUSES` and its like.
     pub says: u8,
 }
 
-/// Bit of [`Response::says`]: the head is one of a node of ours that refuses a request.
+/// Bit of [`Response::says`]: the head has the field of a node of ours that refuses a request.
 const REFUSES: u8 = 1;
 /// Bit of [`Response::says`]: the server closes behind the response (RFC 9112, section 9.6).
 const CLOSES: u8 = 2;
+/// Bit of [`Response::says`]: the server keeps the connection, also in HTTP/1.0 (RFC 9112, section 9.3).
+const KEEPS: u8 = 4;
+/// Bit of [`Response::says`]: there are bytes behind the response that nobody has asked for.
+const SURPLUS: u8 = 8;
+/// Bit of [`Response::says`]: the status is one that a refusal of a node of ours can have.
+const CAN_REFUSE: u8 = 16;
 
 impl Response {
     /// What is awaited.
@@ -256,14 +274,36 @@ impl Response {
     #[inline(always)]
     #[must_use]
     pub const fn is_refusal(&self) -> bool {
-        self.says & REFUSES != 0
+        self.says & (REFUSES | CAN_REFUSE) == REFUSES | CAN_REFUSE
     }
 
     /// Whether the server closes behind the response, as its client may expect.
     #[inline(always)]
     #[must_use]
     pub const fn is_last(&self) -> bool {
-        self.says & CLOSES != 0
+        self.says & (CLOSES | SURPLUS) != 0 || self.facts & Facts::OLD_VERSION != 0
+    }
+
+    /// Whether nothing may follow it on its connection (RFC 9112, section 9.6).
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_final(&self) -> bool {
+        self.says & (CLOSES | SURPLUS) != 0
+            || (self.facts & Facts::OLD_VERSION != 0 && self.says & KEEPS == 0)
+    }
+
+    /// Whether bytes came behind it that nobody has asked for: the body of an answer that must have none, or more than was
+    /// announced. Where they end is not known, so nothing can follow (RFC 9112, section 6.3).
+    #[inline(always)]
+    #[must_use]
+    pub const fn has_surplus(&self) -> bool {
+        self.says & SURPLUS != 0
+    }
+
+    /// Notes that there are bytes behind it.
+    #[inline(always)]
+    pub const fn note_surplus(&mut self) {
+        self.says |= SURPLUS;
     }
 
     /// Whether nothing of it has passed, but interim responses.
@@ -330,7 +370,8 @@ impl Response {
             | bit(marks.at(OLD_VERSION), Facts::OLD_VERSION);
         self.says |= bit(marks.of_field(REFUSED_COLON), REFUSES)
             | bit(marks.of_field(CLOSE), CLOSES)
-            | bit(marks.at(OLD_VERSION), CLOSES);
+            | bit(marks.of_field(KEEP), KEEPS)
+            | bit(marks.at(REFUSAL_STATUS), CAN_REFUSE);
         let first = marks.at(LENGTH_FIRST);
         let more = marks.at(LENGTH_MORE);
         if first != 0 {
@@ -349,6 +390,7 @@ impl Response {
         let facts = self.facts;
         if facts & Facts::INTERIM != 0 {
             self.facts = facts & Facts::HEAD_ONLY;
+            self.says = 0;
             self.begin_head();
         } else if facts & Facts::SWITCHING != 0 {
             self.stage = Stage::Endless as u8;

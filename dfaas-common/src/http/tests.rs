@@ -332,6 +332,32 @@ fn a_refusal_of_ours_is_told_from_a_functions() {
         assert_eq!(response.stage(), Stage::Idle, "{answer:?}");
     }
     assert!(!follow("HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n", false, usize::MAX).is_refusal());
+    // A function may send the field, too; its answer counts.
+    for (status, refuses) in [
+        (200, false),
+        (400, false),
+        (401, false),
+        (403, true),
+        (404, false),
+        (413, false),
+        (422, false),
+        (429, true),
+        (500, false),
+        (502, false),
+        (503, true),
+    ] {
+        let text = format!("HTTP/1.1 {status} X\r\nDFaaS-Refused: full\r\nContent-Length: 0\r\n\r\n");
+        for part in [1, 11, usize::MAX] {
+            let seen = follow(&text, false, part);
+            assert_eq!(
+                (seen.is_refusal(), seen.stage()),
+                (refuses, Stage::Idle),
+                "{text}"
+            );
+        }
+    }
+    let early = "HTTP/1.1 100 X\r\nDFaaS-Refused: full\r\n\r\nHTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n";
+    assert!(!follow(early, false, usize::MAX).is_refusal());
 }
 
 #[test]
@@ -356,6 +382,32 @@ fn a_server_says_that_it_closes() {
                 (closes, Stage::Idle),
                 "{text} by {part}"
             );
+        }
+    }
+}
+
+#[test]
+fn nothing_follows_an_answer_that_says_close() {
+    let cases = [
+        ("1", "", false),
+        ("1", "Connection: close\r\n", true),
+        ("1", "Connection: keep-alive, close\r\n", true),
+        ("0", "", true),
+        ("0", "Connection: Keep-Alive\r\n", false),
+        ("0", "Connection: x, keep-alive\r\n", false),
+        ("0", "Connection: keep-alive-not\r\nX: keep-alive\r\n", false),
+        ("0", "Connection: keep\r\nX: keep-alive\r\n", true),
+    ];
+    for (version, fields, is_final) in cases {
+        for (before, behind) in [(fields, ""), ("", fields)] {
+            let text = format!("HTTP/1.{version} 200 OK\r\n{before}Content-Length: 2\r\n{behind}\r\nok");
+            for part in [1, 7, usize::MAX] {
+                assert_eq!(
+                    follow(&text, false, part).is_final(),
+                    is_final,
+                    "{text} by {part}"
+                );
+            }
         }
     }
 }

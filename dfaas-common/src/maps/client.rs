@@ -166,6 +166,20 @@ impl Client {
         true
     }
 
+    /// Ends with our end at `next`, behind all it was sent, if it is at this server; what it has sent up to `at` counts no
+    /// more.
+    #[inline(always)]
+    pub fn end(&mut self, server: &FlowKey, at: u32, next: u32) -> bool {
+        if self.phase != Phase::Spliced as u8 || self.upstream != *server {
+            return false;
+        }
+        self.asking.end(at, next);
+        self.request.ahead = 0;
+        self.phase = Phase::Asking as u8;
+        self.upstream = FlowKey::default();
+        true
+    }
+
     /// Is answered by us in the place of its server, whose response would begin at `next`, if it waits for that one. The
     /// connection ends with the answer, which has this number.
     #[inline(always)]
@@ -218,6 +232,20 @@ mod tests {
         assert!(client.asking.failed.has(3) && !client.asking.failed.has(4));
         assert!(!client.take_back(&server, 3, Phase::Spliced), "it was taken back");
         assert!(client.decide(200, &spliced(200)), "it is asked again");
+    }
+
+    #[test]
+    fn who_has_ended_is_asked_nothing_more() {
+        let server = FlowKey::default();
+        let mut client = Client {
+            phase: Phase::Spliced as u8,
+            ..Client::default()
+        };
+        assert!(client.end(&server, 150, 700));
+        assert_eq!(client.phase(), Phase::Asking);
+        assert!(client.asking.is_ended() && !client.asking.goes_on() && !client.asking.is_closed());
+        assert_eq!((client.asking.answered, client.asking.our_isn), (150, 699));
+        assert!(!client.end(&server, 150, 700), "once");
     }
 
     #[test]

@@ -57,6 +57,8 @@ events! {
     upstream_failed,
     /// Requests answered 502 because their server ended before it answered.
     unanswered,
+    /// Connections that ended behind an answer because nothing may follow it.
+    ended,
     /// Requests on a connection that had one before.
     asked_again,
     /// Of these, requests that went to another server than the one before.

@@ -16,7 +16,9 @@ pub const HEAD_PART: u8 = 16;
 
 /// [`Opening::reply`] of a connection that both sides have closed.
 const CLOSED: u8 = u8::MAX;
-const _: () = assert!(2 * ANSWERS < CLOSED as usize);
+/// [`Opening::reply`] of a connection that ended behind an answer of a server, and not of ours.
+const ENDED: u8 = CLOSED - 1;
+const _: () = assert!(2 * ANSWERS < ENDED as usize);
 
 /// What a segment calls for whose sender has closed its connection, as have we.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +51,7 @@ pub struct Opening {
     pub window_scale: u8,
     /// `SYN_*`.
     pub flags: u8,
-    /// One more than the number of our answer; 0 before it, and the largest where both sides have closed.
+    /// One more than the number of our answer; 0 before it, and the largest where the connection has ended.
     pub reply: u8,
     /// How many servers have failed this request.
     pub failures: u8,
@@ -70,7 +72,22 @@ impl Opening {
     #[inline(always)]
     #[must_use]
     pub const fn goes_on(&self) -> bool {
-        self.reply as usize > ANSWERS
+        self.reply as usize > ANSWERS && self.reply < ENDED
+    }
+
+    /// Ends behind an answer: our end stands at `our_next`, and what the client has sent up to `at` counts no more.
+    #[inline(always)]
+    pub const fn end(&mut self, at: u32, our_next: u32) {
+        self.await_request(at, our_next);
+        self.answered = at;
+        self.reply = ENDED;
+    }
+
+    /// Whether the connection ended behind an answer of a server.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_ended(&self) -> bool {
+        self.reply == ENDED
     }
 
     /// Awaits a request that begins at a number, behind what ends at another of ours.
@@ -114,6 +131,14 @@ impl Opening {
         self.our_isn = self.our_isn.wrapping_add(1);
         self.held = 0;
         self.reply = CLOSED;
+    }
+
+    /// The same, where the client's end stands before this number.
+    #[inline(always)]
+    pub const fn close_at(&mut self, behind: u32) {
+        self.client_isn = behind.wrapping_sub(2);
+        self.held = 0;
+        self.close();
     }
 
     /// Whether both sides have closed.

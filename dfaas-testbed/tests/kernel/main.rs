@@ -14,6 +14,7 @@ mod heads;
 mod leaving;
 mod model;
 mod onward;
+mod over;
 mod passing;
 mod ports;
 mod processors;
