@@ -44,17 +44,6 @@ pub(crate) fn answer(
     if step == Step::Nothing {
         return Ok(swallow());
     }
-    if step == Step::Acknowledge {
-        compose::onward(headers, scratch);
-        if hook == Hook::Ingress {
-            upstream.client.readdress(&mut scratch.segment);
-        }
-        acknowledge_client(packet, config, client, upstream, partial, scratch)?;
-        return Ok(match hook {
-            Hook::Ingress => packet.route(),
-            Hook::Egress => PASS,
-        });
-    }
     let numbering = &upstream.numbering;
     answer_server(headers, client, scratch);
     scratch.segment.sequence = numbering.upstream;
@@ -66,9 +55,25 @@ pub(crate) fn answer(
         scratch.segment.sequence = numbering.upstream.wrapping_add(sent);
         compose::bare(packet, partial, scratch)?;
     }
+    if step != Step::Acknowledge {
+        return Ok(match hook {
+            Hook::Ingress => packet.out(),
+            Hook::Egress => packet.to_stack(),
+        });
+    }
+    // Without that its socket is not established, and some of what it writes waits (tcp_write_timer does nothing then).
+    match hook {
+        Hook::Ingress => packet.copy_out(),
+        Hook::Egress => packet.copy_to_stack(),
+    }
+    compose::onward(headers, scratch);
+    if hook == Hook::Ingress {
+        upstream.client.readdress(&mut scratch.segment);
+    }
+    acknowledge_client(packet, config, client, upstream, partial, scratch)?;
     Ok(match hook {
-        Hook::Ingress => packet.out(),
-        Hook::Egress => packet.to_stack(),
+        Hook::Ingress => packet.route(),
+        Hook::Egress => PASS,
     })
 }
 
@@ -91,7 +96,7 @@ fn natural(headers: &Headers, upstream: &mut Locked<Upstream>) -> i32 {
 enum Step {
     /// It answers no SYN of ours.
     Nothing,
-    /// The server has the request: tell the client.
+    /// The server has the request: end the handshake, and tell the client.
     Acknowledge,
     /// The server wants (more of) the request.
     Replay,

@@ -13,6 +13,7 @@ mod compose;
 mod connect;
 mod count;
 mod ctx;
+mod follow;
 mod guard;
 mod handshake;
 mod maps;

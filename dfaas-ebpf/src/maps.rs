@@ -114,6 +114,8 @@ pub(crate) struct Scratch {
     pub(crate) response: Response,
     /// How far a response is followed in the packet.
     pub(crate) offset: u32,
+    /// Where following it began, in its server's numbers.
+    pub(crate) from: u32,
     /// The key of a server that is looked for.
     pub(crate) server: FlowKey,
     /// Always zero: a new histogram is made from it.

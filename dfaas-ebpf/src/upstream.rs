@@ -2,7 +2,7 @@
 
 use dfaas_common::{
     decide::Answer,
-    http::{CHUNK_LINE_BYTES, HELD_BYTES, Passage, Stage},
+    http::{Passage, Stage},
     maps::{
         Client, Config, FlowKey, IS_CLOSING, IS_CURRENT, IS_LAST, IS_LOCAL, IS_NATURAL, IS_PROXIED,
         IS_SPLICED, IS_TAKEN, Phase, Upstream,
@@ -16,16 +16,12 @@ use crate::{
     client::WINDOW_MAX,
     compose, count,
     ctx::{HelperFailed, PASS, Packet, swallow},
+    follow::dfaas_follow,
     handshake,
     maps::{self, Locked, Scratch},
-    over, release, retry, scan,
+    over, release, retry,
     translate::{self, Whose, numbers},
 };
-
-/// So many heads may begin in one segment: interim ones, and the last.
-const HEADS_MAX: u32 = 2;
-/// So many chunks are followed in one segment; Go and Node write chunks of some kilobytes.
-const CHUNK_STEPS_MAX: u32 = 48;
 
 /// Handles a packet of a server.
 #[inline(always)]
@@ -155,7 +151,9 @@ pub(crate) fn window_behind(segment_size: u16, upstream: &Upstream, acknowledgme
 }
 
 /// Follows the response through a segment. Returns whether the segment may pass.
-#[inline(never)]
+///
+/// What reads it is not called from a function of its own, because the stack is small.
+#[inline(always)]
 fn follow(
     packet: &Packet,
     headers: &Headers,
@@ -163,6 +161,28 @@ fn follow(
     upstream: &mut Locked<Upstream>,
     scratch: &mut Scratch,
 ) -> Result<bool, HelperFailed> {
+    match begin(headers, length, upstream, scratch) {
+        Step::Pass => return Ok(true),
+        Step::Swallow => return Ok(false),
+        Step::Read => {}
+    }
+    let at = headers.payload_offset();
+    packet.call(scratch, |skb| dfaas_follow(skb, at, length))?;
+    Ok(commit(headers, length, upstream, scratch))
+}
+
+/// What a segment calls for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+enum Step {
+    Pass,
+    Swallow,
+    Read,
+}
+
+/// Follows the response as far as it need not be read, and leaves it in the scratch space.
+#[inline(never)]
+fn begin(headers: &Headers, length: u32, upstream: &mut Locked<Upstream>, scratch: &mut Scratch) -> Step {
     let sequence = headers.sequence.get();
     let passage = upstream.update(|upstream| {
         let passage = upstream.response.pass(sequence, length);
@@ -170,34 +190,46 @@ fn follow(
         passage
     });
     match passage {
-        Passage::Followed => return Ok(true),
-        Passage::Unread => {}
+        Passage::Followed => Step::Pass,
+        Passage::Unread => {
+            // In the scratch space, so that the verifier forgets what it knows of it: else every path through a loop is
+            // one of its own.
+            scratch.offset = scratch.response.at.wrapping_sub(sequence);
+            scratch.from = scratch.response.at;
+            Step::Read
+        }
         Passage::Early => {
             count::event(|events| &mut events.gap);
-            return Ok(false);
+            Step::Swallow
         }
-        Passage::Unframed => return Ok(lose(sequence.wrapping_add(length), upstream)),
+        Passage::Unframed => {
+            if lose(sequence.wrapping_add(length), upstream) {
+                Step::Pass
+            } else {
+                Step::Swallow
+            }
+        }
     }
-    // In the scratch space, so that the verifier forgets what it knows of it: else every path through a loop is one of
-    // its own.
-    let from = scratch.response.at;
-    scratch.offset = from.wrapping_sub(sequence);
-    read(packet, headers.payload_offset(), length, scratch)?;
-    scratch.response.at = sequence.wrapping_add(length);
-    let response = &scratch.response;
+}
+
+/// Enters what was read of the response. Returns whether the segment may pass.
+#[inline(never)]
+fn commit(headers: &Headers, length: u32, upstream: &mut Locked<Upstream>, scratch: &mut Scratch) -> bool {
+    note_rest(length, &upstream.client, scratch);
+    scratch.response.at = headers.sequence.get().wrapping_add(length);
+    let (from, response) = (scratch.from, &scratch.response);
     let is_followed = upstream.update(|upstream| upstream.response.commit(from, response));
     if !is_followed {
         count::event(|events| &mut events.gap);
     }
-    Ok(is_followed)
+    is_followed
 }
 
 /// Passes a segment behind missing bytes without which the response's end is not known. That harms only who has asked for
 /// more already: others ask when they have all of it.
 #[inline(always)]
 fn lose(end: u32, upstream: &mut Locked<Upstream>) -> bool {
-    let client_key = upstream.client;
-    if maps::client(&client_key).is_some_and(|client| client.request.ahead > 0) {
+    if has_sent_ahead(&upstream.client) {
         count::event(|events| &mut events.gap);
         return false;
     }
@@ -206,60 +238,29 @@ fn lose(end: u32, upstream: &mut Locked<Upstream>) -> bool {
     true
 }
 
-/// Reads a segment from where the response in the scratch space has got to.
+/// What is known of the response in the scratch space behind a segment that was read.
 #[inline(always)]
-fn read(packet: &Packet, at: u32, length: u32, scratch: &mut Scratch) -> Result<(), HelperFailed> {
-    let mut heads = 0;
-    while heads < HEADS_MAX {
-        heads += 1;
-        if scratch.response.stage != Stage::Head as u8 || scratch.offset >= length {
-            break;
-        }
-        follow_head(packet, at, length, scratch)?;
+fn note_rest(length: u32, client_key: &FlowKey, scratch: &mut Scratch) {
+    if scratch.offset >= length {
+        return;
     }
-    let mut step = 0;
-    while step < CHUNK_STEPS_MAX {
-        step += 1;
-        if scratch.offset >= length || !follow_step(packet, at, length, scratch)? {
-            break;
-        }
-    }
-    if scratch.offset < length {
-        let stage = scratch.response.stage;
-        if stage == Stage::Idle as u8 {
-            scratch.response.note_surplus();
-        } else if stage != Stage::Endless as u8 && stage != Stage::Unknown as u8 {
-            count::event(|events| &mut events.response_unknown);
+    let stage = scratch.response.stage;
+    if stage == Stage::Idle as u8 {
+        scratch.response.note_surplus();
+    } else if stage != Stage::Endless as u8 && stage != Stage::Unknown as u8 {
+        count::event(|events| &mut events.response_unknown);
+        if has_sent_ahead(client_key) {
+            // Its next request would be answered in the middle of this response.
+            scratch.response.stage = Stage::Endless as u8;
+        } else {
             scratch.response.give_up();
         }
     }
-    Ok(())
 }
 
 #[inline(always)]
-fn follow_head(packet: &Packet, at: u32, length: u32, scratch: &mut Scratch) -> Result<(), HelperFailed> {
-    let rest = (length - scratch.offset).min(HELD_BYTES as u32);
-    packet.read(at + scratch.offset, scratch.copy.as_mut_ptr(), rest)?;
-    let state = scan::dfaas_scan_response(rest, scratch.response.state.into());
-    scratch.offset += scan::dfaas_note_head(rest, state);
-    Ok(())
-}
-
-/// Follows a body, a chunk or its line as far as it goes. Returns whether there was one.
-#[inline(always)]
-fn follow_step(packet: &Packet, at: u32, length: u32, scratch: &mut Scratch) -> Result<bool, HelperFailed> {
-    let rest = length - scratch.offset;
-    let stage = scratch.response.stage;
-    if stage == Stage::Length as u8 || stage == Stage::ChunkData as u8 {
-        scratch.offset += scratch.response.follow_body(rest);
-    } else if stage == Stage::ChunkLine as u8 {
-        let part = rest.min(CHUNK_LINE_BYTES as u32);
-        packet.read_line(at + scratch.offset, &mut scratch.line, part)?;
-        scratch.offset += scan::dfaas_follow_chunk_line(part);
-    } else {
-        return Ok(false);
-    }
-    Ok(true)
+fn has_sent_ahead(client_key: &FlowKey) -> bool {
+    maps::client(client_key).is_some_and(|client| client.request.ahead > 0)
 }
 
 /// A peer has refused the request, and nothing of that has reached the client: its next retransmission is decided

@@ -1,6 +1,6 @@
 //! Connections to servers.
 
-use super::{FlowKey, IS_CLOSING, IS_PROXIED, IS_SPLICED, IS_TAKEN};
+use super::{FlowKey, IS_CLOSING, IS_CURRENT, IS_PROXIED, IS_SPLICED, IS_TAKEN};
 use crate::{
     http::{Response, Stage},
     numbering::Numbering,
@@ -69,19 +69,66 @@ impl Upstream {
         true
     }
 
-    /// Whether the next request may go here: all is answered and nobody closes.
+    /// Whether it has not answered all that it was asked, as far as anybody can tell.
+    #[inline(always)]
+    #[must_use]
+    pub const fn owes_answer(&self) -> bool {
+        !matches!(self.response.stage(), Stage::Idle | Stage::Unknown)
+    }
+
+    /// Whether the next request may go here: all is answered, as far as anybody can tell, and nobody closes.
+    ///
+    /// Of the current response, where it was not followed to its end, the client can tell, which asks for more when it has
+    /// all of it.
     #[inline(always)]
     #[must_use]
     pub const fn is_free(&self) -> bool {
-        self.response.stage as u32 == Stage::Idle as u32
-            && self.has_left == 0
-            && self.flags & (IS_SPLICED | IS_CLOSING | IS_PROXIED) == IS_SPLICED
+        let is_over = match self.response.stage() {
+            Stage::Idle => true,
+            Stage::Unknown => self.is(IS_CURRENT),
+            Stage::Head | Stage::Length | Stage::ChunkLine | Stage::ChunkData | Stage::Endless => false,
+        };
+        is_over && self.has_left == 0 && self.flags & (IS_SPLICED | IS_CLOSING | IS_PROXIED) == IS_SPLICED
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_next_request_may_go_where_all_is_answered() {
+        let cases = [
+            (Stage::Idle, true, false),
+            (Stage::Head, false, true),
+            (Stage::Length, false, true),
+            (Stage::ChunkLine, false, true),
+            (Stage::ChunkData, false, true),
+            (Stage::Endless, false, true),
+            (Stage::Unknown, true, false),
+        ];
+        for (stage, is_free, owes_answer) in cases {
+            let mut upstream = Upstream {
+                flags: IS_SPLICED | IS_CURRENT,
+                ..Upstream::default()
+            };
+            upstream.response.stage = stage as u8;
+            assert_eq!(
+                (upstream.is_free(), upstream.owes_answer()),
+                (is_free, owes_answer),
+                "{stage:?}"
+            );
+            upstream.has_left = 1;
+            assert!(!upstream.is_free(), "{stage:?}");
+        }
+        let mut parked = Upstream {
+            flags: IS_SPLICED,
+            ..Upstream::default()
+        };
+        assert!(parked.is_free());
+        parked.response.stage = Stage::Unknown as u8;
+        assert!(!parked.is_free(), "it may have more to say");
+    }
 
     #[test]
     fn a_request_is_taken_once() {

@@ -6,6 +6,7 @@ mod again;
 mod answers;
 mod bench;
 mod damaged;
+mod follow;
 mod frame;
 mod full;
 mod guard;
