@@ -105,11 +105,7 @@ fn spliced(
         return reset(packet, headers, key, client, scratch).map(Next::Verdict);
     }
     client.acknowledged = headers.acknowledgment.get();
-    let has_more = client.request.ahead > 0;
-    if (has_more || client.is(IS_OVER))
-        && maps::upstream(&client.upstream)
-            .is_some_and(|upstream| over::is_due(headers, client, upstream, has_more))
-    {
+    if is_over(headers, client) {
         return over::end(packet, scratch).map(Next::Verdict);
     }
     if length > 0 {
@@ -121,11 +117,8 @@ fn spliced(
                     return Ok(Next::Verdict(verdict));
                 }
             }
-            Place::Within => {
-                if was_left > 0 && client.request.left == 0 {
-                    asked(client);
-                }
-            }
+            Place::Within if was_left > 0 && client.request.left == 0 => asked(client),
+            Place::Within => {}
             Place::Crossing(keep) => {
                 asked(client);
                 return cut(packet, headers, key, client, keep, scratch).map(Next::Verdict);
@@ -159,6 +152,15 @@ fn spliced(
         return Ok(Next::Ask);
     }
     pass(packet, headers, client, scratch).map(Next::Verdict)
+}
+
+/// Whether the connection ends here, for all that was noted before this packet.
+#[inline(always)]
+fn is_over(headers: &Headers, client: &Client) -> bool {
+    let has_more = client.request.ahead > 0;
+    (has_more || client.is(IS_OVER))
+        && maps::upstream(&client.upstream)
+            .is_some_and(|upstream| over::is_due(headers, client, upstream, has_more))
 }
 
 /// A segment that begins behind the current request: the next one, which may be decided once the last one is answered.
