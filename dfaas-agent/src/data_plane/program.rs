@@ -31,8 +31,12 @@ const LINK_BYTES_MAX: u16 = 1_500;
 /// The least that every IPv4 link carries is 68 bytes; below this a request's head would rarely fit.
 const LINK_BYTES_MIN: u16 = 576;
 
-/// The least room for first segments: kernels give each CPU a part of such a table.
+/// The least room for first segments.
 const HELD_MIN: u32 = 512;
+/// How many entries of a table whose oldest go first a kernel keeps aside for each CPU (`LOCAL_FREE_TARGET` in
+/// `kernel/bpf/bpf_lru_list.c`; smaller in small tables since Linux 6.16). Where that is all of the table, a CPU recycles its
+/// newest entries.
+const KEPT_ASIDE: u32 = 128;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/dfaas-ebpf"));
 
@@ -45,25 +49,34 @@ pub(super) fn load(flows_max: u32) -> Result<Ebpf> {
     };
     let _not_permitted = rustix::process::setrlimit(rustix::process::Resource::Memlock, unlimited);
     let mut loader = EbpfLoader::new();
-    for (name, size) in flow_maps(flows_max) {
+    for (name, size) in flow_maps(flows_max, possible_cpus()) {
         loader.map_max_entries(name, size);
     }
     loader.load(OBJECT).context("loading the eBPF maps and programs")
 }
 
 /// The maps that hold connections, in the proportions that they have where there are [`maps::CLIENTS`].
-fn flow_maps(flows_max: u32) -> [(&'static str, u32); 5] {
+///
+/// Those whose oldest entries go first have room beside what each of these CPUs keeps aside.
+fn flow_maps(flows_max: u32, cpus: u32) -> [(&'static str, u32); 5] {
     let scaled = |size: usize| {
         let size = size as u64 * u64::from(flows_max) / maps::CLIENTS as u64;
         u32::try_from(size).unwrap_or(u32::MAX).max(HELD_MIN)
     };
+    let recycled = |size: usize| scaled(size).max(cpus.saturating_mul(2 * KEPT_ASIDE));
     [
         ("CLIENTS", flows_max),
         ("UPSTREAMS", scaled(maps::UPSTREAMS)),
-        ("OPENING", scaled(maps::OPENINGS)),
-        ("HELD", scaled(maps::HELDS)),
-        ("AHEAD", scaled(maps::HELDS)),
+        ("OPENING", recycled(maps::OPENINGS)),
+        ("HELD", recycled(maps::HELDS)),
+        ("AHEAD", recycled(maps::HELDS)),
     ]
+}
+
+/// How many CPUs the kernel is prepared for; 1 if it does not say.
+fn possible_cpus() -> u32 {
+    let cpus = aya::util::nr_cpus().ok();
+    cpus.and_then(|cpus| u32::try_from(cpus).ok()).unwrap_or(1)
 }
 
 /// The settings that the programs need before they see a packet.
@@ -271,10 +284,20 @@ mod tests {
 
     #[test]
     fn maps_are_scaled_together() {
-        let whole = flow_maps(maps::CLIENTS as u32);
+        let whole = flow_maps(maps::CLIENTS as u32, 4);
         assert_eq!(whole[1], ("UPSTREAMS", maps::UPSTREAMS as u32));
         assert_eq!(whole[3], ("HELD", maps::HELDS as u32));
-        let small = flow_maps(1024).map(|(_, size)| size);
+        let small = flow_maps(1024, 2).map(|(_, size)| size);
         assert_eq!(small, [1024, 1536, 512, 512, 512]);
+    }
+
+    #[test]
+    fn tables_whose_oldest_go_first_have_room_on_many_cpus() {
+        for cpus in [5, 64, 512] {
+            let sizes = flow_maps(16_384, cpus);
+            for (name, size) in sizes.into_iter().skip(2) {
+                assert!(size >= 2 * cpus * KEPT_ASIDE, "{name}: {size} for {cpus}");
+            }
+        }
     }
 }
