@@ -1,0 +1,137 @@
+//! The command `dfaas-sim`, as it is typed.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+#[test]
+fn two_runs_of_a_seed_print_the_same_bytes() {
+    let run = |seed: &str| {
+        let output = sim(&["run", &scenario("reference-50-10-0"), "--seed", seed, "--json"]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        output.stdout
+    };
+    let first = run("7");
+    assert!(first.len() > 10_000, "{} bytes", first.len());
+    assert_eq!(first, run("7"));
+    assert_ne!(first, run("8"));
+}
+
+#[test]
+fn what_is_wrong_is_told_and_nothing_is_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bad.toml");
+    std::fs::write(&path, "name = \"bad\"\nduration_s = nan\n").unwrap();
+    let output = sim(&["run", path.to_str().unwrap()]);
+    let error = text(&output.stderr);
+    assert!(!output.status.success() && output.stdout.is_empty(), "{error}");
+    assert!(
+        error.contains("bad.toml:1:1: missing field `strategy`"),
+        "{error}"
+    );
+    let missing = text(&sim(&["run", "none.toml"]).stderr);
+    assert!(
+        missing.contains("none.toml") && missing.contains("give the path"),
+        "{missing}"
+    );
+    let strategy = text(&sim(&["run", "none.toml", "--strategy", "best"]).stderr);
+    assert!(
+        strategy.contains("no strategy is called \"best\"") && strategy.contains("water-filling"),
+        "{strategy}"
+    );
+    let results = text(&sim(&["plot", path.to_str().unwrap(), "--out", "x"]).stderr);
+    assert!(
+        results.contains("bad.toml is no result") && results.contains("run --out"),
+        "{results}"
+    );
+}
+
+#[test]
+fn results_are_drawn_and_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    for strategy in ["water-filling", "recalc"] {
+        let scenario = scenario("reference-50-0-0");
+        let output = sim(&["run", &scenario, "--strategy", strategy, "--out", &path(strategy)]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+    let rows = std::fs::read_to_string(path("recalc/rows.csv")).unwrap();
+    assert!(rows.starts_with("second,node,function,arrived,"), "{rows}");
+    // What is under way when the last user has come ends in a second more.
+    let second = |line: &str| {
+        line.split(',')
+            .next()
+            .and_then(|second| second.parse::<u32>().ok())
+    };
+    let counted = rows
+        .lines()
+        .filter_map(second)
+        .filter(|&second| second < 65)
+        .count();
+    assert_eq!(counted, 65 * 3, "a row per node, function and second");
+    let results = [path("water-filling/results.json"), path("recalc/results.json")];
+    let output = sim(&[
+        "plot",
+        &results[0],
+        &results[1],
+        "--out",
+        &path("p"),
+        "--format",
+        "svg",
+    ]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    for (name, words) in [
+        (
+            "p/success-over-time.svg",
+            &[
+                "water-filling",
+                "recalc",
+                "served of requests, %",
+                "time, seconds",
+            ][..],
+        ),
+        ("p/success-by-function.svg", &["funca, recalc"]),
+        (
+            "p/recalc/served-by-node.svg",
+            &["n1", "n2", "n3", "requests per second"],
+        ),
+        ("p/recalc/outcomes.svg", &["refused (429, 503)"]),
+        (
+            "p/recalc/weights.svg",
+            &["to n2", "to n3", "share of the excess, %"],
+        ),
+        ("p/recalc/topology.svg", &["n1: 10 req/s", "n3: 30 req/s"]),
+        ("p/recalc/latency-by-node.svg", &["users of n1", "milliseconds"]),
+        ("p/latency-distribution.svg", &["answers, %"]),
+    ] {
+        let svg = std::fs::read_to_string(path(name)).unwrap();
+        for word in words {
+            assert!(svg.contains(word), "{name} does not tell {word:?}");
+        }
+    }
+    let output = sim(&["report", &results[0], &results[1], "--out", &path("r.html")]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let page = std::fs::read_to_string(path("r.html")).unwrap();
+    assert_eq!(page.matches("<svg").count(), page.matches("</svg>").count());
+    assert!(page.matches("<svg").count() >= 10);
+    // Nothing is fetched: names of XML are no addresses.
+    let page = page.replace("http://www.w3.org/2000/svg", "");
+    assert!(
+        !page.contains("http") && !page.contains("src="),
+        "the report is not by itself"
+    );
+}
+
+fn scenario(name: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+    let path: PathBuf = folder.join(name).with_extension("toml");
+    path.to_str().unwrap().to_owned()
+}
+
+fn sim(args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dfaas-sim"));
+    command.args(args).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
