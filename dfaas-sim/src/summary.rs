@@ -177,7 +177,8 @@ fn settling_s(record: &Record, scenario: &Scenario, from_s: f64) -> Option<f64> 
     let mut by_second = vec![(0u64, 0u64); seconds];
     for row in &record.rows {
         if let Some(of) = by_second.get_mut(row.second as usize) {
-            of.0 += served(row);
+            // By what is lost, as what is served was asked for some time before.
+            of.0 += row.arrived.saturating_sub(row.refused + row.failed);
             of.1 += row.arrived;
         }
     }

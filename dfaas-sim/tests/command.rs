@@ -46,15 +46,10 @@ fn what_is_wrong_is_told_and_nothing_is_printed() {
 }
 
 #[test]
-fn results_are_drawn_and_reported() {
+fn results_are_tables_too() {
     let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    for strategy in ["water-filling", "recalc"] {
-        let scenario = scenario("reference-50-0-0");
-        let output = sim(&["run", &scenario, "--strategy", strategy, "--out", &path(strategy)]);
-        assert!(output.status.success(), "{}", text(&output.stderr));
-    }
-    let rows = std::fs::read_to_string(path("recalc/rows.csv")).unwrap();
+    run_into(folder.path(), "recalc");
+    let rows = std::fs::read_to_string(folder.path().join("recalc/rows.csv")).unwrap();
     assert!(rows.starts_with("second,node,function,arrived,"), "{rows}");
     // What is under way when the last user has come ends in a second more.
     let second = |line: &str| {
@@ -68,57 +63,86 @@ fn results_are_drawn_and_reported() {
         .filter(|&second| second < 65)
         .count();
     assert_eq!(counted, 65 * 3, "a row per node, function and second");
-    let results = [path("water-filling/results.json"), path("recalc/results.json")];
+}
+
+#[test]
+fn results_are_drawn() {
+    let folder = tempfile::tempdir().unwrap();
+    let results = ["water-filling", "recalc"].map(|strategy| run_into(folder.path(), strategy));
+    let pictures = folder.path().join("p");
+    let pictures_text = pictures.to_str().unwrap();
     let output = sim(&[
         "plot",
         &results[0],
         &results[1],
         "--out",
-        &path("p"),
+        pictures_text,
         "--format",
         "svg",
     ]);
     assert!(output.status.success(), "{}", text(&output.stderr));
-    for (name, words) in [
-        (
-            "p/success-over-time.svg",
-            &[
-                "water-filling",
-                "recalc",
-                "served of requests, %",
-                "time, seconds",
-            ][..],
-        ),
-        ("p/success-by-function.svg", &["funca, recalc"]),
-        (
-            "p/recalc/served-by-node.svg",
-            &["n1", "n2", "n3", "requests per second"],
-        ),
-        ("p/recalc/outcomes.svg", &["refused (429, 503)"]),
-        (
-            "p/recalc/weights.svg",
-            &["to n2", "to n3", "share of the excess, %"],
-        ),
-        ("p/recalc/topology.svg", &["n1: 10 req/s", "n3: 30 req/s"]),
-        ("p/recalc/latency-by-node.svg", &["users of n1", "milliseconds"]),
-        ("p/latency-distribution.svg", &["answers, %"]),
-    ] {
-        let svg = std::fs::read_to_string(path(name)).unwrap();
+    let check = |name: &str, words: &[&str]| {
+        let svg = std::fs::read_to_string(pictures.join(name)).unwrap();
         for word in words {
             assert!(svg.contains(word), "{name} does not tell {word:?}");
         }
-    }
-    let output = sim(&["report", &results[0], &results[1], "--out", &path("r.html")]);
+    };
+    check(
+        "success-over-time.svg",
+        &[
+            "water-filling",
+            "recalc",
+            "served of requests, %",
+            "time, seconds",
+        ],
+    );
+    check("success-by-function.svg", &["funca, recalc"]);
+    check("latency-distribution.svg", &["answers, %"]);
+    check(
+        "recalc/served-by-node.svg",
+        &["n1", "n2", "n3", "requests per second"],
+    );
+    check("recalc/outcomes.svg", &["refused (429, 503)"]);
+    check(
+        "recalc/weights.svg",
+        &["to n2", "to n3", "share of the excess, %"],
+    );
+    check("recalc/topology.svg", &["n1: 10 req/s", "n3: 30 req/s"]);
+    check("recalc/latency-by-node.svg", &["users of n1", "milliseconds"]);
+}
+
+#[test]
+fn a_report_is_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let results = ["water-filling", "recalc"].map(|strategy| run_into(folder.path(), strategy));
+    let path = folder.path().join("r.html");
+    let output = sim(&[
+        "report",
+        &results[0],
+        &results[1],
+        "--out",
+        path.to_str().unwrap(),
+    ]);
     assert!(output.status.success(), "{}", text(&output.stderr));
-    let page = std::fs::read_to_string(path("r.html")).unwrap();
+    let page = std::fs::read_to_string(path).unwrap();
     assert_eq!(page.matches("<svg").count(), page.matches("</svg>").count());
     assert!(page.matches("<svg").count() >= 10);
-    // Nothing is fetched: names of XML are no addresses.
+    // Names of XML are no addresses.
     let page = page.replace("http://www.w3.org/2000/svg", "");
     assert!(
         !page.contains("http") && !page.contains("src="),
-        "the report is not by itself"
+        "the report fetches something"
     );
+}
+
+/// Runs the first of the reference's loads, and tells where its results.json is.
+fn run_into(folder: &Path, strategy: &str) -> String {
+    let scenario = scenario("reference-50-0-0");
+    let folder = folder.join(strategy);
+    let folder = folder.to_str().unwrap();
+    let output = sim(&["run", &scenario, "--strategy", strategy, "--out", folder]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    format!("{folder}/results.json")
 }
 
 fn scenario(name: &str) -> String {
