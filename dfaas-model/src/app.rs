@@ -34,7 +34,7 @@ pub(crate) struct App {
 /// What a server has seen.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
-    /// Requests that came whole.
+    /// Requests that came whole, and were not refused.
     pub(crate) served: Vec<u32>,
     /// What no client sent like this.
     pub(crate) complaints: Vec<String>,
@@ -150,7 +150,9 @@ impl App {
             return self.complain(format!("the body of request {} is another", request.id), log);
         }
         self.inbox.drain(..end);
-        log.served.push(request.id);
+        if request.answer.manner != Manner::Refuse {
+            log.served.push(request.id);
+        }
         self.is_busy = true;
         self.plan(now, request);
         true

@@ -96,13 +96,16 @@ fn client(random: &mut Rng, has_trouble: bool, next_id: &mut u32) -> Client {
     } else {
         random.u32(1..=6)
     };
-    let requests = (0..count)
+    let mut requests: Vec<Request> = (0..count)
         .map(|index| {
             let id = *next_id;
             *next_id += 1;
             request(random, id, index, has_trouble)
         })
         .collect();
+    if let Some(last) = requests.iter().position(|request| request.says_close) {
+        requests.truncate(last + 1);
+    }
     let ending = match random.u32(0..10) {
         0 => Ending::HalfClose,
         1 => Ending::Reset(random.u64(0..100 * MILLISECOND)),

@@ -246,6 +246,8 @@ impl Tcp {
     pub fn receive(&mut self, now: Micros, segment: &Segment) {
         match self.state {
             State::Closed(_) => self.out.extend(segment.refusal()),
+            // `tcp_timewait_state_process`: what says nothing new is not answered.
+            State::TimeWait if segment.payload.is_empty() && !segment.has(SYN | FIN | RST) => {}
             State::Opening if self.is_client => self.receive_greeting(now, segment),
             State::Opening | State::Open | State::TimeWait => self.receive_more(now, segment),
         }

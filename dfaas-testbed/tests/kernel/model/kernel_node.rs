@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use dfaas_common::{
     maps::{Client, FlowKey, Held, Locked, Opening, Phase, Upstream},
-    packet::Address,
+    packet::{Address, fold},
 };
 use dfaas_model::{
     MILLISECOND, Micros, SECOND, frame,
@@ -63,7 +63,13 @@ impl KernelNode {
         for copy in self.tap.take() {
             out.push(frame::read(&copy).map_err(|error| format!("a copy: {error}"))?);
         }
-        out.extend(read_out(program, segment, &seen)?);
+        match read_out(program, segment, &seen) {
+            Ok(segment) => out.extend(segment),
+            // Its receiver drops it: by chance a whole checksum looks like a partial one, and what is made of such a
+            // packet has a partial one, too. What comes again is another packet.
+            Err(_) if looks_partial(&bytes) => {}
+            Err(error) => return Err(error),
+        }
         Ok(out)
     }
 
@@ -214,6 +220,14 @@ fn leak(text: String) -> Finding {
         wrong: Wrong::Leak,
         text,
     }
+}
+
+/// Whether the checksum of a frame is the pseudo-header's sum, as where the rest is left to hardware.
+fn looks_partial(frame: &[u8]) -> bool {
+    let word = |at: usize| u64::from(u16::from_be_bytes([frame[at], frame[at + 1]]));
+    let addresses: u64 = (26..34).step_by(2).map(word).sum();
+    let sum = addresses + 6 + frame.len() as u64 - 34;
+    u64::from(fold(sum)) == word(50)
 }
 
 /// What a program has made of a packet.
