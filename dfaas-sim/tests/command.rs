@@ -139,7 +139,7 @@ fn a_report_is_by_itself() {
 fn run_into(folder: &Path, strategy: &str) -> String {
     let scenario = scenario("reference-50-0-0");
     let folder = folder.join(strategy);
-    let folder = folder.to_str().unwrap();
+    let folder = folder.to_str().expect("paths of tests are text");
     let output = sim(&["run", &scenario, "--strategy", strategy, "--out", folder]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     format!("{folder}/results.json")
@@ -148,12 +148,12 @@ fn run_into(folder: &Path, strategy: &str) -> String {
 fn scenario(name: &str) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
     let path: PathBuf = folder.join(name).with_extension("toml");
-    path.to_str().unwrap().to_owned()
+    path.to_str().expect("paths of tests are text").to_owned()
 }
 
 fn sim(args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dfaas-sim"));
-    command.args(args).output().unwrap()
+    command.args(args).output().expect("the program was built")
 }
 
 fn text(bytes: &[u8]) -> String {
