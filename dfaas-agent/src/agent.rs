@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use dfaas_control::{Input, NodeId, Output, Policy, StrategyKind, SwitchError, Token};
 use libp2p::Multiaddr;
 use tokio::{
@@ -23,9 +23,11 @@ use crate::{
     api::Question,
     clock,
     config::Config,
-    data_plane::Listener,
+    data_plane::{Listener, NOT_IN_SIGHT},
+    haproxy::State,
     memory,
     mind::Mind,
+    netns::Watch,
     offer::{Functions, Offer},
     overlay::{OverlayEvent, OverlayHandle},
     plane::{DataPlane, PlaneKind},
@@ -53,6 +55,7 @@ pub(crate) struct Sources {
     pub(crate) answers: Receiver<Input>,
     pub(crate) interrupt: Signal,
     pub(crate) terminate: Signal,
+    pub(crate) container: Watch,
 }
 
 /// The mind, its body, and what the body has noticed.
@@ -133,13 +136,17 @@ impl Agent {
                 _ = memory_ticks.tick() => memory::give_back(),
                 _ = sources.interrupt.recv() => return self.stop("SIGINT").await,
                 _ = sources.terminate.recv() => return self.stop("SIGTERM").await,
+                () = sources.container.ended() => {
+                    self.stop("end of the container").await?;
+                    bail!("the process of --netns has ended: start the agent again when its container runs");
+                }
             }
             self.drain();
         }
     }
 
-    async fn stop(self, signal: &str) -> Result<()> {
-        info!(signal, "Leaving the federation, then detaching the data plane");
+    async fn stop(self, reason: &str) -> Result<()> {
+        info!(reason, "Leaving the federation, then detaching the data plane");
         self.overlay.stop();
         tokio::time::sleep(FAREWELL).await;
         self.data_plane.stop().await;
@@ -340,7 +347,11 @@ impl Agent {
             .iter()
             .map(|(deed, fault)| format!("{deed}: {fault}"))
             .collect();
-        let data_plane = if faults.is_empty() {
+        let is_starting =
+            self.data_plane.kind() == PlaneKind::Haproxy && self.data_plane.proxy_state() == State::Starting;
+        let data_plane = if is_starting {
+            Err("HAProxy is being started".to_owned())
+        } else if faults.is_empty() {
             Ok(match self.data_plane.kind() {
                 PlaneKind::Kernel => format!("attached to {}", self.config.interface),
                 PlaneKind::Haproxy => format!("HAProxy at {}", self.config.service),
@@ -352,6 +363,7 @@ impl Agent {
         let listener = match self.listener {
             Listener::Present => Ok(format!("port {port}")),
             Listener::Absent => Err(format!("nobody listens on port {port} (--functions-port)")),
+            Listener::Hidden => Err(format!("whoever listens on port {port} {NOT_IN_SIGHT}")),
         };
         let platform = self.platform.clone().map(|()| "answers".to_owned());
         let addresses: Vec<String> = self.listening.iter().map(ToString::to_string).collect();

@@ -55,8 +55,12 @@ pub(crate) enum Question {
 ///
 /// # Errors
 /// It is taken already, or not of this host.
-pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| {
+pub(crate) fn bind(address: SocketAddr) -> Result<std::net::TcpListener> {
+    let bound = std::net::TcpListener::bind(address).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    });
+    bound.map_err(|error| {
         if error.kind() != ErrorKind::AddrInUse {
             return anyhow!("listen on {address} (--api): {error}");
         }
@@ -69,10 +73,14 @@ pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener> {
 }
 
 /// Answers in the background; the questions come out here.
-pub(crate) fn start(listener: TcpListener) -> mpsc::Receiver<Question> {
+///
+/// # Errors
+/// The listener cannot be watched.
+pub(crate) fn start(listener: std::net::TcpListener) -> Result<mpsc::Receiver<Question>> {
+    let listener = TcpListener::from_std(listener).context("listening (--api)")?;
     let (questions, receiver) = mpsc::channel(QUESTIONS_MAX);
     tokio::spawn(accept_all(listener, questions));
-    receiver
+    Ok(receiver)
 }
 
 async fn accept_all(listener: TcpListener, questions: mpsc::Sender<Question>) {

@@ -18,6 +18,7 @@ use tracing::warn;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
+    api,
     config::{
         ApiOptions, Config, DataPlaneOptions, Host, InterfaceOptions, KeyOptions, Layers, Mistakes, Options,
         ProxyOptions,
@@ -26,8 +27,11 @@ use crate::{
     haproxy::{self, Entrance, Program},
     http_client::HttpClient,
     identity,
-    plane::PlaneKind,
-    recording, run, status_table,
+    netns::InsideOptions,
+    plane::PlaneChoice,
+    recording,
+    run::{self, Outside},
+    status_table,
 };
 
 /// `EX_USAGE` of sysexits.h.
@@ -64,7 +68,7 @@ enum Command {
     /// Tell what the running agent does
     Status {
         #[command(flatten)]
-        api: ApiOptions,
+        ask: AskOptions,
         /// Print the API's answer as it is
         #[arg(long)]
         json: bool,
@@ -77,14 +81,14 @@ enum Command {
         /// The function's name
         function: String,
         #[command(flatten)]
-        api: ApiOptions,
+        ask: AskOptions,
     },
     /// Tell which strategy decides, or let another one take over
     Strategy {
         /// The strategy that is to take over
         name: Option<String>,
         #[command(flatten)]
-        api: ApiOptions,
+        ask: AskOptions,
     },
     /// Tell what was decided from a recording (run --record), or what another strategy would have
     Replay {
@@ -105,6 +109,15 @@ enum Command {
         #[arg(long)]
         create: bool,
     },
+}
+
+/// Which agent is asked.
+#[derive(Debug, clap::Args)]
+struct AskOptions {
+    #[command(flatten)]
+    api: ApiOptions,
+    #[command(flatten)]
+    inside: InsideOptions,
 }
 
 #[derive(Debug, Subcommand)]
@@ -135,10 +148,10 @@ fn run(args: Args, layers: Layers, matches: &ArgMatches) -> ExitCode {
         } => show_config(&options, layers, matches),
         Command::Check(options) => check(&options),
         Command::HaproxyConfig { data_plane, proxy } => haproxy_config(&data_plane, &proxy),
-        Command::Status { api, ready: true, .. } => ready(&api),
-        Command::Status { api, json, .. } => status(&api, json),
-        Command::Explain { function, api } => explain(&api, &function),
-        Command::Strategy { name, api } => strategy(&api, name),
+        Command::Status { ask, ready: true, .. } => ready(&ask),
+        Command::Status { ask, json, .. } => status(&ask, json),
+        Command::Explain { function, ask } => explain(&ask, &function),
+        Command::Strategy { name, ask } => strategy(&ask, name),
         Command::Replay { file, strategy, maps } => recording::replay(&file, strategy, maps, &mut print),
         Command::Id { key, create } => id(&key, create),
     };
@@ -170,13 +183,25 @@ fn answer_usage(answer: &clap::Error) -> ExitCode {
 }
 
 fn run_node(options: &Options, layers: Layers) -> Result<()> {
+    let outside = leave(options)?;
     let host = Host::read()?;
     let config = checked(options, &host, layers.mistakes)?;
     start_log(&config);
     for warning in layers.warnings {
         warn!("{warning}");
     }
-    block_on(run::run(config, &host))?
+    block_on(run::run(config, &host, outside))?
+}
+
+/// Enters the network namespace of a node that is served from outside, once the API has its listener: what runs in a
+/// container must not reach that. Threads are in the namespace of whoever starts them, so there must be no other yet.
+fn leave(options: &Options) -> Result<Option<Outside>> {
+    let Some(netns) = options.data_plane.interface.netns.open()? else {
+        return Ok(None);
+    };
+    let api = api::bind(options.api.check()?)?;
+    netns.enter()?;
+    Ok(Some(Outside { netns, api }))
 }
 
 /// The configuration, or what is wrong with it in all layers.
@@ -193,6 +218,7 @@ fn show_config(options: &Options, mut layers: Layers, matches: &ArgMatches) -> R
     for warning in &layers.warnings {
         eprintln!("dfaas-agent: {warning}");
     }
+    options.data_plane.interface.netns.enter()?;
     checked(options, &Host::read()?, std::mem::take(&mut layers.mistakes))?;
     Ok(())
 }
@@ -218,30 +244,54 @@ fn start_log(config: &Config) {
 }
 
 fn check(options: &InterfaceOptions) -> Result<()> {
-    let (kind, interface, functions_port) = options.check(&Host::read()?)?;
-    let (mut findings, haproxy) = match kind {
-        PlaneKind::Kernel => (
-            data_plane::check(interface.as_deref(), functions_port),
-            helping_haproxy(),
-        ),
-        PlaneKind::Haproxy => (
-            data_plane::check_without_kernel(functions_port),
-            Program::needed()
-                .map(|program| program.to_string())
-                .map_err(|error| format!("{error:#}")),
-        ),
-    };
+    options.netns.enter()?;
+    let (choice, interface, functions_port) = options.check(&Host::read()?)?;
+    let kernel = || data_plane::check(interface.as_deref(), functions_port);
+    match choice {
+        PlaneChoice::Kernel => judge(kernel(), helping_haproxy()),
+        PlaneChoice::Haproxy => judge(data_plane::check_without_kernel(functions_port), haproxy_alone()),
+        PlaneChoice::Auto => {
+            let kernel = kernel();
+            if kernel.iter().all(|finding| finding.result.is_ok()) {
+                return judge(kernel, helping_haproxy());
+            }
+            print(
+                &kernel
+                    .iter()
+                    .map(|finding| line(finding, "no"))
+                    .collect::<String>(),
+            )?;
+            print("What is missing is for the kernel's data plane. HAProxy alone:\n")?;
+            judge(data_plane::check_without_kernel(functions_port), haproxy_alone())
+        }
+    }
+}
+
+/// Prints what was found, and tells whether anything is missing.
+fn judge(mut findings: Vec<Finding>, haproxy: Result<String, String>) -> Result<()> {
     findings.push(Finding {
         subject: "haproxy",
         result: haproxy,
     });
     let failures = findings.iter().filter(|finding| finding.result.is_err()).count();
-    print(&findings.iter().map(line).collect::<String>())?;
+    print(
+        &findings
+            .iter()
+            .map(|finding| line(finding, "FAIL"))
+            .collect::<String>(),
+    )?;
     match failures {
         0 => Ok(()),
         1 => bail!("one thing is missing"),
         failures => bail!("{failures} things are missing"),
     }
+}
+
+fn haproxy_alone() -> Result<String, String> {
+    let needed = Program::needed();
+    needed
+        .map(|program| program.to_string())
+        .map_err(|error| format!("{error:#}"))
 }
 
 /// The kernel does without HAProxy, so nothing here is a failure.
@@ -254,6 +304,7 @@ fn helping_haproxy() -> Result<String, String> {
 }
 
 fn haproxy_config(data_plane: &DataPlaneOptions, proxy: &ProxyOptions) -> Result<()> {
+    data_plane.interface.netns.enter()?;
     let (functions_port, service) = data_plane.listeners(&Host::read()?)?;
     let (control, helper_bind) = proxy.adopted(functions_port)?;
     let entrances = match service {
@@ -272,16 +323,16 @@ fn haproxy_config(data_plane: &DataPlaneOptions, proxy: &ProxyOptions) -> Result
     print(&(note + &haproxy::configuration(&settings)))
 }
 
-fn line(finding: &Finding) -> String {
+fn line(finding: &Finding, bad: &str) -> String {
     let (verdict, text) = match &finding.result {
         Ok(text) => ("ok", text),
-        Err(text) => ("FAIL", text),
+        Err(text) => (bad, text),
     };
     format!("{verdict:<4}  {:<11}  {text}\n", finding.subject)
 }
 
-fn status(api: &ApiOptions, json: bool) -> Result<()> {
-    let text = ask_agent(api, Method::GET, "/status", String::new())?;
+fn status(agent: &AskOptions, json: bool) -> Result<()> {
+    let text = ask_agent(agent, Method::GET, "/status", String::new())?;
     if json {
         return print(&text);
     }
@@ -290,35 +341,40 @@ fn status(api: &ApiOptions, json: bool) -> Result<()> {
 }
 
 /// Prints what readiness depends on; a failure if the node is not ready.
-fn ready(api: &ApiOptions) -> Result<()> {
-    print(&ask_agent(api, Method::GET, "/healthz", String::new())?)
+fn ready(agent: &AskOptions) -> Result<()> {
+    print(&ask_agent(agent, Method::GET, "/healthz", String::new())?)
 }
 
-fn explain(api: &ApiOptions, function: &str) -> Result<()> {
+fn explain(agent: &AskOptions, function: &str) -> Result<()> {
     let function =
         FunctionName::new(function).with_context(|| format!("{function:?} is no function's name"))?;
     print(&ask_agent(
-        api,
+        agent,
         Method::GET,
         &format!("/explain/{function}"),
         String::new(),
     )?)
 }
 
-fn strategy(api: &ApiOptions, name: Option<String>) -> Result<()> {
+fn strategy(agent: &AskOptions, name: Option<String>) -> Result<()> {
     let text = match name {
-        Some(name) => ask_agent(api, Method::PUT, "/strategy", name)?,
-        None => ask_agent(api, Method::GET, "/strategy", String::new())?,
+        Some(name) => ask_agent(agent, Method::PUT, "/strategy", name)?,
+        None => ask_agent(agent, Method::GET, "/strategy", String::new())?,
     };
     print(&text)
 }
 
 /// Asks the running agent, and returns what it answers.
-fn ask_agent(api: &ApiOptions, method: Method, path: &str, body: String) -> Result<String> {
-    let address = api.check()?;
+fn ask_agent(agent: &AskOptions, method: Method, path: &str, body: String) -> Result<String> {
+    let address = agent.api.check()?;
+    agent.inside.enter()?;
     let url = format!("http://{address}{path}");
     let exchange = async { HttpClient::new().exchange_json(method, &url, body.into()).await };
-    let (status, body) = block_on(exchange)?.context("is the agent running? see --api")?;
+    let (status, body) = block_on(exchange)?.context(if agent.inside.is_given() {
+        "is the agent running in there? one that serves it from outside is asked without --netns"
+    } else {
+        "is the agent running? see --api"
+    })?;
     let text = String::from_utf8_lossy(&body).into_owned();
     if !status.is_success() {
         bail!("the agent answers {status}: {}", text.trim_end());

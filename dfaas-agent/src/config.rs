@@ -39,10 +39,10 @@ use self::{
     overlay::OverlayOptions, pairing::PairingOptions, platform::PlatformOptions, strategy::StrategyOptions,
 };
 use crate::{
-    data_plane::DataPlaneConfig,
+    data_plane::{DataPlaneConfig, GuardMode},
     go_duration,
     overlay::{BehindNat, Discovery, RelayLimits, Tuning},
-    plane::PlaneKind,
+    plane::PlaneChoice,
     platform::PlatformConfig,
 };
 
@@ -91,11 +91,11 @@ pub(crate) struct Options {
     #[command(flatten)]
     platform: PlatformOptions,
     #[command(flatten)]
-    data_plane: DataPlaneOptions,
+    pub(crate) data_plane: DataPlaneOptions,
     #[command(flatten)]
     proxy: ProxyOptions,
     #[command(flatten)]
-    api: ApiOptions,
+    pub(crate) api: ApiOptions,
 }
 
 /// Where the agent tells about itself.
@@ -132,7 +132,7 @@ pub(crate) struct Config {
     pub(crate) services: Services,
     pub(crate) period: Duration,
     pub(crate) record: Option<PathBuf>,
-    pub(crate) plane: PlaneKind,
+    pub(crate) plane: PlaneChoice,
     pub(crate) interface: String,
     pub(crate) service: ServiceAddress,
     pub(crate) functions_port: u16,
@@ -183,8 +183,8 @@ impl Config {
             .check(core.period.unwrap_or_default(), &mut mistakes);
         let functions_port = data_plane.as_ref().map(|section| section.functions_port);
         let proxy = options.proxy.check(functions_port, &mut mistakes);
-        if let (Some(PlaneKind::Haproxy), Some(ProxyChoice::Off)) = (
-            data_plane.as_ref().map(|section| section.kind),
+        if let (Some(PlaneChoice::Haproxy), Some(ProxyChoice::Off)) = (
+            data_plane.as_ref().map(|section| section.choice),
             proxy.as_ref().map(|section| &section.choice),
         ) {
             let text = "the data plane is HAProxy (--data-plane); one of both has to change";
@@ -223,7 +223,7 @@ impl Config {
             services: strategy.services,
             period,
             record: options.record.clone().filter(|path| !path.as_os_str().is_empty()),
-            plane: data_plane.kind,
+            plane: data_plane.choice,
             interface: data_plane.interface,
             service: data_plane.service,
             functions_port: data_plane.functions_port,
@@ -255,6 +255,11 @@ impl Config {
             default_capacity_rps: self.default_capacity_rps,
             node_margin: self.node_margin.clone(),
         }
+    }
+
+    /// Whether the guard is wanted.
+    pub(crate) fn guard_mode(&self) -> GuardMode {
+        self.data_plane.guard.mode
     }
 
     /// What the data plane has to know.

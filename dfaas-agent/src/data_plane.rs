@@ -9,6 +9,7 @@ mod indices;
 mod listener;
 mod loan;
 mod names;
+mod place;
 mod policy;
 mod program;
 mod rehearsal;
@@ -34,7 +35,7 @@ use serde::Serialize;
 use tracing::{info, warn};
 
 pub(crate) use self::{
-    check::{Finding, check, check_without_kernel},
+    check::{Finding, NOT_IN_SIGHT, check, check_without_kernel},
     flows::SWEEP_INTERVAL,
     guard::{GuardConfig, GuardMode, blocked},
     rehearsal::Rehearsal,
@@ -122,6 +123,8 @@ pub(crate) enum Listener {
     Present,
     /// Nobody listens on the functions port.
     Absent,
+    /// Somebody does whose process is not in sight, as in another PID namespace.
+    Hidden,
 }
 
 /// The attached programs and their maps. Dropping it detaches them.
@@ -244,7 +247,7 @@ impl Kernel {
     fn flag(&mut self, bit: u32, listener: &Listener) -> Result<()> {
         match listener {
             Listener::Present => self.flows.raise(bit),
-            Listener::Absent => self.flows.lower(bit),
+            Listener::Absent | Listener::Hidden => self.flows.lower(bit),
         }
     }
 

@@ -97,6 +97,8 @@ fn loopback_has_ipv6() -> bool {
 pub(crate) enum State {
     /// Connections can be given to it.
     Ready { version: String, pid: u32 },
+    /// It has not been up yet.
+    Starting,
     /// It runs, and there is no policy yet.
     Waiting,
     /// It does not run; why.
@@ -107,6 +109,7 @@ impl Display for State {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ready { version, pid } => write!(f, "version {version}, process {pid}"),
+            Self::Starting => f.write_str("is being started"),
             Self::Waiting => f.write_str("waits for a policy"),
             Self::Absent { reason } => write!(f, "none: {reason}"),
         }
@@ -139,7 +142,7 @@ impl Proxy {
     pub(crate) fn start(config: ProxyConfig, node: NodeId) -> Self {
         let port = config.bind.port();
         let (wanted, rows) = watch::channel(None);
-        let (sender, snapshot) = watch::channel(Snapshot::absent("it is being started"));
+        let (sender, snapshot) = watch::channel(Snapshot::new(State::Starting));
         let task = tokio::spawn(Task::new(config, rows, sender).run());
         Self {
             node,
@@ -158,7 +161,10 @@ impl Proxy {
             node,
             port: 0,
             wanted: watch::channel(None).0,
-            snapshot: watch::channel(Snapshot::absent(reason)).1,
+            snapshot: watch::channel(Snapshot::new(State::Absent {
+                reason: reason.to_owned(),
+            }))
+            .1,
             task: None,
             told: Arc::default(),
             usage: Usage::default(),
@@ -180,7 +186,8 @@ impl Proxy {
     /// Whether it carries out the last policy. One that does not run does not carry out any other.
     pub(crate) fn follows(&self) -> bool {
         let snapshot = self.snapshot.borrow();
-        matches!(snapshot.state, State::Absent { .. }) || *self.wanted.borrow() == snapshot.applied
+        matches!(snapshot.state, State::Absent { .. } | State::Starting)
+            || *self.wanted.borrow() == snapshot.applied
     }
 
     pub(crate) fn state(&self) -> State {
@@ -230,11 +237,9 @@ impl Proxy {
 }
 
 impl Snapshot {
-    fn absent(reason: &str) -> Self {
+    fn new(state: State) -> Self {
         Self {
-            state: State::Absent {
-                reason: reason.to_owned(),
-            },
+            state,
             applied: None,
             counts: Arc::default(),
         }

@@ -45,11 +45,15 @@ impl Offer {
     pub(crate) fn follow(&mut self, now: Instant, listener: &Listener) -> Option<Functions> {
         match (listener, &self.presence) {
             (Listener::Present, _) => self.presence = Presence::Present,
-            (Listener::Absent, Presence::Present) => self.presence = Presence::Missing(now),
-            (Listener::Absent, Presence::Missing(since)) if now.duration_since(*since) > ABSENCE_MAX => {
+            (Listener::Absent | Listener::Hidden, Presence::Present) => {
+                self.presence = Presence::Missing(now)
+            }
+            (Listener::Absent | Listener::Hidden, Presence::Missing(since))
+                if now.duration_since(*since) > ABSENCE_MAX =>
+            {
                 self.presence = Presence::Gone;
             }
-            (Listener::Absent, Presence::Missing(_) | Presence::Gone) => {}
+            (Listener::Absent | Listener::Hidden, Presence::Missing(_) | Presence::Gone) => {}
         }
         self.news()
     }

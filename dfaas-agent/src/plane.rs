@@ -16,8 +16,17 @@ use crate::{
     haproxy::{Proxy, State},
 };
 
+/// Who is to steer requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PlaneChoice {
+    /// The kernel where it can, or else HAProxy.
+    Auto,
+    Kernel,
+    Haproxy,
+}
+
 /// Who steers requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum PlaneKind {
     /// eBPF programs, and HAProxy for what they cannot frame.
@@ -182,7 +191,7 @@ impl DataPlane {
                 plane.kernel.follow_proxy(plane.helper.port())
             }
             Self::Haproxy(plane) => match plane.proxy.state() {
-                State::Ready { .. } | State::Waiting => plane.end_barred(),
+                State::Ready { .. } | State::Waiting | State::Starting => plane.end_barred(),
                 State::Absent { reason } => bail!("HAProxy does not run: {reason}"),
             },
         }

@@ -181,7 +181,7 @@ pub(crate) mod fixtures {
     pub(crate) fn health(listener: &Listener) -> Health {
         let result = match listener {
             Listener::Present => Ok("port 8090".to_owned()),
-            Listener::Absent => Err("nobody listens".to_owned()),
+            Listener::Absent | Listener::Hidden => Err("nobody listens".to_owned()),
         };
         let data_plane = Check {
             subject: "data plane",

@@ -21,12 +21,15 @@ use tracing::{info, warn};
 use crate::{
     adviser::Adviser,
     agent::{Agent, Sources},
-    api, clock,
+    api,
+    choice::choose,
+    clock,
     config::{Config, Host, ProxyChoice},
-    data_plane::{self, Kernel},
+    data_plane::Kernel,
     haproxy::{Duty, Program, Proxy, ProxyConfig, Service},
     identity,
     mind::Mind,
+    netns::{Netns, Watch},
     overlay::{self, OverlayConfig},
     plane::{DataPlane, PlaneKind},
     platform::Platform,
@@ -36,20 +39,37 @@ use crate::{
 /// How many connections may wait for HAProxy; the kernel takes `net.core.somaxconn` if that is less.
 const BACKLOG: u32 = 4_096;
 
+/// What a node that is served from outside has of its own.
+pub(crate) struct Outside {
+    /// The network that this process has entered.
+    pub(crate) netns: Netns,
+    /// The API's listener, which is not in there.
+    pub(crate) api: TcpListener,
+}
+
 /// Runs a node until a signal says to stop.
 ///
 /// # Errors
 /// What keeps the node from starting, before the data plane is attached wherever it can be known before.
-pub(crate) async fn run(config: Config, host: &Host) -> Result<()> {
+pub(crate) async fn run(config: Config, host: &Host, outside: Option<Outside>) -> Result<()> {
     let interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
     let terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
-    refuse_unfit_host(&config)?;
+    let plane = choose(&config)?;
     allow_many_files();
     warn_of_strange_address(&config, host);
-    let prepared = Prepared::of(&config, host)?;
+    let prepared = Prepared::of(plane, &config, host)?;
     let keypair = identity::load_or_create(&config.key_file)?;
     let node = identity::node_id(&keypair);
-    let api = api::bind(config.api).await?;
+    let (api, container) = match outside {
+        Some(outside) => {
+            info!(
+                netns = outside.netns.told(),
+                "Serving a network namespace from outside"
+            );
+            (outside.api, outside.netns.watch())
+        }
+        None => (api::bind(config.api)?, Watch::default()),
+    };
     let (overlay, overlay_events) = overlay::start(OverlayConfig {
         listen: config.listen.clone(),
         keypair,
@@ -78,9 +98,10 @@ pub(crate) async fn run(config: Config, host: &Host) -> Result<()> {
         answers,
         overlay: overlay_events,
         platform: Platform::new(&config.platform, settings).start(),
-        questions: api::start(api),
+        questions: api::start(api)?,
         interrupt,
         terminate,
+        container,
     };
     Agent::new(config, node, control, data_plane, overlay, adviser)
         .run(sources)
@@ -97,24 +118,6 @@ fn allow_many_files() {
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
         warn!(%error, "The limit on open files stays as it is");
     }
-}
-
-/// Refuses what `dfaas-agent check` would refuse.
-fn refuse_unfit_host(config: &Config) -> Result<()> {
-    if config.plane == PlaneKind::Haproxy {
-        return Ok(());
-    }
-    let findings = data_plane::check(Some(&config.interface), config.functions_port);
-    let failures = findings
-        .into_iter()
-        .filter_map(|finding| Some((finding.subject, finding.result.err()?)));
-    let lines: Vec<String> = failures
-        .map(|(subject, text)| format!("{subject}: {text}"))
-        .collect();
-    if !lines.is_empty() {
-        bail!("{}", lines.join("\n"));
-    }
-    Ok(())
 }
 
 /// The HAProxy that helps, or why there is none.
@@ -139,8 +142,8 @@ enum Prepared {
 }
 
 impl Prepared {
-    fn of(config: &Config, host: &Host) -> Result<Self> {
-        Ok(match config.plane {
+    fn of(plane: PlaneKind, config: &Config, host: &Host) -> Result<Self> {
+        Ok(match plane {
             PlaneKind::Kernel => Self::Kernel(helper(&config.proxy)?),
             PlaneKind::Haproxy => Self::Haproxy(only_proxy(config, host)?),
         })

@@ -3,17 +3,16 @@
 use std::io;
 
 use anyhow::{Context as _, Result, bail};
-use netlink_packet_core::{
-    ErrorMessage, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
-    NetlinkSerializable,
-};
+use netlink_packet_core::{ErrorMessage, NLM_F_ACK, NLM_F_DUMP, NetlinkPayload};
 pub(crate) use netlink_packet_sock_diag::inet::{InetResponseHeader as TcpSocket, SocketId, StateFlags};
 use netlink_packet_sock_diag::{
     SockDiagDestroy, SockDiagMessage,
     constants::{AF_INET, AF_INET6, IPPROTO_TCP},
     inet::{ExtensionFlags, InetRequest},
 };
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_SOCK_DIAG};
+use netlink_sys::protocols::NETLINK_SOCK_DIAG;
+
+use crate::netlink::Netlink;
 
 /// A version of IP, as sockets are told apart: one of IPv6 may take both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,18 +40,13 @@ impl Family {
 }
 
 /// The kernel's socket diagnosis.
-pub(crate) struct Sockets(Socket);
+pub(crate) struct Sockets(Netlink);
 
 impl Sockets {
     /// # Errors
     /// The kernel offers none.
     pub(crate) fn open() -> Result<Self> {
-        let mut socket = Socket::new(NETLINK_SOCK_DIAG).context("opening a netlink socket")?;
-        socket.bind_auto().context("binding a netlink socket")?;
-        socket
-            .connect(&SocketAddr::new(0, 0))
-            .context("connecting to the kernel")?;
-        Ok(Self(socket))
+        Netlink::open(NETLINK_SOCK_DIAG).map(Self)
     }
 
     /// The sockets of a family that are in one of these states.
@@ -61,10 +55,10 @@ impl Sockets {
     /// The kernel has no `tcp_diag`, or its module is not loaded and cannot be.
     pub(crate) fn list(&mut self, family: Family, states: StateFlags) -> Result<Vec<TcpSocket>> {
         let wanted = request(family, states, family.no_socket());
-        self.ask(wanted, NLM_F_DUMP).context("asking for sockets")?;
+        self.0.ask(wanted, NLM_F_DUMP).context("asking for sockets")?;
         let mut sockets = Vec::new();
         loop {
-            for payload in self.answer().context("reading about sockets")? {
+            for payload in self.0.answer().context("reading about sockets")? {
                 if let NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(socket)) = payload {
                     sockets.push(socket.header);
                 } else if let NetlinkPayload::Done(_) = payload {
@@ -82,37 +76,12 @@ impl Sockets {
     /// The kernel does not end it; it takes `CAP_NET_ADMIN` and `CONFIG_INET_DIAG_DESTROY`.
     pub(crate) fn destroy(&mut self, family: Family, id: SocketId) -> Result<bool> {
         let doomed = SockDiagDestroy::new(request(family, StateFlags::all(), id));
-        self.ask(doomed, NLM_F_ACK).context("asking for an end")?;
-        let answer = self.answer()?.into_iter().next();
+        self.0.ask(doomed, NLM_F_ACK).context("asking for an end")?;
+        let answer = self.0.answer::<SockDiagMessage>()?.into_iter().next();
         let Some(NetlinkPayload::Error(error)) = answer else {
             bail!("the kernel says {answer:?} of an end");
         };
         is_done(&error)
-    }
-
-    fn ask<T: NetlinkSerializable>(&self, message: T, flags: u16) -> io::Result<()> {
-        let mut header = NetlinkHeader::default();
-        header.flags = NLM_F_REQUEST | flags;
-        let mut message = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(message));
-        message.finalize();
-        let mut bytes = vec![0; message.buffer_len()];
-        message.serialize(&mut bytes);
-        self.0.send(&bytes, 0).map(drop)
-    }
-
-    /// The messages of the next datagram.
-    fn answer(&self) -> Result<Vec<NetlinkPayload<SockDiagMessage>>> {
-        let (datagram, _) = self.0.recv_from_full()?;
-        let mut rest = &datagram[..];
-        let mut payloads = Vec::new();
-        while !rest.is_empty() {
-            let message = NetlinkMessage::<SockDiagMessage>::deserialize(rest)?;
-            payloads.push(message.payload);
-            // Messages begin at multiples of four (netlink(7)).
-            let length = (message.header.length as usize).next_multiple_of(4);
-            rest = rest.get(length..).unwrap_or_default();
-        }
-        Ok(payloads)
     }
 }
 

@@ -18,6 +18,18 @@ pub const CLIENT: u8 = 100;
 /// Names the data plane of nodes that do not choose one.
 pub const DATA_PLANE: &str = "DFAAS_TEST_DATA_PLANE";
 
+/// Where a node runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    /// On a host.
+    #[default]
+    Host,
+    /// In a container with a user namespace.
+    Container,
+    /// In such a container, but for its agent, which is on the container's host.
+    ServedContainer,
+}
+
 /// What a node is.
 #[derive(Clone, Debug)]
 pub struct NodeSpec {
@@ -33,6 +45,8 @@ pub struct NodeSpec {
     pub period: Duration,
     /// More arguments for its provider.
     pub provider_arguments: Vec<String>,
+    /// Where it runs.
+    pub place: Place,
 }
 
 impl NodeSpec {
@@ -45,6 +59,7 @@ impl NodeSpec {
             agent_arguments: Vec::new(),
             period: PERIOD,
             provider_arguments: Vec::new(),
+            place: Place::Host,
         }
     }
 }

@@ -32,7 +32,7 @@ pub use adviser::Adviser;
 pub use burst::{Answers, Burst};
 pub use changes::changing_adviser;
 pub use clock::{now, pace, patience, wait_until};
-pub use federation::{CLIENT, DATA_PLANE, Federation, NodeSpec};
+pub use federation::{CLIENT, DATA_PLANE, Federation, NodeSpec, Place};
 pub use http::{Answer, get};
 pub use kernel_maps::{Held, bpftool, held};
 pub use late_link::LateLink;

@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsStr,
-    fs::File,
+    fs::{self, File},
     io::{BufRead as _, BufReader, Read as _, Write as _},
     os::{fd::AsFd as _, unix::process::CommandExt as _},
     path::PathBuf,
@@ -26,11 +26,23 @@ echo ready
 exec env --ignore-signal=CHLD cat
 ";
 
+/// What the first process of a container does. A bpffs is not to be had in there.
+const CONTAINER_INIT: &str = "
+set -e
+mount -t tmpfs tmpfs /run
+mount -t sysfs sysfs /sys || true
+ip link set lo up
+echo ready
+exec env --ignore-signal=CHLD cat
+";
+
 /// A namespace for networking, mounts and processes. It ends when it is dropped.
 #[derive(Debug)]
 pub struct Namespace {
     name: String,
     keeper: Child,
+    /// Whether it has users of its own, whose root may do nothing outside.
+    has_users: bool,
 }
 
 impl Namespace {
@@ -56,9 +68,31 @@ impl Namespace {
             .process_group(0)
             .spawn()
             .context("starting unshare")?;
+        Self::ready(name, keeper, false)
+    }
+
+    /// Makes one within another that has a user namespace too, as containers have under Sysbox.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::new`].
+    pub fn container(name: &str, host: &Self) -> Result<Self> {
+        let mut command = host.command("unshare");
+        command.args(["--user", "--map-root-user", "--net", "--mount", "--pid", "--fork"]);
+        command.args(["--mount-proc", "--kill-child", "sh", "-c", CONTAINER_INIT]);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let keeper = host.start(&mut command)?;
+        Self::ready(name, keeper, true)
+    }
+
+    fn ready(name: &str, keeper: Child, has_users: bool) -> Result<Self> {
         let mut namespace = Self {
             name: name.to_owned(),
             keeper,
+            has_users,
         };
         namespace.wait_until_ready()?;
         Ok(namespace)
@@ -92,6 +126,22 @@ impl Namespace {
         self.keeper.id()
     }
 
+    /// The number of that process where it was started, for who is there.
+    ///
+    /// # Errors
+    ///
+    /// When the namespace is gone.
+    pub fn pid_outside(&self) -> Result<u32> {
+        let path = format!("/proc/{}/status", self.pid());
+        let status = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+        let number = line.and_then(|numbers| numbers.split_ascii_whitespace().next_back());
+        number
+            .with_context(|| format!("{path} has no NSpid"))?
+            .parse()
+            .context("reading a number")
+    }
+
     /// How this process sees a file of the namespace.
     pub fn path(&self, inside: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root{inside}", self.pid()))
@@ -100,6 +150,10 @@ impl Namespace {
     /// A command that [`Namespace::start`] runs with the mounts of the namespace.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("nsenter");
+        if self.has_users {
+            command.arg(format!("--user={}", self.link("user")));
+            command.arg("--preserve-credentials");
+        }
         command
             .arg(format!("--mount={}", self.link("mnt")))
             .arg("--")

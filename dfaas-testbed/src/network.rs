@@ -68,6 +68,16 @@ impl Network {
     /// When the host cannot be made, for example because the number is taken.
     pub fn add_host(&self, name: &str, number: u8) -> Result<Namespace> {
         let host = Namespace::new(name)?;
+        self.connect(&host, number)?;
+        Ok(host)
+    }
+
+    /// Gives a namespace an `eth0` with the addresses of a number.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::add_host`].
+    pub fn connect(&self, host: &Namespace, number: u8) -> Result<()> {
         let pid = host.pid();
         let interface = if self.vlan.is_some() { TRUNK } else { "eth0" };
         self.fabric.ip(&format!(
@@ -87,9 +97,9 @@ impl Network {
              route add 224.0.0.0/4 dev eth0\n"
         ))?;
         if let Ok(netem) = env::var(NETEM) {
-            self.impair(&host, number, &netem)?;
+            self.impair(host, number, &netem)?;
         }
-        Ok(host)
+        Ok(())
     }
 
     /// The address of a host's second interface.

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{
-    Answer, Namespace, Network, Process, Status, binary, clock::pace, federation::NodeSpec, http,
+    Answer, Namespace, Network, Place, Process, Status, binary, clock::pace, federation::NodeSpec, http,
     kernel_maps, stack, wait_until,
 };
 
@@ -32,11 +32,22 @@ pub struct Node {
     agent: Option<Process>,
     provider: Option<Process>,
     namespace: Namespace,
+    /// What the container is on, if it is one.
+    host: Option<Namespace>,
 }
 
 impl Node {
     pub(crate) fn new(network: &Network, number: u8, spec: NodeSpec) -> Result<Self> {
-        let namespace = network.add_host(&format!("node{number}"), number)?;
+        let name = format!("node{number}");
+        let (namespace, host) = match spec.place {
+            Place::Host => (network.add_host(&name, number)?, None),
+            Place::Container | Place::ServedContainer => {
+                let host = Namespace::new(&format!("host of {name}"))?;
+                let container = Namespace::container(&name, &host)?;
+                network.connect(&container, number)?;
+                (container, Some(host))
+            }
+        };
         fs::write(namespace.path("/run/stack.yaml"), stack::yaml(&spec.functions))
             .context("writing stack.yaml")?;
         Ok(Self {
@@ -45,6 +56,7 @@ impl Node {
             agent: None,
             provider: None,
             namespace,
+            host,
         })
     }
 
@@ -71,6 +83,15 @@ impl Node {
     /// Where it runs.
     pub fn namespace(&self) -> &Namespace {
         &self.namespace
+    }
+
+    /// Where its agent runs.
+    pub fn agent_namespace(&self) -> &Namespace {
+        let host = self
+            .host
+            .as_ref()
+            .filter(|_| self.spec.place == Place::ServedContainer);
+        host.unwrap_or(&self.namespace)
     }
 
     /// The functions it offers.
@@ -142,9 +163,14 @@ impl Node {
         let period = format!("{}ms", pace(self.spec.period).as_millis());
         let loops = ["--recalc-period", &period, "--strategy", &self.spec.strategy];
         let extra: Vec<&str> = self.spec.agent_arguments.iter().map(String::as_str).collect();
-        let arguments = [&["run"][..], &own, &platform, &overlay, &loops, &extra].concat();
+        let container = self.namespace.pid_outside()?.to_string();
+        let netns = match self.spec.place {
+            Place::Host | Place::Container => &[][..],
+            Place::ServedContainer => &["--netns", &container],
+        };
+        let arguments = [&["run"][..], &own, &platform, &overlay, &loops, netns, &extra].concat();
         self.agent = Some(Process::start(
-            &self.namespace,
+            self.agent_namespace(),
             "agent",
             binary("dfaas-agent")?,
             &arguments,
@@ -233,7 +259,7 @@ impl Node {
     ///
     /// When it does not answer.
     pub fn ask_agent(&self, path: &str) -> Result<Answer> {
-        http::get(&self.namespace, API, path)
+        http::get(self.agent_namespace(), API, path)
     }
 
     /// The process of the agent, while it runs.
@@ -276,9 +302,8 @@ impl Node {
 
     /// The last lines that the programs wrote.
     pub fn logs(&self) -> String {
-        let tail = |name: &str| {
-            let text =
-                fs::read_to_string(self.namespace.path(&format!("/run/{name}.log"))).unwrap_or_default();
+        let tail = |namespace: &Namespace, name: &str| {
+            let text = fs::read_to_string(namespace.path(&format!("/run/{name}.log"))).unwrap_or_default();
             let lines: Vec<&str> = text.lines().collect();
             format!(
                 "\n--- {name} of {}\n{}",
@@ -286,6 +311,6 @@ impl Node {
                 lines[lines.len().saturating_sub(15)..].join("\n")
             )
         };
-        tail("provider") + &tail("agent")
+        tail(&self.namespace, "provider") + &tail(self.agent_namespace(), "agent")
     }
 }

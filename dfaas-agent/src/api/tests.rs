@@ -155,8 +155,8 @@ async fn a_loop_that_hangs_is_not_alive() {
 
 #[tokio::test]
 async fn a_port_in_use_is_told_with_a_remedy() {
-    let first = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-    let error = bind(first.local_addr().unwrap()).await.unwrap_err().to_string();
+    let first = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let error = bind(first.local_addr().unwrap()).unwrap_err().to_string();
     assert!(error.contains("--api") && error.contains("in use"), "{error}");
 }
 

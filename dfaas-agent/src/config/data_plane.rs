@@ -18,7 +18,8 @@ use super::{
 use crate::{
     data_plane::{DataInSyn, GuardConfig, GuardMode},
     go_duration,
-    plane::PlaneKind,
+    netns::NetnsOptions,
+    plane::PlaneChoice,
 };
 
 /// The least time after which a silent connection may be forgotten; the kernel's clock for flows ticks in seconds.
@@ -32,13 +33,9 @@ const NAT_PORT_MIN: u16 = 1024;
 /// The options that `run` and `check` share.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct InterfaceOptions {
-    /// Who steers requests: kernel (eBPF, with HAProxy for what it cannot frame) or haproxy (HAProxy alone, without eBPF)
-    #[arg(
-        long,
-        env = "AGENT_DATA_PLANE",
-        value_name = "WHICH",
-        default_value = "kernel"
-    )]
+    /// Who steers requests: kernel (eBPF, with HAProxy for what it cannot frame), haproxy (HAProxy alone, without eBPF), or
+    /// auto: the kernel where it can, HAProxy otherwise
+    #[arg(long, env = "AGENT_DATA_PLANE", value_name = "WHICH", default_value = "auto")]
     data_plane: String,
     /// The interface on which users and peers reach this node [default: that of the default route]
     #[arg(
@@ -57,12 +54,14 @@ pub(crate) struct InterfaceOptions {
         default_value = "8090"
     )]
     functions_port: String,
+    #[command(flatten)]
+    pub(crate) netns: NetnsOptions,
 }
 
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct DataPlaneOptions {
     #[command(flatten)]
-    interface: InterfaceOptions,
+    pub(crate) interface: InterfaceOptions,
     /// The address that peers are told [default: the interface's first IPv4 address]
     #[arg(
         long,
@@ -121,7 +120,7 @@ pub(crate) struct DataPlaneOptions {
 }
 
 pub(super) struct Section {
-    pub(super) kind: PlaneKind,
+    pub(super) choice: PlaneChoice,
     pub(super) interface: String,
     pub(super) service: ServiceAddress,
     pub(super) functions_port: u16,
@@ -144,14 +143,14 @@ impl InterfaceOptions {
     ///
     /// # Errors
     /// All mistakes at once.
-    pub(crate) fn check(&self, host: &Host) -> Result<(PlaneKind, Option<String>, u16), Mistakes> {
+    pub(crate) fn check(&self, host: &Host) -> Result<(PlaneChoice, Option<String>, u16), Mistakes> {
         let mut mistakes = Mistakes::default();
-        let kind = mistakes.take("--data-plane", kind(&self.data_plane));
+        let choice = mistakes.take("--data-plane", choice(&self.data_plane));
         let functions_port = mistakes.take("--functions-port", port(&self.functions_port));
         let named = Some(self.interface.clone()).filter(|name| !name.is_empty());
         let interface = named.or_else(|| host.default_interface().map(str::to_owned));
         mistakes.none_or_else((
-            kind.unwrap_or(PlaneKind::Kernel),
+            choice.unwrap_or(PlaneChoice::Auto),
             interface,
             functions_port.unwrap_or_default(),
         ))
@@ -184,13 +183,14 @@ impl InterfaceOptions {
 }
 
 impl DataPlaneOptions {
-    /// The functions port, and the service's address if HAProxy is to listen there, for whoever writes a configuration.
+    /// The functions port, and the service's address if HAProxy is to listen there, for whoever writes a configuration. One
+    /// that helps the kernel is written unless HAProxy alone is asked for.
     ///
     /// # Errors
     /// All mistakes at once.
     pub(crate) fn listeners(&self, host: &Host) -> Result<(u16, Option<ServiceAddress>), Mistakes> {
-        let (kind, _, functions_port) = self.interface.check(host)?;
-        if kind == PlaneKind::Kernel {
+        let (choice, _, functions_port) = self.interface.check(host)?;
+        if choice != PlaneChoice::Haproxy {
             return Ok((functions_port, None));
         }
         let mut mistakes = Mistakes::default();
@@ -201,7 +201,7 @@ impl DataPlaneOptions {
     }
 
     pub(super) fn check(&self, host: &Host, mistakes: &mut Mistakes) -> Option<Section> {
-        let kind = mistakes.take("--data-plane", kind(&self.interface.data_plane));
+        let choice = mistakes.take("--data-plane", choice(&self.interface.data_plane));
         let interface = self.interface.existing(host, mistakes);
         let address = self.address(interface.as_deref(), host, mistakes);
         let ipv6 = mistakes.take("--node-ipv6", self.ipv6(interface.as_deref(), host));
@@ -212,14 +212,14 @@ impl DataPlaneOptions {
         let idle_timeout = mistakes.take("--idle-timeout", idle_timeout(&self.idle_timeout));
         let flows_max = mistakes.take("--flows-max", flows_max(&self.flows_max));
         let guard = self.guard.check(mistakes);
-        if kind == Some(PlaneKind::Haproxy)
+        if choice == Some(PlaneChoice::Haproxy)
             && guard.as_ref().is_some_and(|guard| guard.mode != GuardMode::Off)
         {
             let text = "HAProxy alone has none: it comes with the kernel's data plane";
             mistakes.note(Kind::Usage, "--guard", text);
         }
         Some(Section {
-            kind: kind?,
+            choice: choice?,
             interface: interface?,
             service: ServiceAddress::new(address?, service_port?).with_ipv6(ipv6?),
             functions_port: functions_port?,
@@ -269,8 +269,9 @@ fn is_of_link(address: &Ipv6Addr) -> bool {
     address.is_unicast_link_local()
 }
 
-fn kind(text: &str) -> Result<PlaneKind, String> {
-    PlaneKind::from_str(text.trim(), true).map_err(|_| format!("{text:?} is not one of kernel, haproxy"))
+fn choice(text: &str) -> Result<PlaneChoice, String> {
+    PlaneChoice::from_str(text.trim(), true)
+        .map_err(|_| format!("{text:?} is not one of auto, kernel, haproxy"))
 }
 
 fn data_in_syn(text: &str) -> Result<DataInSyn, String> {

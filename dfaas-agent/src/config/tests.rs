@@ -412,10 +412,17 @@ fn node() -> NodeId {
 
 #[test]
 fn haproxy_steers_alone_only_where_there_is_one() {
-    assert_eq!(check(&[]).unwrap().plane, PlaneKind::Kernel);
+    assert_eq!(check(&[]).unwrap().plane, PlaneChoice::Auto);
+    assert_eq!(
+        check(&["--data-plane=kernel"]).unwrap().plane,
+        PlaneChoice::Kernel
+    );
     let alone = "--data-plane=haproxy";
-    assert_eq!(check(&[alone]).unwrap().plane, PlaneKind::Haproxy);
+    assert_eq!(check(&[alone]).unwrap().plane, PlaneChoice::Haproxy);
     let told = |arguments: &[&str]| check(arguments).unwrap_err().to_string();
     assert!(told(&[alone, "--haproxy=off"]).starts_with("--haproxy: the data plane is HAProxy"));
-    assert!(told(&["--data-plane=luck"]).starts_with("--data-plane: \"luck\" is not one of kernel, haproxy"));
+    assert!(
+        told(&["--data-plane=luck"])
+            .starts_with("--data-plane: \"luck\" is not one of auto, kernel, haproxy")
+    );
 }

@@ -1,18 +1,35 @@
 //! `dfaas-agent check`: whether this host can run the data plane, thing by thing.
 
-use std::{fs, path::Path};
+use std::fs;
 
-use super::{listener, program};
+use aya::{
+    maps::MapType,
+    programs::ProgramType,
+    sys::{is_map_supported, is_program_supported},
+};
+
+use super::{listener, place, program};
+use crate::links::Link;
 
 /// sk_lookup came with 5.9, `bpf_redirect_neigh` with 5.10.
 const KERNEL_MIN: (u32, u32) = (5, 10);
 /// `include/uapi/linux/capability.h`
-const CAPABILITIES: [(&str, u32, &str); 3] = [
+const CAPABILITIES: [(&str, u32, &str); 4] = [
     ("CAP_NET_ADMIN", 12, "attaches programs to interfaces"),
     ("CAP_SYS_PTRACE", 19, "borrows the platform's listener"),
-    ("CAP_BPF", 39, "loads programs and maps"),
+    (
+        "CAP_PERFMON",
+        CAP_PERFMON,
+        "lets programs compute with pointers to packets",
+    ),
+    ("CAP_BPF", CAP_BPF, "loads programs and maps"),
 ];
 const CAP_SYS_ADMIN: u32 = 21;
+const CAP_PERFMON: u32 = 38;
+const CAP_BPF: u32 = 39;
+/// What is said of a listener whose process cannot be found.
+pub(crate) const NOT_IN_SIGHT: &str = "is a process that the agent cannot see: give both one PID namespace (docker run \
+                                       --pid container:NAME), or run the agent on the host with --netns PID";
 
 /// One line of `dfaas-agent check`.
 #[derive(Clone, Debug)]
@@ -47,7 +64,7 @@ pub(crate) fn check(interface: Option<&str>, functions_port: u16) -> Vec<Finding
         },
         Finding {
             subject: "platform",
-            result: platform(functions_port),
+            result: lendable_platform(functions_port),
         },
     ]
 }
@@ -81,10 +98,17 @@ fn version(release: &str) -> Option<(u32, u32)> {
 }
 
 fn privilege() -> Result<String, String> {
+    if place::is_user_namespace() {
+        return Err(place::USER_NAMESPACE.to_owned());
+    }
     let status =
         fs::read_to_string("/proc/self/status").map_err(|error| format!("/proc/self/status: {error}"))?;
     let effective = effective_capabilities(&status).ok_or("/proc/self/status has no line CapEff")?;
-    let has = |capability: u32| effective >> capability & 1 == 1 || effective >> CAP_SYS_ADMIN & 1 == 1;
+    let is_set = |capability: u32| effective >> capability & 1 == 1;
+    // The two newest were part of it before 5.8, and still are (capabilities(7)).
+    let has = |capability: u32| {
+        is_set(capability) || matches!(capability, CAP_BPF | CAP_PERFMON) && is_set(CAP_SYS_ADMIN)
+    };
     let missing: Vec<String> = CAPABILITIES
         .iter()
         .filter(|&&(_, number, _)| !has(number))
@@ -105,29 +129,46 @@ fn effective_capabilities(status: &str) -> Option<u64> {
 }
 
 fn link(interface: Option<&str>) -> Result<String, String> {
-    const ETHERNET: &str = "1";
     let Some(name) = interface else {
         return Err("none was found: name one with --interface".to_owned());
     };
-    let folder = Path::new("/sys/class/net").join(name);
-    let kind = fs::read_to_string(folder.join("type"))
-        .map_err(|error| format!("{name}: {error}; `ip link` lists what there is"))?;
-    if kind.trim() != ETHERNET {
-        return Err(format!(
-            "{name} is not Ethernet (type {}): choose another with --interface",
-            kind.trim()
-        ));
+    match Link::find(name) {
+        Ok(Some(link)) if link.is_ethernet() => Ok(format!("{name} is Ethernet")),
+        Ok(Some(link)) => Err(format!(
+            "{name} is not Ethernet (type {}): choose another with --interface, or take --data-plane haproxy",
+            link.kind()
+        )),
+        Ok(None) => Err(format!("{name} is not there; `ip link` lists what there is")),
+        Err(error) => Err(format!("{name}: {error:#}")),
     }
-    Ok(format!("{name} is Ethernet"))
 }
 
-/// Loading is the only way to know what the verifier says.
+/// Loading is the only way to know what the verifier says; where bpf(2) is refused at all, that is told first.
 fn programs() -> Result<String, String> {
-    program::try_load()
-        .map(|()| "the verifier accepts them".to_owned())
-        .map_err(|error| {
-            format!("{error:#}: if this is a container, its seccomp profile has to allow bpf(2)")
-        })
+    let tried = try_bpf().and_then(|()| program::try_load().map_err(|error| format!("{error:#}")));
+    match tried {
+        Ok(()) => Ok("the verifier accepts them".to_owned()),
+        Err(text) => Err(format!("{text}{}", place::cause())),
+    }
+}
+
+/// Makes a map and programs that do nothing, of the kinds that are needed.
+fn try_bpf() -> Result<(), String> {
+    for kind in [MapType::Array, MapType::LruHash, MapType::SockMap] {
+        match is_map_supported(kind) {
+            Ok(true) => {}
+            Ok(false) => return Err(format!("this kernel has no maps of the kind {kind:?}")),
+            Err(error) => return Err(format!("making a map: {}: {}", error.call, error.io_error)),
+        }
+    }
+    for kind in [ProgramType::SchedClassifier, ProgramType::SkLookup] {
+        match is_program_supported(kind) {
+            Ok(true) => {}
+            Ok(false) => return Err(format!("this kernel has no programs of the kind {kind:?}")),
+            Err(error) => return Err(format!("loading a program: {error}")),
+        }
+    }
+    Ok(())
 }
 
 fn data_in_syn() -> Result<String, String> {
@@ -149,6 +190,19 @@ fn platform(functions_port: u16) -> Result<String, String> {
         )),
         Err(error) => Err(format!("{error:#}")),
     }
+}
+
+/// The same for a platform whose listener is to be lent to the kernel.
+fn lendable_platform(functions_port: u16) -> Result<String, String> {
+    let find = || listener::find(functions_port).map_err(|error| format!("{error:#}"));
+    if let Some(inode) = find()? {
+        let borrowed = listener::borrow(inode).map_err(|error| format!("{error:#}"))?;
+        // It may have ended between the two, which is no fault.
+        if borrowed.is_none() && find()? == Some(inode) {
+            return Err(format!("whoever listens on port {functions_port} {NOT_IN_SIGHT}"));
+        }
+    }
+    platform(functions_port)
 }
 
 #[cfg(test)]

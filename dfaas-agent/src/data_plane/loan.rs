@@ -78,7 +78,7 @@ impl Loan {
         };
         let Some(socket) = listener::borrow(inode)? else {
             debug!(whose, inode, "The listener's process is not in sight");
-            return Ok(Listener::Absent);
+            return Ok(Listener::Hidden);
         };
         if self.takes_data_in_syn
             && let Err(error) = sys::accept_data_in_syn(socket.as_fd())

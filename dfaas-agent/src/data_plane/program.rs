@@ -23,6 +23,7 @@ use dfaas_common::{
 use tracing::warn;
 
 use super::{DataInSyn, DataPlaneConfig};
+use crate::links::Link;
 
 /// IPv4 and TCP headers without options.
 const HEADERS_BYTES: u16 = 40;
@@ -214,13 +215,8 @@ pub(super) fn reserve_ports((first, last): (u16, u16)) {
 }
 
 fn link_bytes(interface: &str) -> Result<u16> {
-    let path = format!("/sys/class/net/{interface}/mtu");
-    let text = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
-    let bytes: u32 = text
-        .trim()
-        .parse()
-        .with_context(|| format!("{path} says {text:?}"))?;
-    let bytes = u16::try_from(bytes).unwrap_or(u16::MAX).min(LINK_BYTES_MAX);
+    let link = Link::find(interface)?.with_context(|| format!("there is no interface {interface}"))?;
+    let bytes = u16::try_from(link.mtu).unwrap_or(u16::MAX).min(LINK_BYTES_MAX);
     if bytes < LINK_BYTES_MIN {
         bail!("{interface} carries {bytes} bytes a packet; {LINK_BYTES_MIN} are needed: raise its MTU");
     }

@@ -471,7 +471,7 @@ impl Node {
     fn pid(&self) -> Pid {
         match self.proxy.state() {
             State::Ready { pid, .. } => Pid::from_raw(pid.cast_signed()).unwrap(),
-            state @ (State::Waiting | State::Absent { .. }) => panic!("{state:?}"),
+            state @ (State::Starting | State::Waiting | State::Absent { .. }) => panic!("{state:?}"),
         }
     }
 }

@@ -15,6 +15,7 @@ mod attack;
 mod attempt;
 mod cases;
 mod checksums;
+mod containers;
 mod faults;
 mod forger;
 mod front_ends;

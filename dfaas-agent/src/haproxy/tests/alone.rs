@@ -15,7 +15,7 @@ async fn connections_wait_while_haproxy_is_started_anew() {
     proxy.apply(&policy(&[("figlet", figlet(f64::INFINITY))], &BTreeMap::new()));
     let pid = || match proxy.state() {
         State::Ready { pid, .. } => Some(pid),
-        State::Waiting | State::Absent { .. } => None,
+        State::Starting | State::Waiting | State::Absent { .. } => None,
     };
     until("HAProxy", || pid().is_some()).await;
     let first = pid().unwrap();
