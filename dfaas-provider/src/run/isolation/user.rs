@@ -19,12 +19,22 @@ pub enum FunctionUser {
 }
 
 impl FunctionUser {
-    /// Users of their own, if the platform may change to them.
+    /// Users of their own, if the platform may change to them: it is root, and its user namespace has them
+    /// (user_namespaces(7)).
     #[must_use]
     pub fn default_of_process() -> Self {
-        match rustix::process::geteuid().is_root() {
-            true => Self::Own,
-            false => Self::Same,
+        if !rustix::process::geteuid().is_root() {
+            return Self::Same;
+        }
+        // A host whose /proc is not mounted has one namespace of users as far as can be told.
+        let mapped = fs::read_to_string("/proc/self/uid_map").map_or(true, |text| maps_all(&text, &OWN));
+        if mapped {
+            Self::Own
+        } else {
+            tracing::warn!(
+                "Functions run as this platform's user: its user namespace has no others; map 65536 users to have one for each function"
+            );
+            Self::Same
         }
     }
 
@@ -54,6 +64,26 @@ impl FromStr for FunctionUser {
     }
 }
 
+/// Whether a user namespace has all of these users; `uid_map` has lines of first user inside, first user outside, and count.
+fn maps_all(uid_map: &str, users: &std::ops::RangeInclusive<u32>) -> bool {
+    let mut ranges: Vec<(u64, u64)> = uid_map
+        .lines()
+        .filter_map(|line| {
+            let mut numbers = line.split_whitespace().map(|number| number.parse::<u64>().ok());
+            let (first, _outside, count) = (numbers.next()??, numbers.next()??, numbers.next()??);
+            Some((first, first + count))
+        })
+        .collect();
+    ranges.sort_unstable();
+    let mut next = u64::from(*users.start());
+    for (first, end) in ranges {
+        if first <= next && next < end {
+            next = end;
+        }
+    }
+    next > u64::from(*users.end())
+}
+
 fn named(text: &str) -> Option<u32> {
     if let Ok(number) = text.parse() {
         return Some(number);
@@ -75,6 +105,22 @@ mod tests {
         assert_eq!(FunctionUser::Own.choose(Some(61_185), &taken), Some(61_186));
         assert_eq!(FunctionUser::Own.choose(Some(0), &taken), Some(61_186));
         assert_eq!(FunctionUser::Same.choose(Some(61_190), &taken), None);
+    }
+
+    #[test]
+    fn a_user_namespace_has_users_or_not() {
+        for (uid_map, want) in [
+            ("         0          0 4294967295\n", true),
+            ("0 100000 65536\n", true),
+            ("0 0 1\n", false),
+            ("0 1000 1\n1 100000 61184\n", false),
+            ("1 100000 65535\n0 1000 1\n", true),
+            ("0 100000 62000\n62000 200000 4000\n", true),
+            ("0 100000 62000\n62001 200000 4000\n", false),
+            ("", false),
+        ] {
+            assert_eq!(maps_all(uid_map, &OWN), want, "{uid_map:?}");
+        }
     }
 
     #[test]
