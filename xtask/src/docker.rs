@@ -10,13 +10,17 @@ mod faults;
 mod files;
 mod images;
 mod leftovers;
+mod userns;
 
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 
 pub(crate) use self::files::check as check_files;
-use self::{engine::Engine, leftovers::Host};
+use self::{
+    engine::{Engine, Users},
+    leftovers::Host,
+};
 use crate::{ebpf, report::Report, setup, shell, suite::Suite};
 
 /// Programs that only this task needs, and the packages that have them.
@@ -88,7 +92,7 @@ fn test(report: &mut Report, is_release: bool) {
     report.check("docker: base", base::make);
     report.check("docker: engine", || {
         before = Some(Host::look()?);
-        engine = Some(Engine::start()?);
+        engine = Some(Engine::start(Users::Host)?);
         Ok(())
     });
     let (Some(engine), Some(before)) = (engine, before) else {
@@ -101,5 +105,6 @@ fn test(report: &mut Report, is_release: bool) {
         });
     }
     report.check("docker: end", || engine.end());
+    report.check("docker: user namespaces", userns::test);
     report.check("docker: nothing left", || before.compare(&Host::look()?));
 }

@@ -21,6 +21,9 @@ const CGROUP_PREFIX: &str = "dfaas-docker-test-";
 /// How long the engine may take to come up, and a script to end.
 const START: Duration = Duration::from_secs(60);
 const SCRIPT_SECONDS: &str = "240";
+/// A user and a group that every Debian has.
+const REMAPPED_USER: &str = "nobody";
+const REMAPPED_GROUP: &str = "nogroup";
 /// The major version of the first engine that knows CAP_BPF.
 const KNOWS_BPF: u32 = 23;
 /// The README writes `docker compose`, which some distributions call `docker-compose`. The base image has all packages,
@@ -39,6 +42,15 @@ if ! docker compose version >/dev/null 2>&1; then
 fi
 "#;
 
+/// Whose users a container's are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Users {
+    /// The host's: root is root.
+    Host,
+    /// Each container has a user namespace, as with Sysbox.
+    Remapped,
+}
+
 /// A running engine.
 pub(crate) struct Engine {
     pub(crate) namespace: Namespace,
@@ -56,21 +68,26 @@ impl Engine {
     /// # Errors
     ///
     /// When it does not come up; the error has the end of its log.
-    pub(crate) fn start() -> Result<Self> {
+    pub(crate) fn start(users: Users) -> Result<Self> {
         remove_dead()?;
         let data = folder().join(format!("{DATA_PREFIX}{}", process::id()));
         fs::create_dir_all(&data).with_context(|| format!("making {}", data.display()))?;
-        Self::start_in(data.clone()).inspect_err(|_| {
+        Self::start_in(data.clone(), users).inspect_err(|_| {
             // The error of the start is the one to tell.
             let _ = remove(&data).and_then(|()| remove_cgroups(process::id()));
         })
     }
 
-    fn start_in(data: PathBuf) -> Result<Self> {
+    fn start_in(data: PathBuf, users: Users) -> Result<Self> {
         let namespace = Namespace::new("docker")?;
         // The namespace's own /sys has none.
         mount(&namespace, &["-t", "cgroup2", "cgroup2", "/sys/fs/cgroup"])?;
-        let daemon = Process::start(&namespace, "dockerd", "dockerd", &options(&data))?;
+        let mut options = options(&data);
+        if users == Users::Remapped {
+            remap(&namespace)?;
+            options.push(format!("--userns-remap={REMAPPED_USER}:{REMAPPED_GROUP}"));
+        }
+        let daemon = Process::start(&namespace, "dockerd", "dockerd", &options)?;
         let mut engine = Self {
             namespace,
             daemon,
@@ -193,6 +210,21 @@ fn mount(namespace: &Namespace, arguments: &[&str]) -> Result<()> {
         "mount {}: {complaint}",
         arguments.join(" ")
     );
+    Ok(())
+}
+
+/// Gives a user a range of numbers for containers, which only the namespace sees.
+fn remap(namespace: &Namespace) -> Result<()> {
+    for file in ["subuid", "subgid"] {
+        let path = namespace.path(&format!("/run/{file}"));
+        // Ranges of groups are a user's too.
+        fs::write(&path, format!("{REMAPPED_USER}:100000:65536\n"))
+            .with_context(|| format!("writing {}", path.display()))?;
+        mount(
+            namespace,
+            &["--bind", &format!("/run/{file}"), &format!("/etc/{file}")],
+        )?;
+    }
     Ok(())
 }
 

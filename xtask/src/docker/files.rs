@@ -10,7 +10,12 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::shell;
 
-const COMPOSE_FILES: [&str; 3] = ["docker-compose.yml", "docker/engine-20.yml", "docker/sidecar.yml"];
+const COMPOSE_FILES: [&str; 4] = [
+    "docker-compose.yml",
+    "docker/engine-20.yml",
+    "docker/sidecar.yml",
+    "docker/sysbox.yml",
+];
 const FOLDERS_OF_SCRIPTS: [&str; 3] = [".", "docker/files", "utils"];
 
 /// Checks that Compose and bash understand the files, and that nothing is privileged.
