@@ -1,5 +1,7 @@
 //! The command line as a shell sees it. Nothing here gets so far as to attach anything.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     net::TcpListener,

@@ -19,8 +19,11 @@ const FRAGMENT: u8 = 44;
 const DESTINATION_OPTIONS: u8 = 60;
 const TCP: u8 = 6;
 
+/// What it is called, and what becomes of a frame.
+type Way = (&'static str, fn(&[u8]) -> Vec<u8>);
+
 /// The ways in which a client can hide a segment from who reads plain headers only.
-const WAYS: [(&str, fn(&[u8]) -> Vec<u8>); 4] = [
+const WAYS: [Way; 4] = [
     ("IP options", |frame| with_options(frame, 1)),
     ("as many as there can be", |frame| with_options(frame, 10)),
     ("a first fragment", |frame| with(frame, 20, &[0x20, 0])),
