@@ -173,6 +173,16 @@ impl Network {
     ///
     /// When neither netem nor, on a kernel without it, [`Mishaps`] can do what is asked for.
     pub fn impair(&self, host: &Namespace, number: u8, netem: &str) -> Result<()> {
+        let netem_did = self.impair_by_netem(host, number, netem);
+        netem_did.or_else(|lacking| self.mishap(&format!("port{number}"), netem).context(lacking))
+    }
+
+    /// As [`Self::impair`], by netem only.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel has no netem, or it does not take what is asked for.
+    pub fn impair_by_netem(&self, host: &Namespace, number: u8, netem: &str) -> Result<()> {
         // What a host sends in one piece and a network card would cut is lost as one packet otherwise.
         check(&host.output("ethtool", &["-K", "eth0", "tso", "off", "gso", "off"])?)?;
         let port = format!("port{number}");
@@ -181,8 +191,7 @@ impl Network {
             "qdisc", "replace", "dev", &port, "root", "netem", "limit", "20000",
         ];
         arguments.extend(netem.split_whitespace());
-        let netem_did = check(&self.fabric.output("tc", &arguments)?);
-        netem_did.or_else(|lacking| self.mishap(&port, netem).context(lacking))
+        check(&self.fabric.output("tc", &arguments)?)
     }
 
     /// As [`Self::impair`], without netem.

@@ -99,6 +99,11 @@ impl Node {
         &self.spec
     }
 
+    /// Changes how its agent is started next. What it offers stays.
+    pub fn set_spec(&mut self, spec: NodeSpec) {
+        self.spec = spec;
+    }
+
     /// Starts the provider.
     ///
     /// # Errors

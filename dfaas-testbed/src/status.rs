@@ -46,6 +46,23 @@ impl Status {
         }
     }
 
+    /// What became of the requests for all functions.
+    pub fn totals_of_all(&self) -> Totals {
+        let functions = self.0["totals"]["functions"].as_object();
+        let names = functions.into_iter().flatten().map(|(name, _)| name);
+        let add = |sum: Totals, name: &String| {
+            let totals = self.totals(name);
+            Totals {
+                user: sum.user + totals.user,
+                local: sum.local + totals.local,
+                forwarded: sum.forwarded + totals.forwarded,
+                admitted: sum.admitted + totals.admitted,
+                refused: sum.refused + totals.refused,
+            }
+        };
+        names.fold(Totals::default(), add)
+    }
+
     /// How many requests for a function were sent to a peer.
     pub fn forwarded_to(&self, function: &str, peer: &str) -> u64 {
         sum(&self.0["totals"]["functions"][function]["forwarded"][peer])
@@ -108,6 +125,7 @@ mod tests {
             refused: 1,
         };
         assert_eq!(status.totals("figlet"), want);
+        assert_eq!(status.totals_of_all(), want);
         assert_eq!(status.totals("other"), Totals::default());
     }
 }

@@ -15,10 +15,9 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use dfaas_testbed::{Federation, Load, NodeSpec, Relay, Running, Tally, figlet, now, shasum};
 
-use crate::{
-    demo::{counts::Counts, table::Table},
-    ebpf, interrupt, setup, shell,
-};
+pub(crate) use counts::Counts;
+
+use crate::{demo::table::Table, ebpf, interrupt, setup, shell};
 
 /// The function that is asked for.
 pub(crate) const FUNCTION: &str = "figlet";

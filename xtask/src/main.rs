@@ -8,6 +8,7 @@ mod build;
 mod demo;
 mod docker;
 mod ebpf;
+mod emulate;
 mod fuzz;
 mod interrupt;
 mod linker;
@@ -46,6 +47,8 @@ enum Task {
     Build(build::Args),
     /// Shows three nodes that share the load of one (needs root)
     Demo(demo::Args),
+    /// Lays a federation as a file says, and asks it or lets you play with it (needs root)
+    Emulate(emulate::Args),
     /// Measures the data plane beside nothing, HAProxy and nginx (needs root)
     Bench(bench::Args),
     /// Keeps a federation under all kinds of load, and looks for what is lost or grows (needs root)
@@ -82,6 +85,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::BuildEbpf => ebpf::run(),
         Task::Build(args) => build::run(&args),
         Task::Demo(args) => demo::run(&args),
+        Task::Emulate(args) => emulate::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Soak(args) => bench::soak(&args),
         // These say themselves what failed, so that their last line is the sum.

@@ -17,12 +17,25 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    /// What all agents have counted.
+    /// What all agents have counted of the demo's function.
     ///
     /// # Errors
     ///
     /// When an agent does not answer.
     pub(crate) fn of_all(federation: &Federation) -> Result<Vec<Self>> {
+        Self::by(federation, |status| status.totals(FUNCTION))
+    }
+
+    /// What they have counted of all functions.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::of_all`].
+    pub(crate) fn of_all_functions(federation: &Federation) -> Result<Vec<Self>> {
+        Self::by(federation, Status::totals_of_all)
+    }
+
+    fn by(federation: &Federation, totals: impl Fn(&Status) -> Totals) -> Result<Vec<Self>> {
         let statuses = federation
             .nodes
             .iter()
@@ -40,7 +53,7 @@ impl Counts {
         };
         let counted = federation.nodes.iter().zip(&statuses).map(|(node, status)| Self {
             node: node.name().to_owned(),
-            totals: status.totals(FUNCTION),
+            totals: totals(status),
             weights: status
                 .weights(FUNCTION)
                 .into_iter()
