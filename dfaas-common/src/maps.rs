@@ -286,7 +286,7 @@ const _: () = {
     assert!(size_of::<FlowKey>() == 20);
     assert!(size_of::<Opening>() == 32);
     assert!(size_of::<Held>() == 8 + HELD_BYTES);
-    assert!(size_of::<Client>() == 144 && size_of::<Locked<Client>>() == 152);
+    assert!(size_of::<Client>() == 192 && size_of::<Locked<Client>>() == 200);
     assert!(size_of::<Upstream>() == 112 && size_of::<Locked<Upstream>>() == 120);
     assert!(size_of::<Reply>() == 8 + REPLY_BYTES);
 };

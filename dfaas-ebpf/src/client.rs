@@ -4,7 +4,8 @@ use dfaas_common::{
     extent::Place,
     http::Stage,
     maps::{
-        Client, Config, FlowKey, IS_CLOSING, IS_LOCAL, IS_NATURAL, IS_OVER, Opening, Phase, SYN_IS_PARTIAL,
+        Client, Config, FlowKey, Held, IS_CLOSING, IS_LOCAL, IS_NATURAL, IS_OVER, IS_TAKEN, Opening, Phase,
+        SYN_IS_PARTIAL,
     },
     numbering::Numbers,
     packet::{ACK, FIN, Headers, PSH, RST, SYN},
@@ -14,7 +15,7 @@ use crate::{
     Fault, Next, ahead, compose, connect, count,
     ctx::{HelperFailed, PASS, Packet, swallow},
     maps::{self, Locked, Scratch},
-    over, release, retry,
+    over, parts, release, retry,
     translate::{self, Whose, numbers},
 };
 
@@ -64,7 +65,7 @@ fn syn_again(
     let is_asking = client.phase() == Phase::Asking;
     let has_answer = is_asking && client.asking.reply != 0 && !client.asking.goes_on();
     if client.closing.has_begun() || has_answer {
-        release::forget(key, client, scratch);
+        release::forget(key, scratch);
         return crate::open::handle(packet, config, headers, key, scratch);
     }
     // RFC 5961, section 4: a client that has lost its connection answers this with a reset, and may then begin anew.
@@ -116,6 +117,9 @@ fn spliced(
                 if let Some(verdict) = retry::leave_silent(packet, headers, key, client, scratch)? {
                     return Ok(Next::Verdict(verdict));
                 }
+                if client.is_of_parts(sequence) {
+                    return replay(packet, headers, key, client, scratch);
+                }
             }
             Place::Within if was_left > 0 && client.request.left == 0 => asked(client),
             Place::Within => {}
@@ -143,7 +147,7 @@ fn spliced(
         let verdict = pass(packet, headers, client, scratch)?;
         if is_over {
             count::event(|events| &mut events.closed);
-            release::forget(key, client, scratch);
+            release::forget(key, scratch);
         }
         return Ok(Next::Verdict(verdict));
     }
@@ -161,6 +165,30 @@ fn is_over(headers: &Headers, client: &Client) -> bool {
     (has_more || client.is(IS_OVER))
         && maps::upstream(&client.upstream)
             .is_some_and(|upstream| over::is_due(headers, client, upstream, has_more))
+}
+
+/// A client sends the last part of a head again, of which its server may have nothing.
+#[inline(always)]
+fn replay(
+    packet: &Packet,
+    headers: &Headers,
+    key: &FlowKey,
+    client: &mut Locked<Client>,
+    scratch: &mut Scratch,
+) -> Result<Next, Fault> {
+    if let Some(verdict) = parts::replay(packet, headers, key, client, scratch)? {
+        return Ok(Next::Verdict(verdict));
+    }
+    if maps::upstream(&client.upstream).is_some_and(|upstream| upstream.is(IS_TAKEN)) {
+        return pass(packet, headers, client, scratch).map(Next::Verdict);
+    }
+    scratch.server = client.upstream;
+    if !retry::take_back(key, client, &scratch.server, Phase::Spliced) {
+        return Ok(Next::Verdict(swallow()));
+    }
+    // The client is told that its bytes are gone.
+    scratch.opening = client.asking;
+    Ok(Next::Ask)
 }
 
 /// A segment that begins behind the current request: the next one, which may be decided once the last one is answered.
@@ -208,6 +236,28 @@ pub(crate) fn pass(
     }
     translate::readdress(packet, headers, &client.upstream, &numbers)?;
     Ok(packet.route())
+}
+
+/// Makes a segment with the first bytes of the current request, and sends it to the server.
+#[inline(always)]
+pub(crate) fn send_data(
+    packet: &Packet,
+    headers: &Headers,
+    client: &Client,
+    held: &Held,
+    scratch: &mut Scratch,
+) -> Result<i32, Fault> {
+    compose::onward(headers, scratch);
+    let numbering = &client.numbering;
+    scratch.segment.sequence = numbering.upstream;
+    scratch.segment.acknowledgment = numbering.acknowledgment_to_server(headers.acknowledgment.get());
+    scratch.segment.flags = ACK | PSH;
+    let is_local = client.is(IS_LOCAL);
+    if !is_local {
+        client.upstream.readdress(&mut scratch.segment);
+    }
+    compose::data(packet, held, is_partial(headers, &client.asking), scratch)?;
+    Ok(if is_local { PASS } else { packet.route() })
 }
 
 /// Makes a segment with these bytes, which are in the scratch space, and sends it to the server.
@@ -334,7 +384,7 @@ fn reset(
     }
     count::event(|events| &mut events.reset);
     let verdict = last(packet, headers, key, client, scratch)?;
-    release::forget(key, client, scratch);
+    release::forget(key, scratch);
     Ok(verdict)
 }
 
@@ -362,7 +412,7 @@ fn finish(
     };
     if is_over {
         count::event(|events| &mut events.closed);
-        release::forget(key, client, scratch);
+        release::forget(key, scratch);
     }
     Ok(verdict)
 }
@@ -387,7 +437,7 @@ fn last(
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
     scratch.opening = client.asking;
-    release::parked(packet, headers, key, client, scratch)?;
+    release::parked(packet, key, scratch)?;
     let numbers = client.numbering.to_server(numbers(headers));
     compose::onward(headers, scratch);
     scratch.segment.sequence = numbers.sequence;

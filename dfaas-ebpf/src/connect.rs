@@ -5,7 +5,7 @@ use dfaas_common::{
     decide::{Answer, Origin},
     maps::{
         Client, Config, DATA_IN_SYN_LOCAL, FlowKey, Held, IS_CURRENT, IS_LOCAL, IS_NATURAL, IS_SPLICED,
-        KNOWN, Known, Phase, SYN_PERMITS_SACK, TARGET_DATA_IN_SYN, Target, Upstream,
+        Known, Phase, SYN_PERMITS_SACK, TARGET_DATA_IN_SYN, Target, Upstream,
     },
     numbering::Numbers,
     packet::{FIN, Headers, SYN},
@@ -62,8 +62,7 @@ pub(crate) fn local_stack(
         if maps::client(key).is_some_and(|client| client.has_decided(start)) {
             return Ok(left_to_another());
         }
-        scratch.server = *key;
-        release::reset(packet, headers, key, scratch)?;
+        release::local(packet, key, scratch)?;
     }
     number(start, 0, scratch);
     scratch.client.flags |= IS_LOCAL;
@@ -102,29 +101,24 @@ pub(crate) fn peer(
     scratch.upstream.numbering.stamp_at = stamp_at as u16;
     scratch.upstream.numbering.stamp_bytes = stamp(packet, headers, stamp_at, index, scratch)? as u16;
     scratch.client.first_bytes = length;
-    let mut place = usize::from(scratch.client.next_known) & (KNOWN - 1);
-    let mut at = 0;
-    while at < KNOWN {
-        let known = scratch.client.known[at];
-        if u32::from(known.target) == index {
-            place = at;
-            let server = FlowKey {
-                remote: target.addresses[family],
-                remote_port: target.port,
-                local_port: known.port,
-            };
-            if let Some(upstream) = maps::upstream(&server) {
-                if upstream.client == *key && upstream.is_free() {
-                    return reuse(packet, headers, key, &server, upstream, scratch);
-                }
+    let known = scratch.client.known[Known::place(index)];
+    if u32::from(known.target) == index {
+        let server = FlowKey {
+            remote: target.addresses[family],
+            remote_port: target.port,
+            local_port: known.port,
+        };
+        if let Some(upstream) = maps::upstream(&server) {
+            if upstream.client == *key && upstream.is_free() {
+                return reuse(packet, headers, key, &server, upstream, scratch);
             }
         }
-        at += 1;
     }
     if let Some(client) = maps::client(key) {
         request::park(client, &scratch.opening);
     }
-    new_peer(packet, headers, key, target, place, scratch)
+    release::pushed_out(packet, key, index, scratch)?;
+    new_peer(packet, headers, key, target, scratch)
 }
 
 /// Opens a connection to a peer.
@@ -134,7 +128,6 @@ fn new_peer(
     headers: &Headers,
     key: &FlowKey,
     target: &Target,
-    place: usize,
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
     if port::dfaas_claim(headers.family()) == 0 {
@@ -144,12 +137,10 @@ fn new_peer(
     let server = scratch.server;
     let index = scratch.upstream.target;
     let client = &mut scratch.client;
-    let place = place & (KNOWN - 1);
-    client.known[place] = Known {
+    client.known[Known::place(index)] = Known {
         target: index as u16,
         port: server.local_port,
     };
-    client.next_known = (place as u8).wrapping_add(1);
     client.flags = 0;
     client.upstream = server;
     let with_data = target.flags & TARGET_DATA_IN_SYN != 0;
@@ -265,6 +256,10 @@ fn reuse(
     let has_more = scratch.client.request.left > 0 && natural == 0;
     if !decide(client, scratch) {
         return Ok(left_to_another());
+    }
+    if scratch.opening.held > 0 {
+        // The client sends no more than the last part of it again.
+        let _full = maps::insert_held(key, &scratch.held);
     }
     let request = &scratch.upstream;
     upstream.update(|upstream| take_over(upstream, request, natural));

@@ -19,6 +19,7 @@ mod handshake;
 mod maps;
 mod open;
 mod over;
+mod parts;
 mod port;
 mod proxy;
 mod release;

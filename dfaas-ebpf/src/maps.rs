@@ -116,6 +116,8 @@ pub(crate) struct Scratch {
     pub(crate) offset: u32,
     /// Where following it began, in its server's numbers.
     pub(crate) from: u32,
+    /// The key of the client whose servers are let go.
+    pub(crate) owner: FlowKey,
     /// The key of a server that is looked for.
     pub(crate) server: FlowKey,
     /// Always zero: a new histogram is made from it.

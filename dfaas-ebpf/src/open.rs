@@ -81,7 +81,7 @@ pub(crate) fn ask(
         return compose::challenge(packet, headers, sequence, acknowledgment, scratch);
     }
     if is_reset {
-        abandon(packet, headers, key, scratch)?;
+        abandon(packet, key, scratch)?;
         count::event(|events| &mut events.reset);
         return Ok(swallow());
     }
@@ -89,7 +89,7 @@ pub(crate) fn ask(
         return request::handle(packet, config, headers, key, scratch);
     }
     if headers.flags & FIN != 0 && is_next {
-        abandon(packet, headers, key, scratch)?;
+        abandon(packet, key, scratch)?;
         count::event(|events| &mut events.closed);
         scratch.opening.close();
         let _full = maps::insert_opening(key, &scratch.opening);
@@ -136,11 +136,11 @@ pub(crate) fn keep(key: &FlowKey, opening: &Opening) {
 
 /// Lets a client go that ends its connection before its request is decided, and the servers of earlier ones.
 #[inline(always)]
-fn abandon(packet: &Packet, headers: &Headers, key: &FlowKey, scratch: &mut Scratch) -> Result<(), Fault> {
+fn abandon(packet: &Packet, key: &FlowKey, scratch: &mut Scratch) -> Result<(), Fault> {
     if let Some(client) = maps::client(key) {
         request::park(client, &scratch.opening);
         client.upstream = FlowKey::default();
-        release::parked(packet, headers, key, client, scratch)?;
+        release::parked(packet, key, scratch)?;
     }
     forget(key, scratch);
     Ok(())
@@ -148,8 +148,8 @@ fn abandon(packet: &Packet, headers: &Headers, key: &FlowKey, scratch: &mut Scra
 
 #[inline(always)]
 pub(crate) fn forget(key: &FlowKey, scratch: &mut Scratch) {
-    if let Some(client) = maps::client(key) {
-        release::forget(key, client, scratch);
+    if maps::client(key).is_some() {
+        release::forget(key, scratch);
     } else {
         maps::remove_held(key);
         maps::remove_opening(key);

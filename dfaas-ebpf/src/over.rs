@@ -89,10 +89,7 @@ pub extern "C" fn dfaas_part(skb: *mut __sk_buff) -> u32 {
     let (Some(seen), Some(scratch)) = (maps::seen(), maps::scratch()) else {
         return 1;
     };
-    let Some(client) = maps::client(&seen.key) else {
-        return 1;
-    };
-    release::parked(&Packet::of(skb), &seen.headers, &seen.key, client, scratch)
+    release::parked(&Packet::of(skb), &seen.key, scratch)
         .is_err()
         .into()
 }

@@ -1,7 +1,8 @@
 //! Connections to servers that nobody needs any more: reset, so that the servers need not wait for them.
 
+use aya_ebpf::bindings::__sk_buff;
 use dfaas_common::{
-    maps::{Client, FlowKey, IS_LOCAL, KNOWN, Known, Upstream},
+    maps::{FlowKey, IS_LOCAL, KNOWN, Known, Upstream},
     packet::{ACK, Headers, RST},
 };
 
@@ -9,7 +10,7 @@ use crate::{
     Fault,
     client::is_partial,
     compose, count,
-    ctx::{HelperFailed, Packet},
+    ctx::{HelperFailed, Packet, expose},
     maps::{self, Scratch},
 };
 
@@ -27,43 +28,80 @@ fn find(known: Known, family: u32, scratch: &mut Scratch) -> bool {
     known.target != 0
 }
 
+/// The place of the local stack's connection, behind those of the peers.
+const LOCAL_PLACE: u32 = KNOWN as u32;
+/// Marks the place of a server that goes even if it is the current one.
+const EVEN_CURRENT: u32 = 1 << 8;
+
+/// Resets the connection to the local stack, which is in the way of another one. The packet loses its payload.
+#[inline(always)]
+pub(crate) fn local(packet: &Packet, key: &FlowKey, scratch: &mut Scratch) -> Result<(), Fault> {
+    scratch.owner = *key;
+    Ok(packet.call(scratch, |skb| dfaas_release(skb, LOCAL_PLACE | EVEN_CURRENT))?)
+}
+
 /// Resets the servers that are kept for later. The packet, which loses its payload, is made into each reset.
 #[inline(always)]
-pub(crate) fn parked(
-    packet: &Packet,
-    headers: &Headers,
-    key: &FlowKey,
-    client: &mut Client,
-    scratch: &mut Scratch,
-) -> Result<(), Fault> {
-    let mut index = 0;
-    while index < KNOWN {
-        if find(client.known[index], client.family, scratch) && scratch.server != client.upstream {
-            client.known[index].target = 0;
-            reset(packet, headers, key, scratch)?;
-        }
-        index += 1;
-    }
-    if client.upstream != *key {
-        scratch.server = *key;
-        reset(packet, headers, key, scratch)?;
+pub(crate) fn parked(packet: &Packet, key: &FlowKey, scratch: &mut Scratch) -> Result<(), Fault> {
+    scratch.owner = *key;
+    let mut place = 0;
+    while place <= LOCAL_PLACE {
+        packet.call(scratch, |skb| dfaas_release(skb, place))?;
+        place += 1;
     }
     Ok(())
 }
 
-/// Resets the server in the scratch space, if it is of this client. The packet, which loses its payload, is made into the
-/// reset.
-#[inline(never)]
-pub(crate) fn reset(
+/// Resets the server whose place the one of this target takes. The packet loses its payload.
+#[inline(always)]
+pub(crate) fn pushed_out(
     packet: &Packet,
-    headers: &Headers,
     key: &FlowKey,
+    target: u32,
     scratch: &mut Scratch,
-) -> Result<(), HelperFailed> {
+) -> Result<(), Fault> {
+    scratch.owner = *key;
+    let place = Known::place(target) as u32 | EVEN_CURRENT;
+    Ok(packet.call(scratch, |skb| dfaas_release(skb, place))?)
+}
+
+/// Resets the server in a place of the client whose key is in the scratch space, if there is one that is not current. Returns
+/// whether a helper failed.
+///
+/// A global function: the verifier looks at it once, and not at every call.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn dfaas_release(skb: *mut __sk_buff, place: u32) -> u32 {
+    let (Some(scratch), Some(seen)) = (maps::scratch(), maps::seen()) else {
+        return 1;
+    };
+    if place & LOCAL_PLACE != 0 {
+        scratch.server = scratch.owner;
+    } else {
+        let Some(client) = maps::client(&scratch.owner) else {
+            return 0;
+        };
+        let known = client.known[place as usize % KNOWN];
+        if !find(known, seen.headers.family(), scratch) {
+            return 0;
+        }
+    }
+    if place & EVEN_CURRENT == 0 {
+        let client = maps::client(&scratch.owner);
+        if client.is_none_or(|client| client.upstream == scratch.server) {
+            return 0;
+        }
+    }
+    reset(&Packet::of(skb), &seen.headers, scratch).is_err().into()
+}
+
+/// Resets the server whose key is in the scratch space, if it is the client's whose key is there, too.
+#[inline(always)]
+fn reset(packet: &Packet, headers: &Headers, scratch: &mut Scratch) -> Result<(), HelperFailed> {
     let Some(upstream) = maps::upstream(&scratch.server) else {
         return Ok(());
     };
-    if upstream.client != *key {
+    if upstream.client != scratch.owner {
         return Ok(());
     }
     let is_local = upstream.is(IS_LOCAL);
@@ -98,27 +136,42 @@ fn address(headers: &Headers, upstream: &Upstream, scratch: &mut Scratch) {
 
 /// Forgets a client and the server that has its request. Those that are kept for later are forgotten too: their next
 /// packet finds nobody, and is answered with a reset by the stack.
+#[inline(always)]
+pub(crate) fn forget(key: &FlowKey, scratch: &mut Scratch) {
+    scratch.owner = *key;
+    expose(scratch);
+    dfaas_forget();
+}
+
+/// As [`forget`], of the client whose key is in the scratch space, but global.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) fn forget(key: &FlowKey, client: &Client, scratch: &mut Scratch) {
-    maps::remove_held(key);
-    maps::remove_ahead(key);
-    scratch.server = client.upstream;
-    remove_if_ours(key, scratch);
-    let mut index = 0;
-    while index < KNOWN {
-        if find(client.known[index], client.family, scratch) {
-            remove_if_ours(key, scratch);
+pub extern "C" fn dfaas_forget() -> u32 {
+    let Some(scratch) = maps::scratch() else {
+        return 1;
+    };
+    maps::remove_held(&scratch.owner);
+    maps::remove_ahead(&scratch.owner);
+    if let Some(client) = maps::client(&scratch.owner) {
+        scratch.server = client.upstream;
+        remove_if_ours(scratch);
+        let mut place = 0;
+        while place < KNOWN {
+            if find(client.known[place], client.family, scratch) {
+                remove_if_ours(scratch);
+            }
+            place += 1;
         }
-        index += 1;
     }
-    scratch.server = *key;
-    remove_if_ours(key, scratch);
-    maps::remove_client(key);
+    scratch.server = scratch.owner;
+    remove_if_ours(scratch);
+    maps::remove_client(&scratch.owner);
+    0
 }
 
 #[inline(always)]
-fn remove_if_ours(key: &FlowKey, scratch: &Scratch) {
-    if maps::upstream(&scratch.server).is_some_and(|upstream| upstream.client == *key) {
+fn remove_if_ours(scratch: &Scratch) {
+    if maps::upstream(&scratch.server).is_some_and(|upstream| upstream.client == scratch.owner) {
         maps::remove_upstream(&scratch.server);
     }
 }

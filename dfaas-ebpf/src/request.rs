@@ -86,9 +86,14 @@ pub(crate) fn handle(
         // Sent again, so our acknowledgment was lost.
         return acknowledge(packet, config, headers, scratch);
     }
-    if held > 0 && maps::held(key).is_none() {
-        // What its client believes to have arrived had to make room for others'. The stack says so with a reset.
+    if held > 0 && maps::held(key).is_none_or(|known| known.length != held) {
+        // What its client believes to have arrived had to make room for others'.
         count::event(|events| &mut events.held_missing);
+        if maps::client(key).is_some() {
+            let number = Answer::Unavailable.number(true);
+            return answer_it(packet, headers, key, number, scratch);
+        }
+        // The stack says so with a reset.
         open::forget(key, scratch);
         return Ok(PASS);
     }
@@ -157,6 +162,7 @@ fn wait(
     if has_proxy && scratch.opening.flags >= HEAD_PARTS_MAX * HEAD_PART {
         return proxy::hand_over(packet, config, headers, key, Reason::Slow, scratch);
     }
+    scratch.held.at = scratch.opening.client_isn.wrapping_add(1);
     if !maps::insert_held(key, &scratch.held) {
         return Err(Fault::MAP_FULL);
     }
@@ -306,8 +312,9 @@ pub(crate) fn prepare(
     if let Some(client) = maps::client(key) {
         *scratch.client = **client;
     } else {
-        *scratch.client = Client::default();
+        ctx::clear(&mut scratch.client);
     }
+    scratch.held.at = start;
     let length = scratch.held.length;
     let client = &mut scratch.client;
     client.request = Extent::new(start, request_bytes);
@@ -424,7 +431,7 @@ pub(crate) fn answer_it(
         // Nothing is current from here on.
         client.upstream = FlowKey::default();
         if !scratch.opening.goes_on() {
-            release::parked(packet, headers, key, client, scratch)?;
+            release::parked(packet, key, scratch)?;
         }
     }
     turn_round(packet, headers, key, scratch)?;

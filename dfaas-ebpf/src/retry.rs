@@ -12,7 +12,7 @@ use crate::{
     count,
     ctx::{self, PASS, Packet, swallow},
     maps::{self, Locked, Scratch},
-    release, request,
+    parts, release, request,
 };
 
 /// After so many SYNs with the request in them, one without is sent: something on the way may not like them.
@@ -50,7 +50,8 @@ pub(crate) fn waiting(
         }
         return ahead::keep_more(packet, headers, key, client, scratch).map(Next::Verdict);
     }
-    let is_whole = sequence == client.numbering.client && client.asking.held == 0;
+    // What comes before it is held already.
+    let is_whole = sequence == client.asking.next();
     if !asks_again(client) {
         return Ok(Next::Verdict(swallow()));
     }
@@ -111,7 +112,7 @@ fn reset(
         .wrapping_add(client.numbering.stamp_bytes.into());
     let sequence = client.numbering.upstream.wrapping_add(sent);
     let verdict = give_up(packet, headers, client, sequence, scratch)?;
-    release::forget(key, client, scratch);
+    release::forget(key, scratch);
     Ok(verdict)
 }
 
@@ -132,8 +133,8 @@ pub(crate) fn leave_silent(
     client: &mut Locked<Client>,
     scratch: &mut Scratch,
 ) -> Result<Option<i32>, Fault> {
-    let is_whole = headers.sequence.get() == client.numbering.client
-        && u32::from(headers.payload_bytes()) >= client.first_bytes;
+    let bytes = client.asking.held.wrapping_add(headers.payload_bytes().into());
+    let is_whole = headers.sequence.get() == client.asking.next() && bytes >= client.first_bytes;
     if !is_whole || client.is(IS_LOCAL) {
         return Ok(None);
     }
@@ -186,7 +187,11 @@ pub(crate) fn take_back(
         return false;
     }
     count::event(|events| &mut events.decided_again);
-    maps::remove_held(key);
+    if client.asking.held == 0 {
+        maps::remove_held(key);
+    } else {
+        parts::take_back(key, client);
+    }
     maps::remove_upstream(server);
     true
 }

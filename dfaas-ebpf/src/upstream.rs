@@ -328,7 +328,7 @@ fn reset(
     }
     count::event(|events| &mut events.reset);
     let verdict = pass(packet, config, headers, upstream, scratch)?;
-    release::forget(&client_key, client, scratch);
+    release::forget(&client_key, scratch);
     Ok(verdict)
 }
 
@@ -478,7 +478,7 @@ fn closing(
         });
         if is_over {
             count::event(|events| &mut events.closed);
-            release::forget(&client_key, client, scratch);
+            release::forget(&client_key, scratch);
         }
     }
     Ok(verdict)

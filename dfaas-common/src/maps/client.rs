@@ -15,8 +15,8 @@ pub enum Phase {
     Spliced = 2,
 }
 
-/// How many servers a client's connection can have at once: the current one and those that are kept for later.
-pub const KNOWN: usize = 4;
+/// How many peers a client's connection can have at once: the current one and those that are kept for later.
+pub const KNOWN: usize = 16;
 
 /// A server that a client's connection has been to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +26,15 @@ pub struct Known {
     pub target: u16,
     /// Our source port to it.
     pub port: [u8; 2],
+}
+
+impl Known {
+    /// The place of the peer with this index, from which it pushes out who is there.
+    #[inline(always)]
+    #[must_use]
+    pub const fn place(target: u32) -> usize {
+        target as usize % KNOWN
+    }
 }
 
 /// A client's connection whose first request was decided. Kernel writes, agent sweeps.
@@ -52,9 +61,9 @@ pub struct Client {
     pub flags: u8,
     /// How often the current upstream SYN was sent; behind its answer, the first segment of the request.
     pub attempts: u8,
-    /// The place in `known` that is used next.
-    pub next_known: u8,
-    /// Peers that this connection has been to.
+    /// Keeps the layout free of padding.
+    pub reserved: u8,
+    /// Peers that this connection has been to, each in its [`Known::place`].
     pub known: [Known; KNOWN],
     /// The version of IP, as an index.
     pub family: u32,
@@ -126,16 +135,23 @@ impl Client {
 
     /// Takes the request back from a server, a peer by its index or this node (0), if it is there and the connection waits
     /// for this: it is asked again.
-    /// Not from the proxy, which is the last resort, and not where the client believes that a part of it has arrived.
+    /// Not from the proxy, which is the last resort. What of it the client believes to have arrived stays held.
     #[inline(always)]
     pub fn take_back(&mut self, server: &FlowKey, target: u32, waits_for: Phase) -> bool {
         let is_there = self.phase == waits_for as u8 && self.upstream == *server;
-        if !is_there || self.is(IS_PROXIED) || self.asking.held != 0 {
+        if !is_there || self.is(IS_PROXIED) {
             return false;
         }
         self.asking.fail(target);
         self.phase = Phase::Asking as u8;
         true
+    }
+
+    /// Whether a segment that begins at this number has bytes of a request whose head came in parts.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_of_parts(&self, sequence: u32) -> bool {
+        self.asking.held != 0 && sequence.wrapping_sub(self.numbering.client) < self.first_bytes
     }
 
     /// Whether it is at this server, all of whose request has gone there, and nobody closes.
@@ -264,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_not_taken_back_from_elsewhere_or_in_parts() {
+    fn a_request_is_not_taken_back_from_elsewhere() {
         let other = FlowKey {
             remote_port: [1, 1],
             ..FlowKey::default()
@@ -273,12 +289,24 @@ mod tests {
             flags: IS_PROXIED,
             ..Client::default()
         };
-        let mut in_parts = Client::default();
-        in_parts.asking.held = 1;
-        assert!(!Client::default().take_back(&other, 3, Phase::Asking));
-        for mut client in [proxied, in_parts] {
-            assert!(!client.take_back(&FlowKey::default(), 3, Phase::Asking));
-        }
+        let (mut elsewhere, mut proxied) = (Client::default(), proxied);
+        assert!(!elsewhere.take_back(&other, 3, Phase::Asking));
+        assert!(!proxied.take_back(&FlowKey::default(), 3, Phase::Asking));
+    }
+
+    #[test]
+    fn a_head_in_parts_is_known_by_its_numbers() {
+        let mut client = Client {
+            first_bytes: 10,
+            ..Client::default()
+        };
+        client.numbering.client = u32::MAX;
+        assert!(!client.is_of_parts(0), "it came as a whole");
+        client.asking.held = 4;
+        assert!(client.is_of_parts(u32::MAX) && client.is_of_parts(8));
+        assert!(!client.is_of_parts(9) && !client.is_of_parts(u32::MAX - 1));
+        assert!(client.take_back(&FlowKey::default(), 3, Phase::Asking));
+        assert_eq!(client.asking.held, 4, "the client does not send it again");
     }
 
     #[test]

@@ -175,6 +175,36 @@ impl Bench {
         self.hash("FUNCTIONS").insert(key, function, 0).unwrap();
     }
 
+    /// Makes one more peer known, and a function that only it has room for. Returns the peer's address.
+    pub(crate) fn offer_peer(&mut self, index: u8, name: &str) -> [u8; 4] {
+        // The first is that of the other functions.
+        let id = PEER_INDEX + u32::from(index);
+        self.offer_as(id, name, Limit::NONE, Limit::NONE);
+        let address = [10, 77, 1, index];
+        let target = Target {
+            addresses: [Address::from_ipv4(address), Address::default()],
+            port: PORT.to_be_bytes(),
+            reserved: 0,
+            flags: 0,
+        };
+        self.array("TARGETS").set(id, target, 0).unwrap();
+        let stamp: Stamp = self.hash("STAMPS").get(&PEER_INDEX, 0).unwrap();
+        self.hash("STAMPS").insert(id, stamp, 0).unwrap();
+        let pair = Pair {
+            function: id,
+            peer: id,
+        };
+        self.hash("CAPS").insert(pair, Limit::UNLIMITED, 0).unwrap();
+        let key = FunctionKey {
+            name: filled::<NAME_BYTES>(name),
+        };
+        let mut functions = self.hash::<FunctionKey, Function>("FUNCTIONS");
+        let mut function = functions.get(&key, 0).unwrap();
+        function.slots = [id as u16; SLOTS];
+        functions.insert(key, function, 0).unwrap();
+        address
+    }
+
     /// Makes the peer known with these tokens.
     pub(crate) fn pair(&mut self, tokens: [&str; 2], flags: u32) {
         let key = PeerKey {
@@ -306,6 +336,11 @@ impl Bench {
         let mut config = self.array::<Config>("CONFIG");
         let now = config.get(&0, 0).unwrap();
         config.set(0, Config { tick, ..now }, 0).unwrap();
+    }
+
+    /// Has a map of connections forget one.
+    pub(crate) fn remove<V: Pod>(&mut self, name: &str, key: &FlowKey) {
+        self.hash::<FlowKey, V>(name).remove(key).unwrap();
     }
 
     /// How many entries a map of connections has.

@@ -63,6 +63,24 @@ impl Talk {
         bench.ingress(&self.sent.bytes())
     }
 
+    /// The client sends its last segment again.
+    pub(crate) fn client_again(&self) -> Sent {
+        Sent {
+            acknowledgment: self.our_next,
+            ..self.sent.clone()
+        }
+    }
+
+    /// The server takes the connection of a client that had sent so many bytes of its request before its last segment.
+    pub(crate) fn server_takes_from(&mut self, bench: &mut Bench, before: u32) -> Seen {
+        let greeting = Sent {
+            acknowledgment: self.sent.sequence - before,
+            ..self.server_sent("SA", "")
+        };
+        self.server_next += 1;
+        bench.egress(&greeting.bytes_to(self.sent.source))
+    }
+
     /// The server takes the connection, and gets the request.
     pub(crate) fn server_takes(&mut self, bench: &mut Bench) -> Seen {
         self.server_takes_with(bench, &[])
