@@ -65,11 +65,30 @@ impl Closing {
         self.marks & SERVER_FIN != 0 && acknowledgment == self.server_end
     }
 
+    /// Where the server's next byte would be, after `at` and its FIN if there is one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn server_next(&self, at: u32) -> u32 {
+        if self.marks & SERVER_FIN != 0 {
+            self.server_end
+        } else {
+            at
+        }
+    }
+
     /// Whether either side has begun to close.
     #[inline(always)]
     #[must_use]
     pub const fn has_begun(&self) -> bool {
         self.marks != 0
+    }
+
+    /// Whether both ends are closed.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has_both_ends(&self) -> bool {
+        const BOTH: u32 = CLIENT_FIN | SERVER_FIN;
+        self.marks & BOTH == BOTH
     }
 
     /// Whether both ends are closed and both sides know it.
@@ -94,6 +113,7 @@ mod tests {
         assert!(closing.is_client_next(100, 100) && !closing.is_client_next(102, 100));
         closing.server(FIN | ACK, 51, 101);
         assert!(closing.is_server_next(51, 50) && !closing.is_server_next(52, 50));
+        assert_eq!(closing.server_next(50), 51);
     }
 
     #[test]
@@ -104,7 +124,9 @@ mod tests {
         closing.client(FIN | ACK, 101, 50);
         closing.server(ACK, 50, 101);
         assert!(closing.has_begun() && !closing.is_over());
+        assert!(!closing.has_both_ends());
         closing.server(FIN | ACK, 51, 101);
+        assert!(closing.has_both_ends());
         assert!(!closing.is_over());
         closing.client(ACK, 101, 51);
         assert!(closing.is_over());

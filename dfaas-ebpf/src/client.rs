@@ -5,18 +5,20 @@ use dfaas_common::{
     http::Stage,
     maps::{
         Client, Config, FlowKey, Held, IS_CLOSING, IS_LOCAL, IS_NATURAL, IS_OVER, IS_TAKEN, Opening, Phase,
-        SYN_IS_PARTIAL,
+        SYN_IS_PARTIAL, Upstream,
     },
     numbering::Numbers,
     packet::{ACK, FIN, Headers, PSH, RST, SYN},
+    tcp_options::rescale_window,
 };
 
 use crate::{
     Fault, Next, ahead, compose, connect, count,
     ctx::{HelperFailed, PASS, Packet, swallow},
     maps::{self, Locked, Scratch},
-    over, parts, release, retry,
+    over, parts, release, request, retry,
     translate::{self, Whose, numbers},
+    upstream::window_behind,
 };
 
 /// No window that we or Linux promise is larger, in bytes; what lies further off is nobody's segment.
@@ -59,23 +61,48 @@ fn syn_again(
     client: &Client,
     scratch: &mut Scratch,
 ) -> Result<Next, Fault> {
-    if client.flags & IS_NATURAL != 0 && headers.sequence.get() == client.numbering.client.wrapping_sub(1) {
+    let is_spliced = client.phase() == Phase::Spliced;
+    if is_spliced && client.is(IS_NATURAL) {
+        // The numbers are the stack's own, and so is what it says.
         return Ok(Next::Verdict(PASS));
     }
     let is_asking = client.phase() == Phase::Asking;
     let has_answer = is_asking && client.asking.reply != 0 && !client.asking.goes_on();
-    if client.closing.has_begun() || has_answer {
+    if client.closing.has_both_ends() || has_answer {
         release::forget(key, scratch);
         return crate::open::handle(packet, config, headers, key, scratch);
     }
     // RFC 5961, section 4: a client that has lost its connection answers this with a reset, and may then begin anew.
-    let sequence = client.asking.our_isn.wrapping_add(1);
-    let acknowledgment = if is_asking {
-        client.asking.next()
+    scratch.opening = client.asking;
+    let upstream = maps::upstream(&client.upstream).filter(|_| is_spliced);
+    if let Some(upstream) = upstream {
+        challenge(packet, headers, client, upstream, scratch)?;
     } else {
-        client.request.at
-    };
-    compose::challenge(packet, headers, sequence, acknowledgment, scratch).map(Next::Verdict)
+        request::acknowledge(packet, config, headers, scratch)?;
+    }
+    Ok(Next::Verdict(packet.out()))
+}
+
+/// Makes the packet an acknowledgment that shows where both sides are, and the window that the client has.
+#[inline(never)]
+fn challenge(
+    packet: &Packet,
+    headers: &Headers,
+    client: &Client,
+    upstream: &Upstream,
+    scratch: &mut Scratch,
+) -> Result<(), HelperFailed> {
+    let config = maps::config().ok_or(HelperFailed)?;
+    let numbering = &upstream.numbering;
+    let window = rescale_window(upstream.window, numbering.server_scale, numbering.promised_scale);
+    let segment_size = config.segment_size(headers.family());
+    let next = numbering.sequence_to_client(upstream.response.at);
+    compose::answer(headers, scratch);
+    scratch.segment.sequence = client.closing.server_next(next);
+    scratch.segment.acknowledgment = upstream.acknowledged;
+    scratch.segment.flags = ACK;
+    scratch.segment.window = window_behind(segment_size, upstream, upstream.acknowledged, window);
+    compose::bare(packet, is_partial(headers, &client.asking), scratch)
 }
 
 /// Whether the client's interface leaves checksums to hardware. The SYN and this segment must agree: by chance, a
@@ -377,7 +404,9 @@ fn reset(
     // RFC 5961, section 3: only a reset that stands exactly where the next byte would is one without doubt.
     let sequence = headers.sequence.get();
     let is_held = sequence == client.request.at.wrapping_add(client.request.ahead);
-    let is_next = is_held | client.closing.is_client_next(sequence, client.request.at);
+    // Where our challenge says it is, if its server has not said so of all that it was sent.
+    let is_told = maps::upstream(&client.upstream).is_some_and(|upstream| upstream.acknowledged == sequence);
+    let is_next = is_held | is_told | client.closing.is_client_next(sequence, client.request.at);
     if !is_next || headers.payload_bytes() > 0 {
         count::event(|events| &mut events.out_of_window);
         return pass(packet, headers, client, scratch);

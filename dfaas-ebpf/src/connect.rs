@@ -300,6 +300,7 @@ fn take_over(upstream: &mut Upstream, request: &Upstream, natural: u8) {
     upstream.origin = request.origin;
     upstream.last_seen = request.last_seen;
     upstream.next = request.next;
+    upstream.acknowledged = request.acknowledged;
     upstream.has_end = request.has_end;
     upstream.flags = (upstream.flags & IS_LOCAL) | natural | IS_SPLICED | request.flags;
 }

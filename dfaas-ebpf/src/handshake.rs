@@ -197,11 +197,12 @@ fn acknowledge_client(
     packet: &Packet,
     config: &Config,
     client: &Client,
-    upstream: &Upstream,
+    upstream: &mut Upstream,
     partial: bool,
     scratch: &mut Scratch,
 ) -> Result<(), Fault> {
     let acknowledgment = client.numbering.client.wrapping_add(client.first_bytes);
+    upstream.acknowledged = acknowledgment;
     // The window of a SYN-ACK is not scaled (RFC 7323, section 2.2).
     let segment = &mut scratch.segment;
     let window = rescale_window(segment.window, 0, client.numbering.promised_scale);

@@ -76,9 +76,11 @@ pub(crate) fn ask(
         count::event(|events| &mut events.out_of_handshake);
         return Ok(swallow());
     }
-    if is_reset && !is_next {
-        let (sequence, acknowledgment) = (opening.our_isn.wrapping_add(1), opening.next());
-        return compose::challenge(packet, headers, sequence, acknowledgment, scratch);
+    // RFC 9293, section 3.10.7.4: who sends what has come long ago, as one does who probes, is told what is next.
+    let is_old = opening.is_old(headers.sequence.get(), headers.sequence_end());
+    if (is_reset && !is_next) || is_old {
+        request::acknowledge(packet, config, headers, scratch)?;
+        return Ok(packet.out());
     }
     if is_reset {
         abandon(packet, key, scratch)?;
@@ -169,7 +171,13 @@ fn answer_syn(
 ) -> Result<i32, Fault> {
     let theirs = read_options(packet, headers, scratch)?;
     let client_isn = headers.sequence.get();
-    let our_isn = match maps::opening(key) {
+    let known = maps::opening(key);
+    if let Some(opening) = known.as_ref().filter(|opening| opening.has_begun()) {
+        scratch.opening = **opening;
+        request::acknowledge(packet, config, headers, scratch)?;
+        return Ok(packet.out());
+    }
+    let our_isn = match known {
         Some(known) if known.client_isn == client_isn && known.reply == 0 => known.our_isn,
         _ => ctx::random(),
     };

@@ -84,7 +84,8 @@ pub(crate) fn handle(
         .wrapping_sub(1);
     if offset < held {
         // Sent again, so our acknowledgment was lost.
-        return acknowledge(packet, config, headers, scratch);
+        acknowledge(packet, config, headers, scratch)?;
+        return Ok(packet.out());
     }
     if held > 0 && maps::held(key).is_none_or(|known| known.length != held) {
         // What its client believes to have arrived had to make room for others'.
@@ -175,20 +176,24 @@ fn wait(
     }
     open::keep(key, &scratch.opening);
     count::event(|events| &mut events.head_continued);
-    acknowledge(packet, config, headers, scratch)
+    acknowledge(packet, config, headers, scratch)?;
+    Ok(packet.out())
 }
 
 /// Acknowledges what is held and opens the window for as much as can be held.
 ///
 /// All of it: a window that is smaller than what the client has left, and than a segment, it does not use before its
 /// persist timer ends (RFC 9293, section 3.8.6.2.1), and a head that is too long would wait for it.
-#[inline(always)]
-fn acknowledge(
+///
+/// It shows what we know of the connection, too: who has lost it, or has reset it, answers with a reset that stands where it
+/// must (RFC 5961, sections 3.2 and 4.2).
+#[inline(never)]
+pub(crate) fn acknowledge(
     packet: &Packet,
     config: &Config,
     headers: &Headers,
     scratch: &mut Scratch,
-) -> Result<i32, Fault> {
+) -> Result<(), HelperFailed> {
     let opening = scratch.opening;
     let room = u32::from(config.segment_size(headers.family())).saturating_sub(opening.held);
     compose::answer(headers, scratch);
@@ -196,8 +201,7 @@ fn acknowledge(
     scratch.segment.acknowledgment = opening.client_isn.wrapping_add(1).wrapping_add(opening.held);
     scratch.segment.flags = ACK;
     scratch.segment.window = window_of(room, &opening);
-    compose::bare(packet, is_partial(headers, &opening), scratch)?;
-    Ok(packet.out())
+    compose::bare(packet, is_partial(headers, &opening), scratch)
 }
 
 /// A window of so many bytes in the unit that our SYN-ACK promised, rounded up.
@@ -333,6 +337,7 @@ pub(crate) fn prepare(
         last_seen: config.tick,
         next: client.request.end(),
         has_end: u8::from(client.request.is_end_within_reach()),
+        acknowledged: scratch.opening.next(),
         flags: IS_CURRENT,
         ..Upstream::default()
     };

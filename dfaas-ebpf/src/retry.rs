@@ -3,7 +3,7 @@
 use dfaas_common::{
     decide::Answer,
     maps::{Client, Config, DATA_IN_SYN_LOCAL, FlowKey, IS_LOCAL, IS_TAKEN, Phase},
-    packet::{Headers, RST},
+    packet::{FIN, Headers, RST},
 };
 
 use crate::{
@@ -42,7 +42,13 @@ pub(crate) fn waiting(
         return reset(packet, headers, key, client, scratch).map(Next::Verdict);
     }
     if headers.payload_bytes() == 0 {
-        return Ok(Next::Verdict(swallow()));
+        if sequence.wrapping_add(1) != client.asking.next() || headers.flags & FIN != 0 {
+            return Ok(Next::Verdict(swallow()));
+        }
+        // It probes.
+        scratch.opening = client.asking;
+        request::acknowledge(packet, config, headers, scratch)?;
+        return Ok(Next::Verdict(packet.out()));
     }
     if sequence.wrapping_sub(client.numbering.client) >= client.first_bytes {
         if client.request.left == 0 {
@@ -103,7 +109,9 @@ fn reset(
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
     // Behind its last byte, or behind a FIN, which waits for the server too.
-    if headers.sequence.get().wrapping_sub(client.request.at) > 1 {
+    let sequence = headers.sequence.get();
+    let is_next = sequence.wrapping_sub(client.request.at) <= 1 || sequence == client.asking.next();
+    if !is_next {
         return Ok(swallow());
     }
     count::event(|events| &mut events.reset);

@@ -120,6 +120,7 @@ fn pass(
     let mut numbers = upstream.numbering.to_client(numbers(headers));
     let segment_size = config.segment_size(headers.family());
     numbers.window = window_behind(segment_size, upstream, numbers.acknowledgment, numbers.window);
+    upstream.acknowledged = numbers.acknowledgment;
     if upstream.is(IS_LOCAL) {
         translate::renumber(packet, headers, &numbers)?;
         return Ok(PASS);

@@ -67,6 +67,13 @@ impl Opening {
         self.client_isn.wrapping_add(1).wrapping_add(self.held)
     }
 
+    /// Whether a segment between these numbers brings nothing that has not come.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_old(&self, sequence: u32, sequence_end: u32) -> bool {
+        sequence != self.next() && sequence_end.wrapping_sub(self.next()) as i32 <= 0
+    }
+
     /// Whether our answer leaves the connection open. All other fields are then those of the next request, as if a
     /// handshake had just ended where it begins.
     #[inline(always)]
@@ -88,6 +95,14 @@ impl Opening {
     #[must_use]
     pub const fn is_ended(&self) -> bool {
         self.reply == ENDED
+    }
+
+    /// Whether anything but a handshake has come of the connection, and it is open: whoever else begins one under its
+    /// addresses takes it from its client.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has_begun(&self) -> bool {
+        self.held > 0 || (self.goes_on() && !self.is_closed())
     }
 
     /// Awaits a request that begins at a number, behind what ends at another of ours.

@@ -45,8 +45,8 @@ pub struct Upstream {
     pub has_left: u8,
     /// 1 if the connection had a request before the current one.
     pub is_reused: u8,
-    /// Keeps the layout free of padding.
-    pub reserved: [u8; 4],
+    /// What the client was told last to have arrived, in its own numbers.
+    pub acknowledged: u32,
 }
 
 impl Upstream {

@@ -67,7 +67,10 @@ fn a_request_in_parts_that_no_server_takes_is_answered() {
         payload: rest.into(),
         ..first
     };
-    be_answered(&mut bench, &rest);
+    // It is decided again, as one that came as a whole.
+    let answer = Answer::Unavailable.kept_response().concat();
+    be_answered(&mut bench, &rest, 4, &answer);
+    assert_eq!(bench.events()["decided_again"], 4);
 }
 
 #[test]
@@ -76,7 +79,12 @@ fn a_request_that_the_proxy_does_not_take_is_answered() {
     bench.offer("known", Limit::UNLIMITED, Limit::NONE);
     let our_isn = open(&mut bench, 45_004);
     let request = b"POST /function/known HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
-    be_answered(&mut bench, &Sent::data(45_004, our_isn.wrapping_add(1), request));
+    be_answered(
+        &mut bench,
+        &Sent::data(45_004, our_isn.wrapping_add(1), request),
+        5,
+        Answer::Unavailable.response(),
+    );
 }
 
 #[test]
@@ -140,11 +148,11 @@ pub(crate) fn ask(port: u16, local: Limit, cap: Limit) -> (Bench, Sent, Seen) {
     (bench, sent, seen)
 }
 
-/// Sends a request, which cannot be decided again, until its client is told that no server answers.
+/// Sends a request until its client is told, after so many more SYNs, that no server answers.
 #[track_caller]
-fn be_answered(bench: &mut Bench, sent: &Sent) {
+fn be_answered(bench: &mut Bench, sent: &Sent, syns: u32, want: &str) {
     bench.ingress(&sent.bytes());
-    for number in 0..5 {
+    for number in 0..syns {
         assert_eq!(bench.client(&sent.key()).unwrap().phase(), Phase::Connecting);
         bench.wait(&sent.key(), RETRANSMISSION_MS);
         let seen = bench.ingress(&sent.bytes());
@@ -153,7 +161,7 @@ fn be_answered(bench: &mut Bench, sent: &Sent) {
     }
     bench.wait(&sent.key(), RETRANSMISSION_MS);
     let answer = Segment::read(&bench.ingress(&sent.bytes()).frame);
-    assert_eq!(answer.text(), Answer::Unavailable.response());
+    assert_eq!(answer.text(), want);
     assert_eq!(bench.events()["upstream_failed"], 1);
     assert!(bench.upstream(&sent.key()).is_none());
 }

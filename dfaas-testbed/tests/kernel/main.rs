@@ -5,6 +5,7 @@
 mod again;
 mod answers;
 mod bench;
+mod challenges;
 mod damaged;
 mod follow;
 mod frame;

@@ -149,46 +149,46 @@ fn a_reset_of_the_server_ends_what_nobody_else_can_answer() {
     }
 }
 
-fn bench() -> Bench {
+pub(crate) fn bench() -> Bench {
     let mut bench = Bench::new();
     bench.offer("known", Limit::UNLIMITED, Limit::NONE);
     bench
 }
 
-fn in_its_head(bench: &mut Bench, port: u16) -> Talk {
+pub(crate) fn in_its_head(bench: &mut Bench, port: u16) -> Talk {
     let mut talk = Talk::open(bench, port);
     talk.client_says(bench, &REQUEST[..10]);
     talk
 }
 
-fn connecting(bench: &mut Bench, port: u16) -> Talk {
+pub(crate) fn connecting(bench: &mut Bench, port: u16) -> Talk {
     let mut talk = Talk::open(bench, port);
     talk.client_says(bench, REQUEST);
     talk
 }
 
-fn waiting(bench: &mut Bench, port: u16) -> Talk {
+pub(crate) fn waiting(bench: &mut Bench, port: u16) -> Talk {
     let mut talk = connecting(bench, port);
     talk.server_takes(bench);
     bench.egress(&talk.server("A", ""));
     talk
 }
 
-fn in_its_answer(bench: &mut Bench, port: u16) -> Talk {
+pub(crate) fn in_its_answer(bench: &mut Bench, port: u16) -> Talk {
     let mut talk = waiting(bench, port);
     talk.server_says(bench, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345");
     bench.ingress(&talk.client("A", "").bytes());
     talk
 }
 
-fn idle(bench: &mut Bench, port: u16) -> Talk {
+pub(crate) fn idle(bench: &mut Bench, port: u16) -> Talk {
     let mut talk = waiting(bench, port);
     talk.server_says(bench, RESPONSE);
     bench.ingress(&talk.client("A", "").bytes());
     talk
 }
 
-fn pipelining(bench: &mut Bench, port: u16) -> Talk {
+pub(crate) fn pipelining(bench: &mut Bench, port: u16) -> Talk {
     let mut talk = waiting(bench, port);
     talk.client_says(bench, REQUEST);
     talk
@@ -198,7 +198,7 @@ fn refused(bench: &mut Bench, port: u16) -> Talk {
     told(bench, port, "GET /system HTTP/1.1\r\nConnection: close\r\n\r\n")
 }
 
-fn refused_and_open(bench: &mut Bench, port: u16) -> Talk {
+pub(crate) fn refused_and_open(bench: &mut Bench, port: u16) -> Talk {
     told(bench, port, "GET /system HTTP/1.1\r\n\r\n")
 }
 
@@ -224,7 +224,7 @@ fn is_end_known(state: &str) -> bool {
 }
 
 /// How many entries the tables of connections have.
-fn entries(bench: &mut Bench) -> [usize; 5] {
+pub(crate) fn entries(bench: &mut Bench) -> [usize; 5] {
     [
         bench.entries::<Opening>("OPENING"),
         bench.entries::<Held>("HELD"),

@@ -1,0 +1,177 @@
+//! SYNs on connections that exist, and probes: answered as RFC 5961, section 4.2, and RFC 9293, section 3.10.7.4, say, with
+//! the numbers and the window that the client has.
+
+use crate::{
+    bench::{Bench, SEGMENT_SIZE, Verdict},
+    frame::{CLIENT_ISN, Segment, Sent},
+    states::{
+        bench, connecting, entries, idle, in_its_answer, in_its_head, pipelining, refused_and_open, waiting,
+    },
+    talk::{REQUEST, RESPONSE, Talk},
+};
+
+/// A state of a connection, how it comes to it, and how many bytes the client has sent without an acknowledgment.
+type State = (&'static str, fn(&mut Bench, u16) -> Talk, usize);
+
+const STATES: [State; 8] = [
+    ("in its head", in_its_head, 0),
+    ("at a server that was not met", connecting, REQUEST.len()),
+    ("waiting for an answer", waiting, 0),
+    ("in its answer", in_its_answer, 0),
+    ("between requests", idle, 0),
+    ("pipelining", pipelining, REQUEST.len()),
+    ("refused and open", refused_and_open, 0),
+    ("left by its server", left, 0),
+];
+
+#[test]
+fn a_syn_on_a_connection_is_challenged() {
+    let mut bench = bench();
+    for (port, (name, come, unacknowledged)) in (52_000..).zip(STATES) {
+        let talk = come(&mut bench, port);
+        let before = entries(&mut bench);
+        for isn in [CLIENT_ISN, 77_000, u32::MAX] {
+            let syn = Sent {
+                sequence: isn,
+                ..Sent::syn(port)
+            };
+            let challenge = challenge(&mut bench, &syn);
+            let acknowledged = talk.client_next - unacknowledged as u32;
+            assert_eq!(challenge.tcp.acknowledgment_number, acknowledged, "{name}: {isn}");
+            assert_eq!(challenge.tcp.sequence_number, talk.our_next, "{name}: {isn}");
+            let window = u32::from(challenge.tcp.window_size) << 7;
+            assert!(window >= u32::from(SEGMENT_SIZE) - 128, "{name}: {window}");
+            assert_eq!(entries(&mut bench), before, "{name}: {isn}");
+        }
+        goes_on(&mut bench, talk, name);
+    }
+}
+
+#[test]
+fn who_has_lost_a_connection_ends_it_where_the_challenge_says() {
+    let mut bench = bench();
+    for (port, (name, come, _)) in (52_100..).zip(STATES) {
+        come(&mut bench, port);
+        let syn = Sent {
+            sequence: 77_000,
+            ..Sent::syn(port)
+        };
+        let challenge = challenge(&mut bench, &syn);
+        let reset = Sent {
+            sequence: challenge.tcp.acknowledgment_number,
+            flags: "R",
+            options: Vec::new(),
+            ..syn.clone()
+        };
+        bench.ingress(&reset.bytes());
+        assert_eq!(entries(&mut bench), [0; 5], "{name}");
+        let seen = bench.ingress(&syn.bytes());
+        assert_eq!(Segment::read(&seen.frame).flags(), "SA", "{name}");
+        let again = Sent {
+            sequence: 77_001,
+            ..reset
+        };
+        bench.ingress(&again.bytes());
+    }
+}
+
+#[test]
+fn probes_between_requests_are_answered() {
+    let states: [State; 5] = [
+        ("opened", Talk::open, 0),
+        STATES[0],
+        STATES[1],
+        STATES[6],
+        STATES[7],
+    ];
+    let mut bench = bench();
+    for (port, (name, come, unacknowledged)) in (52_200..).zip(states) {
+        let mut talk = come(&mut bench, port);
+        let next = talk.client_next - unacknowledged as u32;
+        // A keepalive of Linux, which is also its probe of a window, and one of Windows.
+        for payload in ["", "x"] {
+            let probe = Sent {
+                sequence: next - 1,
+                payload: payload.into(),
+                ..talk.client("A", "")
+            };
+            if name == "at a server that was not met" && !payload.is_empty() {
+                continue;
+            }
+            if name == "refused and open" && !payload.is_empty() {
+                // It may be the end of the request that we have answered, and gets the answer again.
+                let answer = Segment::read(&bench.ingress(&probe.bytes()).frame);
+                assert_eq!(answer.tcp.acknowledgment_number, next);
+                continue;
+            }
+            let answer = challenge(&mut bench, &probe);
+            assert_eq!(answer.tcp.acknowledgment_number, next, "{name}");
+            assert_eq!(answer.tcp.sequence_number, talk.our_next, "{name}");
+            assert!(answer.tcp.window_size > 0, "{name}");
+        }
+        if name != "opened" {
+            goes_on(&mut bench, talk, name);
+        }
+    }
+}
+
+#[test]
+fn a_handshake_may_begin_anew_before_anything_came() {
+    let mut bench = bench();
+    let talk = Talk::open(&mut bench, 52_300);
+    let syn = Segment::read(&bench.ingress(&Sent::syn(52_300).bytes()).frame);
+    assert_eq!(
+        syn.tcp.sequence_number.wrapping_add(1),
+        talk.our_next,
+        "sent again"
+    );
+    let other = Sent {
+        sequence: 77_000,
+        ..Sent::syn(52_300)
+    };
+    let answer = Segment::read(&bench.ingress(&other.bytes()).frame);
+    assert_eq!(
+        (answer.flags().as_str(), answer.tcp.acknowledgment_number),
+        ("SA", 77_001)
+    );
+}
+
+#[track_caller]
+fn challenge(bench: &mut Bench, sent: &Sent) -> Segment {
+    let seen = bench.ingress(&sent.bytes());
+    assert_eq!(seen.verdict, Verdict::Redirect);
+    let challenge = Segment::read(&seen.frame);
+    assert_eq!((challenge.flags().as_str(), challenge.payload.len()), ("A", 0));
+    assert_eq!(challenge.tcp.destination_port, sent.source_port);
+    challenge
+}
+
+/// The connection is as it was: what its client sends next is served.
+fn goes_on(bench: &mut Bench, mut talk: Talk, name: &str) {
+    match name {
+        "in its head" => {
+            let seen = talk.client_says(bench, &REQUEST[10..]);
+            assert_eq!(Segment::read(&seen.frame).flags(), "S");
+        }
+        "refused and open" | "left by its server" => {
+            let seen = talk.client_says(bench, REQUEST);
+            assert_eq!(Segment::read(&seen.frame).flags(), "S", "{name}");
+        }
+        "between requests" => {
+            let seen = talk.client_says(bench, REQUEST);
+            assert_eq!(Segment::read(&seen.frame).text(), REQUEST);
+        }
+        "waiting for an answer" => {
+            let seen = talk.server_says(bench, RESPONSE);
+            assert_eq!(Segment::read(&seen.frame).text(), RESPONSE);
+        }
+        _ => {}
+    }
+}
+
+/// A client whose server has closed, of which it does not know.
+fn left(bench: &mut Bench, port: u16) -> Talk {
+    let talk = idle(bench, port);
+    bench.egress(&talk.server("FA", ""));
+    talk
+}
