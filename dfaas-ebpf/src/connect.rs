@@ -115,6 +115,9 @@ pub(crate) fn peer(
         }
     }
     if let Some(client) = maps::client(key) {
+        if client.has_decided(scratch.opening.client_isn.wrapping_add(1)) {
+            return Ok(left_to_another());
+        }
         request::park(client, &scratch.opening);
     }
     release::pushed_out(packet, key, index, scratch)?;

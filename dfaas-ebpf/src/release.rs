@@ -52,7 +52,8 @@ pub(crate) fn parked(packet: &Packet, key: &FlowKey, scratch: &mut Scratch) -> R
     Ok(())
 }
 
-/// Resets the server whose place the one of this target takes. The packet loses its payload.
+/// Resets the server whose place the one of this target takes, if the client's entry in the scratch space knows one there:
+/// in the map another processor may have put a new one. The packet loses its payload.
 #[inline(always)]
 pub(crate) fn pushed_out(
     packet: &Packet,
@@ -78,10 +79,13 @@ pub extern "C" fn dfaas_release(skb: *mut __sk_buff, place: u32) -> u32 {
     if place & LOCAL_PLACE != 0 {
         scratch.server = scratch.owner;
     } else {
-        let Some(client) = maps::client(&scratch.owner) else {
+        let known = if place & EVEN_CURRENT != 0 {
+            scratch.client.known[place as usize % KNOWN]
+        } else if let Some(client) = maps::client(&scratch.owner) {
+            client.known[place as usize % KNOWN]
+        } else {
             return 0;
         };
-        let known = client.known[place as usize % KNOWN];
         if !find(known, seen.headers.family(), scratch) {
             return 0;
         }
