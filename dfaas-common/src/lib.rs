@@ -27,5 +27,6 @@ pub mod pick;
     reason = "aya::Pod is an unsafe trait, and the orphan rule keeps its impls here"
 )]
 mod pod;
+pub mod siphash;
 pub mod steering;
 pub mod tcp_options;

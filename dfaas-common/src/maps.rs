@@ -56,6 +56,9 @@ pub const FALLBACKS: usize = 4;
 /// Bit of [`Target::flags`]: the request may travel in the SYN to this peer.
 pub const TARGET_DATA_IN_SYN: u32 = 1;
 
+/// How long a peer gets no data in SYNs after it was lost in one, in [`Config::tick`]s, which are seconds: ten minutes.
+pub const SYN_DATA_LOST_TICKS: u32 = 600;
+
 /// What is written into each request forwarded to a peer. Agent -> kernel; replaced as a whole, and always of the same
 /// length, because a client may send a request again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -277,7 +280,7 @@ pub struct Latency {
 }
 
 const _: () = {
-    assert!(size_of::<Config>() == 52);
+    assert!(size_of::<Config>() == 64);
     assert!(size_of::<Stamp>() == 8 + STAMP_BYTES);
     assert!(size_of::<Function>() == 8 + 24 + 2 * SLOTS + 2 * FALLBACKS);
     assert!(size_of::<Target>() == 40);

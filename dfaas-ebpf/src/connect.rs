@@ -146,7 +146,10 @@ fn new_peer(
     };
     client.flags = 0;
     client.upstream = server;
-    let with_data = target.flags & TARGET_DATA_IN_SYN != 0;
+    // No data for the next server where the last one kept silent: something on the way may not like it in SYNs.
+    let with_data = target.flags & TARGET_DATA_IN_SYN != 0
+        && scratch.opening.failures == 0
+        && maps::takes_data_in_syn(index);
     connect(packet, headers, with_data, key, &server, scratch)
 }
 

@@ -15,9 +15,8 @@ use aya_ebpf::{
         __sk_buff, BPF_F_INGRESS, BPF_F_PSEUDO_HDR, BPF_F_RECOMPUTE_CSUM, TC_ACT_SHOT, TC_ACT_UNSPEC,
     },
     helpers::{
-        bpf_clone_redirect, bpf_csum_diff, bpf_csum_level, bpf_get_prandom_u32, bpf_ktime_get_ns,
-        bpf_l4_csum_replace, bpf_redirect, bpf_redirect_neigh, bpf_skb_change_tail, bpf_skb_load_bytes,
-        bpf_skb_store_bytes,
+        bpf_clone_redirect, bpf_csum_diff, bpf_csum_level, bpf_ktime_get_ns, bpf_l4_csum_replace,
+        bpf_redirect, bpf_redirect_neigh, bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_store_bytes,
     },
     programs::TcContext,
 };
@@ -567,11 +566,4 @@ pub(crate) fn sum(buffer: &mut [u8; SUMMED_BYTES], length: u32) -> u32 {
 pub(crate) fn now_ns() -> u64 {
     // SAFETY: plain helper call.
     unsafe { bpf_ktime_get_ns() }
-}
-
-/// A number that nobody can guess.
-#[inline(always)]
-pub(crate) fn random() -> u32 {
-    // SAFETY: plain helper call.
-    unsafe { bpf_get_prandom_u32() }
 }

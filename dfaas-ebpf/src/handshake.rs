@@ -46,6 +46,16 @@ pub(crate) fn answer(
     }
     let numbering = &upstream.numbering;
     answer_server(headers, client, scratch);
+    if step == Step::Reset {
+        scratch.segment.sequence = headers.acknowledgment.get();
+        scratch.segment.acknowledgment = 0;
+        scratch.segment.flags = RST;
+        compose::bare(packet, partial, scratch)?;
+        return Ok(match hook {
+            Hook::Ingress => packet.out(),
+            Hook::Egress => packet.to_stack(),
+        });
+    }
     scratch.segment.sequence = numbering.upstream;
     scratch.segment.acknowledgment = numbering.server;
     if step == Step::Replay {
@@ -96,6 +106,8 @@ fn natural(headers: &Headers, upstream: &mut Locked<Upstream>) -> i32 {
 enum Step {
     /// It answers no SYN of ours.
     Nothing,
+    /// The server takes it for another connection: end that (RFC 9293, section 3.10.7.3).
+    Reset,
     /// The server has the request: end the handshake, and tell the client.
     Acknowledge,
     /// The server wants (more of) the request.
@@ -126,7 +138,8 @@ fn meet(
     let is_again = upstream.is(IS_SPLICED);
     if !is_syn_ack || taken > sent || (is_again && upstream.numbering.server != first) {
         count::event(|events| &mut events.out_of_handshake);
-        return Ok(Step::Nothing);
+        let is_old = !is_again && headers.flags & ACK != 0 && taken > sent;
+        return Ok(if is_old { Step::Reset } else { Step::Nothing });
     }
     if !is_again {
         let options = open::read_options(packet, headers, scratch)?;
@@ -142,6 +155,9 @@ fn meet(
         upstream.response.at = first;
         upstream.next_hop = headers.ethernet_source;
         upstream.window = rescale_window(headers.window.get(), 0, upstream.numbering.server_scale);
+        if client.attempts > 1 && taken == 0 {
+            maps::note_syn_data_lost(upstream.target);
+        }
         let numbering = &upstream.numbering;
         let is_awaited = client.update(|client| {
             let is_awaited = client.phase == Phase::Connecting as u8 && client.upstream == *key;

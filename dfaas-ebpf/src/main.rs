@@ -26,6 +26,7 @@ mod release;
 mod request;
 mod retry;
 mod scan;
+mod secret;
 mod too_big;
 mod translate;
 mod unread;

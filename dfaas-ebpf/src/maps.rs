@@ -159,6 +159,9 @@ static BUCKETS: Array<Locked<u64>, { maps::BUCKETS }> = Array::new();
 /// Kernel only: how many targets were drawn for a function.
 #[btf_map]
 static DRAWS: PerCpuArray<u32, { maps::FUNCTIONS }> = PerCpuArray::new();
+/// Kernel only, by target index: one more than [`Config::tick`] when a SYN with data was lost last, and one without was not.
+#[btf_map]
+static SYN_DATA_LOST: Array<u32, { maps::TARGETS }> = Array::new();
 /// Kernel only.
 #[btf_map]
 static OPENING: LruHashMap<FlowKey, Opening, { maps::OPENINGS }> = LruHashMap::new();
@@ -241,6 +244,25 @@ pub(crate) fn function(key: &FunctionKey) -> Option<&'static Function> {
 #[inline(always)]
 pub(crate) fn target(index: u32) -> Option<&'static Target> {
     TARGETS.get(index)
+}
+
+/// Whether a peer may get data in a SYN again: not for a while after it was lost (RFC 7413, section 4.1.3.1).
+#[inline(always)]
+pub(crate) fn takes_data_in_syn(target: u32) -> bool {
+    let (Some(lost), Some(config)) = (SYN_DATA_LOST.get(target), config()) else {
+        return true;
+    };
+    *lost == 0 || config.tick.wrapping_add(1).wrapping_sub(*lost) > maps::SYN_DATA_LOST_TICKS
+}
+
+/// Notes that a peer did not get a SYN with data, and got one without.
+#[inline(always)]
+pub(crate) fn note_syn_data_lost(target: u32) {
+    let (Some(lost), Some(config)) = (SYN_DATA_LOST.get_ptr_mut(target), config()) else {
+        return;
+    };
+    // SAFETY: as in `opening`.
+    unsafe { *lost = config.tick.wrapping_add(1) };
 }
 
 #[inline(always)]

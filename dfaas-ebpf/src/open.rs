@@ -4,6 +4,7 @@ use dfaas_common::{
     decide::Failed,
     maps::{Config, Farewell, FlowKey, Opening, Phase, Reply, SYN_IS_PARTIAL, SYN_PERMITS_SACK},
     packet::{ACK, FIN, Headers, PSH, RST, SYN},
+    siphash::Purpose,
     tcp_options::{NO_WINDOW_SCALE, OUR_OPTIONS_BYTES, OUR_WINDOW_SCALE, SynOptions},
 };
 
@@ -13,7 +14,7 @@ use crate::{
     count,
     ctx::{self, HelperFailed, PASS, Packet, swallow},
     maps::{self, Scratch},
-    over, release, request,
+    over, release, request, secret,
 };
 
 /// The window of our SYN-ACK. Linux sends no more than half of the largest window it has seen in one segment, but
@@ -179,7 +180,7 @@ fn answer_syn(
     }
     let our_isn = match known {
         Some(known) if known.client_isn == client_isn && known.reply == 0 => known.our_isn,
-        _ => ctx::random(),
+        _ => secret::sequence_start(key, Purpose::TowardsClient, ctx::now_ns()),
     };
     let partial = headers.has_partial_checksum();
     let opening = Opening {

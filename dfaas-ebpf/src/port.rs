@@ -1,11 +1,8 @@
 //! Source ports of connections to peers.
 
-use dfaas_common::{
-    maps::{Config, FlowKey},
-    packet::Be16,
-};
+use dfaas_common::{maps::FlowKey, packet::Be16, siphash::Purpose};
 
-use crate::{connect, ctx, maps};
+use crate::{connect, maps, secret};
 
 /// How many are tried before a request is refused: where nine of ten are in use, one request in thirty finds none.
 const TRIES: u32 = 32;
@@ -23,7 +20,14 @@ pub extern "C" fn dfaas_claim(family: u32) -> u32 {
     let Some(target) = maps::target(scratch.upstream.target) else {
         return 0;
     };
-    let start = ctx::random();
+    let now_ns = scratch.upstream.decided_ns;
+    let server = FlowKey {
+        remote: target.addresses[family as usize & 1],
+        remote_port: target.port,
+        local_port: [0; 2],
+    };
+    // RFC 6056, section 3.3.1, with a keyed hash of the time for the random number.
+    let start = secret::hash(&server, Purpose::Port, now_ns) as u32;
     // Odd, so that it leads to all ports: neighbours of one in use are more likely to be in use than others.
     let step = (start >> 16) | 1;
     let mut tries = 0;
@@ -32,11 +36,11 @@ pub extern "C" fn dfaas_claim(family: u32) -> u32 {
             config.nat_first + (start.wrapping_add(tries.wrapping_mul(step)) as u16 & config.nat_mask),
         );
         scratch.server = FlowKey {
-            remote: target.addresses[family as usize & 1],
-            remote_port: target.port,
             local_port: port.raw().to_ne_bytes(),
+            ..server
         };
-        let isn = sequence_start(config, &scratch.server, scratch.upstream.decided_ns);
+        // A port can be used again while the peer still remembers its last connection: later numbers are larger.
+        let isn = secret::sequence_start(&scratch.server, Purpose::TowardsServer, now_ns);
         connect::number(isn.wrapping_add(1), 0, scratch);
         if maps::claim_upstream(&scratch.server, &scratch.upstream) {
             return 1;
@@ -44,15 +48,4 @@ pub extern "C" fn dfaas_claim(family: u32) -> u32 {
         tries += 1;
     }
     0
-}
-
-/// The initial sequence number of an upstream connection (RFC 9293, section 3.4.1: a clock and a secret), so that a
-/// port can be used again while the peer still remembers its last connection.
-#[inline(always)]
-fn sequence_start(config: &Config, server: &FlowKey, now_ns: u64) -> u32 {
-    let [a, b, c, d] = server.remote.words();
-    let port = u32::from(u16::from_ne_bytes(server.local_port));
-    let tuple = a ^ b.rotate_left(8) ^ c.rotate_left(16) ^ d ^ port.wrapping_mul(0x9e37_79b1);
-    let mixed = (tuple ^ config.secret).wrapping_mul(0x85eb_ca6b);
-    ((now_ns >> 6) as u32).wrapping_add(mixed ^ (mixed >> 15))
 }

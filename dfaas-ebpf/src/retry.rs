@@ -2,7 +2,7 @@
 
 use dfaas_common::{
     decide::Answer,
-    maps::{Client, Config, DATA_IN_SYN_LOCAL, FlowKey, IS_LOCAL, IS_TAKEN, Phase},
+    maps::{Client, Config, FlowKey, IS_LOCAL, IS_TAKEN, Phase},
     packet::{FIN, Headers, RST},
 };
 
@@ -14,9 +14,6 @@ use crate::{
     maps::{self, Locked, Scratch},
     parts, release, request,
 };
-
-/// After so many SYNs with the request in them, one without is sent: something on the way may not like them.
-const ATTEMPTS_WITH_DATA: u8 = 2;
 
 /// After so many SYNs without an answer a request is decided again; once it was, after each. The client's
 /// retransmissions drive this: they start at 0.2 s and double.
@@ -88,10 +85,10 @@ pub(crate) fn waiting(
     }
     client.attempts += 1;
     count::event(|events| &mut events.upstream_retried);
-    let with_data = client.attempts <= ATTEMPTS_WITH_DATA && config.flags & DATA_IN_SYN_LOCAL != 0;
     *scratch.client = **client;
     scratch.opening = client.asking;
-    send_syn(packet, headers, with_data, key, scratch)?;
+    // Without data: something on the way may not like it in a SYN (RFC 7413, section 4.1.3.1).
+    send_syn(packet, headers, false, key, scratch)?;
     Ok(Next::Verdict(if client.is(IS_LOCAL) {
         PASS
     } else {

@@ -5,7 +5,7 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use aya::{
     Ebpf, EbpfLoader, Pod,
     maps::{Array, MapData},
@@ -90,7 +90,7 @@ pub(super) fn configure(ebpf: &mut Ebpf, config: &DataPlaneConfig) -> Result<Con
         nat_mask: port_mask(config.nat_ports)?,
         flags: LOCAL | syn_flags(config.data_in_syn),
         tick: 0,
-        secret: random(),
+        secret: secret()?,
     };
     array::<Config>(ebpf, "CONFIG")?
         .set(0, settings, 0)
@@ -260,11 +260,15 @@ fn reply(text: &str) -> Reply {
     reply
 }
 
-fn random() -> u32 {
-    let mut bytes = [0; 4];
-    // An empty result leaves zeros, which still work: the clock makes sequence numbers differ.
-    let _short = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
-    u32::from_ne_bytes(bytes)
+/// A new key for sequence numbers and ports. So few bytes come at once, or not at all.
+fn secret() -> Result<[u64; 2]> {
+    let mut halves = [[0; 8]; 2];
+    for half in &mut halves {
+        let drawn = rustix::rand::getrandom(half, rustix::rand::GetRandomFlags::empty());
+        let length = drawn.context("drawing the secret of sequence numbers")?;
+        ensure!(length == 8, "the kernel gave {length} random bytes of 8");
+    }
+    Ok(halves.map(u64::from_ne_bytes))
 }
 
 fn array<'a, T: Pod>(ebpf: &'a mut Ebpf, name: &str) -> Result<Array<&'a mut MapData, T>> {

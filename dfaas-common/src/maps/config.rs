@@ -39,8 +39,8 @@ pub struct Config {
     pub flags: u32,
     /// Counts the agent's sweeps; live flows note it, so idleness costs no clock.
     pub tick: u32,
-    /// Keeps sequence numbers of forwarded connections from being guessed; drawn at start.
-    pub secret: u32,
+    /// The key of [`crate::siphash`], so that nobody can guess sequence numbers and ports; drawn at start.
+    pub secret: [u64; 2],
 }
 
 impl Config {

@@ -37,6 +37,7 @@ pub(crate) const PEER_TOKENS: [&str; 2] = [
     "ffeeddccbbaa99887766554433221100",
 ];
 pub(crate) const PORT: u16 = 80;
+pub(crate) const SECRET: [u64; 2] = [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210];
 pub(crate) const SEGMENT_SIZE: u16 = 1280;
 pub(crate) const NAT_FIRST: u16 = 40_960;
 pub(crate) const NAT_MASK: u16 = 16_383;
@@ -121,7 +122,7 @@ impl Bench {
             nat_mask: NAT_MASK,
             flags: flags | LOCAL,
             tick: 0,
-            secret: 1,
+            secret: SECRET,
         };
         self.array("CONFIG").set(0, config, 0).unwrap();
         for answer in Answer::ALL {
@@ -173,6 +174,13 @@ impl Bench {
             name: filled::<NAME_BYTES>(name),
         };
         self.hash("FUNCTIONS").insert(key, function, 0).unwrap();
+    }
+
+    /// Sets the peer's `TARGET_*`.
+    pub(crate) fn target_flags(&mut self, flags: u32) {
+        let mut targets = self.array::<Target>("TARGETS");
+        let target = targets.get(&PEER_INDEX, 0).unwrap();
+        targets.set(PEER_INDEX, Target { flags, ..target }, 0).unwrap();
     }
 
     /// Makes one more peer known, and a function that only it has room for. Returns the peer's address.
@@ -328,6 +336,15 @@ impl Bench {
         let mut clients = self.hash::<FlowKey, Locked<Client>>("CLIENTS");
         let mut client = clients.get(key, 0).unwrap();
         client.value.asked_ms = client.value.asked_ms.wrapping_sub(milliseconds);
+        clients.insert(key, client, 0).unwrap();
+    }
+
+    /// Has so many bytes of a client's request have passed, as its entry sees it.
+    pub(crate) fn pass(&mut self, key: &FlowKey, bytes: u32) {
+        let mut clients = self.hash::<FlowKey, Locked<Client>>("CLIENTS");
+        let mut client = clients.get(key, 0).unwrap();
+        client.value.request.at = client.value.request.at.wrapping_add(bytes);
+        client.value.request.left -= u64::from(bytes);
         clients.insert(key, client, 0).unwrap();
     }
 

@@ -24,6 +24,7 @@ mod ports;
 mod processors;
 mod segments;
 mod states;
+mod syns;
 mod talk;
 mod unanswered;
 mod unread;
