@@ -1,6 +1,9 @@
 //! The sequence numbers of a request: what each side calls the same byte.
 
-use crate::tcp_options::rescale_window;
+use crate::{extent::WINDOW_MAX, tcp_options::rescale_window};
+
+/// More bytes than a request can have before its stamp.
+const STAMP_AT_MAX: u32 = 1 << 16;
 
 /// The fields of a segment that differ between the two sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +109,28 @@ impl Numbering {
         }
     }
 
+    /// Leaves the stamp behind once its server must have it, because the client is at a number a window beyond it: else
+    /// what comes two gigabytes later would stand before it again.
+    ///
+    /// Both ends of a window are less than 2^30 apart (RFC 7323, section 2.3).
+    #[inline(always)]
+    pub const fn leave_stamp(&mut self, at: u32) {
+        if self.is_beyond_stamp(at) {
+            self.upstream = self.sequence_to_server(at);
+            self.client = at;
+            self.stamp_at = 0;
+            self.stamp_bytes = 0;
+        }
+    }
+
+    /// Whether [`Self::leave_stamp`] has something to do.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_beyond_stamp(&self, at: u32) -> bool {
+        self.stamp_bytes != 0
+            && at.wrapping_sub(self.client).wrapping_sub(STAMP_AT_MAX) as i32 > WINDOW_MAX as i32
+    }
+
     /// Where in a client's segment the stamp has to be put in, if it belongs there.
     #[inline(always)]
     #[must_use]
@@ -194,6 +219,31 @@ mod tests {
             let sequence = client.wrapping_add(offset);
             let there = numbering.sequence_to_server(sequence);
             prop_assert_eq!(numbering.acknowledgment_to_client(there), sequence);
+        }
+
+        #[test]
+        fn a_body_may_be_longer_than_the_numbers(
+            client: u32, upstream: u32, stamp_at in 10u16..1_332, stamp_bytes in 1u16..128,
+            steps in proptest::collection::vec(1u32..500_000_000, 1..40),
+        ) {
+            let mut numbering = Numbering { client, upstream, stamp_at, stamp_bytes, ..Numbering::default() };
+            let mut at = 0u64;
+            for step in steps {
+                at += u64::from(step);
+                let sequence = client.wrapping_add(at as u32);
+                // What the other direction has not left behind yet means the same.
+                let before = numbering;
+                numbering.leave_stamp(sequence);
+                let stamp = if at > u64::from(stamp_at) { u64::from(stamp_bytes) } else { 0 };
+                let there = upstream.wrapping_add((at + stamp) as u32);
+                for numbering in [before, numbering] {
+                    prop_assert_eq!(numbering.sequence_to_server(sequence), there, "{}", at);
+                    prop_assert_eq!(numbering.acknowledgment_to_client(there), sequence, "{}", at);
+                }
+                if at > 1 << 31 {
+                    prop_assert_eq!(numbering.stamp_within(sequence, 60_000), None, "{}", at);
+                }
+            }
         }
 
         #[test]

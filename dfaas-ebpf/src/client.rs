@@ -160,6 +160,9 @@ fn spliced(
             return stamp_again(packet, headers, client, at, scratch).map(Next::Verdict);
         }
     }
+    if client.numbering.is_beyond_stamp(client.request.at) {
+        leave_stamp(client);
+    }
     if headers.flags & FIN != 0 {
         // RFC 9293, section 3.10.7.4: an end counts where the next byte would be. It comes again when what is missing
         // before it has been asked.
@@ -192,6 +195,21 @@ fn is_over(headers: &Headers, client: &Client) -> bool {
     (has_more || client.is(IS_OVER))
         && maps::upstream(&client.upstream)
             .is_some_and(|upstream| over::is_due(headers, client, upstream, has_more))
+}
+
+/// Numbers the rest of a long request without its stamp, in both directions.
+#[inline(never)]
+fn leave_stamp(client: &mut Locked<Client>) {
+    let at = client.request.at;
+    client.update(|client| {
+        client.numbering.leave_stamp(at);
+        // Its first bytes are long there.
+        client.asking.client_isn = client.asking.client_isn.wrapping_add(client.asking.held);
+        client.asking.held = 0;
+    });
+    if let Some(upstream) = maps::upstream(&client.upstream) {
+        upstream.update(|upstream| upstream.numbering.leave_stamp(at));
+    }
 }
 
 /// A client sends the last part of a head again, of which its server may have nothing.

@@ -160,6 +160,46 @@ fn the_stack_gets_the_request_and_the_client_its_answer() {
     assert!(bench.upstream(&sent.key()).unwrap().first_byte_ns > 0);
 }
 
+#[test]
+fn a_forwarded_upload_may_be_longer_than_sequence_numbers() {
+    const BODY: u64 = 10 << 30;
+    const STEP: u32 = 300 << 20;
+    let mut bench = Bench::new();
+    bench.offer("known", Limit::NONE, Limit::UNLIMITED);
+    let our_isn = open(&mut bench, 42_008);
+    let head = format!("POST /function/known HTTP/1.1\r\nContent-Length: {BODY}\r\n\r\n");
+    let sent = Sent::data(42_008, our_isn.wrapping_add(1), head.as_bytes());
+    let syn = Segment::read(&bench.ingress(&sent.bytes()).frame);
+    let greeting = answer_of_peer(&syn);
+    let replay = Segment::read(&bench.ingress(&greeting.bytes()).frame);
+    let mut passed = head.len() as u64;
+    while passed + u64::from(STEP) < BODY {
+        let part = Sent {
+            sequence: sent.sequence.wrapping_add(passed as u32),
+            payload: vec![b'x'; 1_000],
+            ..sent.clone()
+        };
+        let onward = Segment::read(&bench.ingress(&part.bytes()).frame);
+        assert_eq!(onward.payload, part.payload, "{passed}: nothing is put in");
+        let behind = passed + STAMP.len() as u64;
+        let want = replay.tcp.sequence_number.wrapping_add(behind as u32);
+        assert_eq!(onward.tcp.sequence_number, want, "{passed}");
+        let acknowledgment = Sent {
+            sequence: greeting.sequence + 1,
+            acknowledgment: want.wrapping_add(1_000),
+            flags: "A",
+            options: Vec::new(),
+            ..greeting.clone()
+        };
+        let back = Segment::read(&bench.ingress(&acknowledgment.bytes()).frame);
+        let want = sent.sequence.wrapping_add(passed as u32 + 1_000);
+        assert_eq!(back.tcp.acknowledgment_number, want, "{passed}");
+        bench.pass(&sent.key(), STEP - 1_000);
+        passed += u64::from(STEP);
+    }
+    assert!(passed > 2 << 32);
+}
+
 /// The SYN-ACK of a peer that takes no data in SYNs.
 pub(crate) fn answer_of_peer(syn: &Segment) -> Sent {
     Sent {
