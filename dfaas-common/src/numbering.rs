@@ -94,8 +94,15 @@ impl Numbering {
         Numbers {
             sequence: self.sequence_to_server(numbers.sequence),
             acknowledgment: self.acknowledgment_to_server(numbers.acknowledgment),
-            window: rescale_window(numbers.window, self.client_scale, self.heard_scale),
+            window: self.window_to_server(numbers.window),
         }
+    }
+
+    /// A client's window as the server reads it (RFC 7323, section 2.2).
+    #[inline(always)]
+    #[must_use]
+    pub const fn window_to_server(&self, window: u16) -> u16 {
+        rescale_window(window, self.client_scale, self.heard_scale)
     }
 
     /// A server's segment as the client expects it.

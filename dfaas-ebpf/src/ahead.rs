@@ -17,7 +17,7 @@ use crate::{
     count,
     ctx::{HelperFailed, Packet, swallow},
     maps::{self, Scratch},
-    request::window_of,
+    open::window_of,
 };
 
 /// Where bytes are put together in a packet that loses its payload: behind the headers of either version.

@@ -160,9 +160,7 @@ fn spliced(
             return stamp_again(packet, headers, client, at, scratch).map(Next::Verdict);
         }
     }
-    if client.numbering.is_beyond_stamp(client.request.at) {
-        leave_stamp(client);
-    }
+    leave_stamp(client);
     if headers.flags & FIN != 0 {
         // RFC 9293, section 3.10.7.4: an end counts where the next byte would be. It comes again when what is missing
         // before it has been asked.
@@ -173,13 +171,7 @@ fn spliced(
         return finish(packet, headers, key, client, scratch).map(Next::Verdict);
     }
     if client.closing.has_begun() {
-        let is_over = note_end(headers, client);
-        let verdict = pass(packet, headers, client, scratch)?;
-        if is_over {
-            count::event(|events| &mut events.closed);
-            release::forget(key, scratch);
-        }
-        return Ok(Next::Verdict(verdict));
+        return pass_closing(packet, headers, key, client, scratch).map(Next::Verdict);
     }
     if let Some(held) = ahead::due(headers, key, client) {
         ahead::take(packet, headers, client, held, scratch)?;
@@ -198,9 +190,12 @@ fn is_over(headers: &Headers, client: &Client) -> bool {
 }
 
 /// Numbers the rest of a long request without its stamp, in both directions.
-#[inline(never)]
+#[inline(always)]
 fn leave_stamp(client: &mut Locked<Client>) {
     let at = client.request.at;
+    if !client.numbering.is_beyond_stamp(at) {
+        return;
+    }
     client.update(|client| {
         client.numbering.leave_stamp(at);
         // Its first bytes are long there.
@@ -297,6 +292,7 @@ pub(crate) fn send_data(
     scratch.segment.sequence = numbering.upstream;
     scratch.segment.acknowledgment = numbering.acknowledgment_to_server(headers.acknowledgment.get());
     scratch.segment.flags = ACK | PSH;
+    scratch.segment.window = numbering.window_to_server(headers.window.get());
     let is_local = client.is(IS_LOCAL);
     if !is_local {
         client.upstream.readdress(&mut scratch.segment);
@@ -461,6 +457,28 @@ fn finish(
         count::event(|events| &mut events.closed);
         release::forget(key, scratch);
     }
+    Ok(verdict)
+}
+
+/// Passes a segment of a connection that a side has begun to close. Behind the last one the servers that are kept go, too.
+#[inline(always)]
+fn pass_closing(
+    packet: &Packet,
+    headers: &Headers,
+    key: &FlowKey,
+    client: &mut Locked<Client>,
+    scratch: &mut Scratch,
+) -> Result<i32, Fault> {
+    if !note_end(headers, client) {
+        return pass(packet, headers, client, scratch);
+    }
+    let verdict = if headers.payload_bytes() == 0 {
+        last(packet, headers, key, client, scratch)?
+    } else {
+        pass(packet, headers, client, scratch)?
+    };
+    count::event(|events| &mut events.closed);
+    release::forget(key, scratch);
     Ok(verdict)
 }
 

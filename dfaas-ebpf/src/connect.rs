@@ -283,11 +283,7 @@ fn reuse(
         acknowledgment: client
             .numbering
             .acknowledgment_to_server(headers.acknowledgment.get()),
-        window: rescale_window(
-            headers.window.get(),
-            client.numbering.client_scale,
-            client.numbering.heard_scale,
-        ),
+        window: client.numbering.window_to_server(headers.window.get()),
     };
     client::send(packet, headers, client, &numbers, scratch)
 }

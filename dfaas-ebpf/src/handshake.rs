@@ -175,7 +175,7 @@ fn meet(
         upstream.update(|upstream| upstream.flags |= IS_SPLICED);
         upstream::note_taken(headers, 0, upstream);
     }
-    let held_bytes = maps::held(&upstream.client).map_or(0, |held| held.length);
+    let held_bytes = held_bytes(upstream);
     if taken < sent || held_bytes > sent {
         count::event(|events| &mut events.replayed);
         return Ok(Step::Replay);
@@ -185,6 +185,14 @@ fn meet(
     }
     count::event(|events| &mut events.data_in_syn);
     Ok(Step::Acknowledge)
+}
+
+/// How many bytes are held of the server's request; those of a part of the next one may be held by now.
+#[inline(always)]
+fn held_bytes(upstream: &Upstream) -> u32 {
+    let start = upstream.numbering.client;
+    let held = maps::held(&upstream.client).filter(|held| held.at == start);
+    held.map_or(0, |held| held.length)
 }
 
 /// Sets up the common part of what we send to the server on the client's behalf.

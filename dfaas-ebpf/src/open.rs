@@ -17,10 +17,6 @@ use crate::{
     over, release, request, secret,
 };
 
-/// The window of our SYN-ACK. Linux sends no more than half of the largest window it has seen in one segment, but
-/// all of a window up to this (`tcp_bound_to_half_wnd`, `TCP_MSS_DEFAULT`), so one segment comes.
-pub(crate) const FIRST_WINDOW: u16 = 536;
-
 /// Handles a packet of a client of whom no request was decided.
 #[inline(always)]
 pub(crate) fn handle(
@@ -212,7 +208,9 @@ fn answer_syn(
     scratch.segment.sequence = our_isn;
     scratch.segment.acknowledgment = client_isn.wrapping_add(1);
     scratch.segment.flags = SYN | ACK;
-    scratch.segment.window = FIRST_WINDOW;
+    // As much as can be held: a request up to that costs no further round trip. It comes in two segments, because Linux sends
+    // no more than half of the largest window that it has seen in one (`tcp_bound_to_half_wnd`).
+    scratch.segment.window = ours.segment_size;
     announce(packet, &ours, partial, scratch)?;
     count::event(|events| &mut events.opened);
     Ok(packet.out())
@@ -257,6 +255,14 @@ pub(crate) fn read_options(
 /// Options take as much room in every SYN of ours.
 const _: () = assert!(OUR_OPTIONS_BYTES % 4 == 0);
 
+/// A window of so many bytes in the unit that our SYN-ACK promised, rounded up.
+#[inline(always)]
+pub(crate) fn window_of(bytes: u32, opening: &Opening) -> u16 {
+    let has_scale = opening.window_scale != NO_WINDOW_SCALE;
+    let scale = if has_scale { u32::from(OUR_WINDOW_SCALE) } else { 0 };
+    ((bytes + (1 << scale) - 1) >> scale) as u16
+}
+
 /// Makes the packet our answer to the request.
 #[inline(always)]
 pub(crate) fn give(
@@ -269,7 +275,7 @@ pub(crate) fn give(
         let config = maps::config().ok_or(HelperFailed)?;
         let window = config.segment_size(scratch.segment.family());
         scratch.segment.flags = ACK | PSH;
-        scratch.segment.window = request::window_of(window.into(), &scratch.opening);
+        scratch.segment.window = window_of(window.into(), &scratch.opening);
     } else {
         scratch.segment.flags = ACK | PSH | FIN;
         scratch.segment.window = DRAIN_WINDOW;

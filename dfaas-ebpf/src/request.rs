@@ -13,7 +13,7 @@ use dfaas_common::{
     packet::{ACK, FIN, Headers},
     pairing::TOKEN_BYTES,
     pick::slot,
-    tcp_options::{NO_WINDOW_SCALE, OUR_WINDOW_SCALE},
+    tcp_options::NO_WINDOW_SCALE,
 };
 
 use crate::{
@@ -195,21 +195,15 @@ pub(crate) fn acknowledge(
     scratch: &mut Scratch,
 ) -> Result<(), HelperFailed> {
     let opening = scratch.opening;
-    let room = u32::from(config.segment_size(headers.family())).saturating_sub(opening.held);
+    let segment_size = u32::from(config.segment_size(headers.family()));
+    // Linux sends segments of half of the largest window, and none in a smaller one: it would wait for its persist timer.
+    let room = segment_size.saturating_sub(opening.held).max(segment_size / 2);
     compose::answer(headers, scratch);
     scratch.segment.sequence = opening.our_isn.wrapping_add(1);
     scratch.segment.acknowledgment = opening.client_isn.wrapping_add(1).wrapping_add(opening.held);
     scratch.segment.flags = ACK;
-    scratch.segment.window = window_of(room, &opening);
+    scratch.segment.window = open::window_of(room, &opening);
     compose::bare(packet, is_partial(headers, &opening), scratch)
-}
-
-/// A window of so many bytes in the unit that our SYN-ACK promised, rounded up.
-#[inline(always)]
-pub(crate) fn window_of(bytes: u32, opening: &Opening) -> u16 {
-    let has_scale = opening.window_scale != NO_WINDOW_SCALE;
-    let scale = if has_scale { u32::from(OUR_WINDOW_SCALE) } else { 0 };
-    ((bytes + (1 << scale) - 1) >> scale) as u16
 }
 
 /// Decides about a request whose head is whole.
@@ -253,8 +247,8 @@ fn complete(
         Decision::Local => 0,
         Decision::Forward(index) => index,
     };
-    if !reaches(config, headers, target) {
-        return proxy::hand_over(packet, config, headers, key, Reason::Family, scratch);
+    if let Some(reason) = hindrance(config, headers, target, head.length) {
+        return proxy::hand_over(packet, config, headers, key, reason, scratch);
     }
     let read = scratch.held.length;
     if target != 0 {
@@ -293,14 +287,23 @@ fn decided(function: u32, origin: Origin, now_ns: u64, wants_no_body: bool, scra
     upstream.response.begin(wants_no_body);
 }
 
+/// Why a request with a head of so many bytes cannot go to a target from here, if it cannot.
+#[inline(always)]
+fn hindrance(config: &Config, headers: &Headers, target: u32, head_bytes: u16) -> Option<Reason> {
+    if !reaches(config, headers, target) {
+        return Some(Reason::Family);
+    }
+    // With the stamp it has to fit into a segment.
+    (target != 0 && head_bytes > config.segment_size(headers.family())).then_some(Reason::Head)
+}
+
 /// Whether a server takes connections of the client's version of IP.
 #[inline(always)]
 fn reaches(config: &Config, headers: &Headers, target: u32) -> bool {
     if target == 0 {
         return config.has_local(headers.family());
     }
-    let target = maps::target(target);
-    target.is_none_or(|target| !target.addresses[headers.family() as usize].is_none())
+    maps::target(target).is_none_or(|target| !target.addresses[headers.family() as usize].is_none())
 }
 
 /// Sets up the client's entry and that of a server that is not chosen yet, for a request of so many bytes.

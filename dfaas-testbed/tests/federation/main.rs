@@ -17,6 +17,7 @@ mod cases;
 mod checksums;
 mod containers;
 mod faults;
+mod first_window;
 mod forger;
 mod front_ends;
 mod ipv6;

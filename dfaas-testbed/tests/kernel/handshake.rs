@@ -20,10 +20,9 @@ fn a_syn_is_answered() {
         (80, 40_001)
     );
     assert_eq!(answer.tcp.acknowledgment_number, CLIENT_ISN + 1);
-    assert!(
-        answer.tcp.window_size <= 536,
-        "one segment is to come, window {}",
-        answer.tcp.window_size
+    assert_eq!(
+        answer.tcp.window_size, SEGMENT_SIZE,
+        "as much is to come as can be held"
     );
     let [high, low] = SEGMENT_SIZE.to_be_bytes();
     assert_eq!(

@@ -120,6 +120,25 @@ fn a_client_whose_first_part_is_gone_is_told() {
     assert_eq!(answer.tcp.acknowledgment_number, talk.client_next);
 }
 
+#[test]
+fn a_head_that_does_not_fit_with_the_stamp_is_not_cut() {
+    for (length, want) in [(1_280, "S"), (1_281, "HTTP/1.1 431 "), (1_304, "HTTP/1.1 431 ")] {
+        let mut bench = bench(Limit::NONE, Limit::UNLIMITED);
+        let mut talk = Talk::open(&mut bench, 50_007);
+        let fill = "x".repeat(length - REQUEST.len() - 5);
+        let head = REQUEST.replacen("\r\n\r\n", &format!("\r\nX: {fill}\r\n\r\n"), 1);
+        assert_eq!(head.len(), length);
+        talk.client_says(&mut bench, &head[..536]);
+        let seen = Segment::read(&talk.client_says(&mut bench, &head[536..]).frame);
+        assert!(
+            seen.flags() == want || seen.text().starts_with(want),
+            "{length}: {} {}",
+            seen.flags(),
+            seen.text()
+        );
+    }
+}
+
 fn bench(local: Limit, cap: Limit) -> Bench {
     let mut bench = Bench::new();
     bench.offer("known", local, cap);

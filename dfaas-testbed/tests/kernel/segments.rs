@@ -96,10 +96,10 @@ fn a_server_is_told_the_options_of_its_client() {
 #[test]
 fn windows_change_from_the_unit_of_the_server_to_the_one_promised() {
     // Ours is 128 bytes. The last server promises none.
-    for (port, options, window, want) in [
-        (48_011, vec![1, 3, 3, 10], 100, 800),
-        (48_012, vec![1, 3, 3, 5], 100, 25),
-        (48_013, vec![], 64_000, 500),
+    for (port, options, window, want, of_client) in [
+        (48_011, vec![1, 3, 3, 10], 100, 800, 300),
+        (48_012, vec![1, 3, 3, 5], 100, 25, 300),
+        (48_013, vec![], 64_000, 500, 300 << 7),
     ] {
         let mut bench = Bench::new();
         bench.offer("known", Limit::UNLIMITED, Limit::NONE);
@@ -113,14 +113,19 @@ fn windows_change_from_the_unit_of_the_server_to_the_one_promised() {
         let seen = bench.egress(&answer.bytes_to(talk.sent.source));
         let segment = Segment::read(&seen.frame);
         assert_eq!(segment.tcp.window_size, want, "{options:?}");
-        // A client's is in the unit that it has told the server itself, which counts only if the server told one too.
-        let heard = if options.is_empty() {
-            u16::MAX
-        } else {
-            talk.sent.window
-        };
-        let seen = bench.ingress(&talk.client("AP", "body").bytes());
-        assert_eq!(Segment::read(&seen.frame).tcp.window_size, heard);
+        // A client's is in the unit that it has told the server itself, unless the server takes none.
+        for flags in ["AP", "A"] {
+            let sent = Sent {
+                window: 300,
+                ..talk.client(flags, "body")
+            };
+            let seen = bench.ingress(&sent.bytes());
+            assert_eq!(
+                Segment::read(&seen.frame).tcp.window_size,
+                of_client,
+                "{options:?}"
+            );
+        }
     }
 }
 
