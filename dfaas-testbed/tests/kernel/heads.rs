@@ -204,7 +204,14 @@ fn on_host(bytes: &[u8], waits: u32, has_proxy: bool) -> Outcome {
         Progress::Complete => {
             let head = Head::from_marks(&buffer, &marks);
             match head.unframed {
-                Unframed::No => decided(bytes, &head),
+                Unframed::No => {
+                    let decided = decided(bytes, &head);
+                    if decided == Outcome::Answered(Answer::HeadTooLong) {
+                        or_proxied(Answer::HeadTooLong, "proxied_head")
+                    } else {
+                        decided
+                    }
+                }
                 Unframed::Coding => or_proxied(Answer::NotImplemented, "proxied_chunked"),
                 Unframed::Upgrade => or_proxied(Answer::NotImplemented, "proxied_upgrade"),
                 Unframed::Length => or_proxied(Answer::Malformed, "proxied_lengths"),
@@ -238,12 +245,15 @@ fn decided(bytes: &[u8], head: &Head) -> Outcome {
         .into_iter()
         .find(|(known, _)| name.len() <= NAME_BYTES && name == known.as_bytes())
         .map(|(_, local)| function(local));
-    // Of a request for a peer only so much is held that there is room for the stamp.
+    // Of a request for a peer only so much is held that there is room for the stamp, and no head is cut.
     let (held, is_local) = match decide(function.as_ref(), origin, Failed::NONE, &mut Plenty) {
         Decision::Refuse(answer) => return Outcome::Answered(answer),
         Decision::Local => (bytes.len(), true),
         Decision::Forward(index) => {
             assert_eq!(index, PEER_INDEX);
+            if head.length > SEGMENT_SIZE {
+                return Outcome::Answered(Answer::HeadTooLong);
+            }
             (bytes.len().min(SEGMENT_SIZE.into()), false)
         }
     };
