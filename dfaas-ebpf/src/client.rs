@@ -107,7 +107,9 @@ fn challenge(
 
 /// Whether the client's interface leaves checksums to hardware. The SYN and this segment must agree: by chance, a
 /// whole checksum looks like a partial one in one packet of 65536.
-#[inline(always)]
+///
+/// By a call: what the sum is made of would else be kept on the stack for all that ask.
+#[inline(never)]
 pub(crate) fn is_partial(headers: &Headers, opening: &Opening) -> bool {
     opening.flags & SYN_IS_PARTIAL != 0 && headers.has_partial_checksum()
 }

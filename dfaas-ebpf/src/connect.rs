@@ -36,7 +36,8 @@ pub(crate) fn local(
 ) -> Result<i32, Fault> {
     if let Some(upstream) = maps::upstream(key) {
         if upstream.client == *key && upstream.is_free() {
-            return reuse(packet, headers, key, key, upstream, scratch);
+            scratch.server = *key;
+            return reuse(packet, headers, key, upstream, scratch);
         }
     }
     if let Some(client) = maps::client(key) {
@@ -69,7 +70,8 @@ pub(crate) fn local_stack(
     scratch.client.upstream = *key;
     scratch.upstream.flags |= IS_LOCAL;
     let with_data = config.flags & DATA_IN_SYN_LOCAL != 0;
-    let verdict = connect(packet, headers, with_data, key, key, scratch)?;
+    scratch.server = *key;
+    let verdict = connect(packet, headers, with_data, key, scratch)?;
     let is_syn = verdict == PASS;
     Ok(if is_in_the_way && is_syn {
         packet.to_stack()
@@ -103,14 +105,14 @@ pub(crate) fn peer(
     scratch.client.first_bytes = length;
     let known = scratch.client.known[Known::place(index)];
     if u32::from(known.target) == index {
-        let server = FlowKey {
+        scratch.server = FlowKey {
             remote: target.addresses[family],
             remote_port: target.port,
             local_port: known.port,
         };
-        if let Some(upstream) = maps::upstream(&server) {
+        if let Some(upstream) = maps::upstream(&scratch.server) {
             if upstream.client == *key && upstream.is_free() {
-                return reuse(packet, headers, key, &server, upstream, scratch);
+                return reuse(packet, headers, key, upstream, scratch);
             }
         }
     }
@@ -137,31 +139,29 @@ fn new_peer(
         count::event(|events| &mut events.ports_exhausted);
         return no_room(packet, headers, key, scratch);
     }
-    let server = scratch.server;
     let index = scratch.upstream.target;
     let client = &mut scratch.client;
     client.known[Known::place(index)] = Known {
         target: index as u16,
-        port: server.local_port,
+        port: scratch.server.local_port,
     };
     client.flags = 0;
-    client.upstream = server;
+    client.upstream = scratch.server;
     // No data for the next server where the last one kept silent: something on the way may not like it in SYNs.
     let with_data = target.flags & TARGET_DATA_IN_SYN != 0
         && scratch.opening.failures == 0
         && maps::takes_data_in_syn(index);
-    connect(packet, headers, with_data, key, &server, scratch)
+    connect(packet, headers, with_data, key, scratch)
 }
 
 /// Sends the SYN to a server, once the client's entry is made or brought up to date: of processors that do so at the same
-/// time, one succeeds. That of a peer has been claimed already.
+/// time, one succeeds. The server's key is in the scratch space; that of a peer has been claimed already.
 #[inline(always)]
 fn connect(
     packet: &Packet,
     headers: &Headers,
     with_data: bool,
     key: &FlowKey,
-    server: &FlowKey,
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
     scratch.client.phase = Phase::Connecting as u8;
@@ -174,13 +174,13 @@ fn connect(
     };
     if !is_entered && maps::client(key).is_some() {
         if !scratch.client.is(IS_LOCAL) {
-            maps::remove_upstream(server);
+            maps::remove_upstream(&scratch.server);
         }
         return Ok(left_to_another());
     }
-    let is_claimed = !scratch.client.is(IS_LOCAL) || maps::claim_upstream(server, &scratch.upstream);
+    let is_claimed = !scratch.client.is(IS_LOCAL) || maps::claim_upstream(&scratch.server, &scratch.upstream);
     if !is_entered || !is_claimed || !maps::insert_held(key, &scratch.held) {
-        maps::remove_upstream(server);
+        maps::remove_upstream(&scratch.server);
         if is_new {
             maps::remove_client(key);
         } else {
@@ -230,13 +230,13 @@ pub(crate) fn number(upstream_start: u32, server_start: u32, scratch: &mut Scrat
     numbering.heard_scale = scratch.opening.window_scale;
 }
 
-/// Sends the request to a server that this connection has been to and that has answered all it was asked.
+/// Sends the request to the server whose key is in the scratch space: this connection has been to it, and it has answered all
+/// that it was asked.
 #[inline(always)]
 fn reuse(
     packet: &Packet,
     headers: &Headers,
     key: &FlowKey,
-    server: &FlowKey,
     upstream: &mut Locked<Upstream>,
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
@@ -244,7 +244,7 @@ fn reuse(
         return Ok(swallow());
     };
     let start = scratch.opening.client_isn.wrapping_add(1);
-    let next = if client.upstream == *server && upstream.is(IS_CURRENT) {
+    let next = if client.upstream == scratch.server && upstream.is(IS_CURRENT) {
         client.numbering.sequence_to_server(start)
     } else {
         count::event(|events| &mut events.steered_again);
@@ -257,7 +257,7 @@ fn reuse(
     let natural = upstream.flags & IS_NATURAL;
     scratch.client.phase = Phase::Spliced as u8;
     scratch.client.flags = natural | (upstream.flags & IS_LOCAL);
-    scratch.client.upstream = *server;
+    scratch.client.upstream = scratch.server;
     scratch.client.numbering = scratch.upstream.numbering;
     let has_more = scratch.client.request.left > 0 && natural == 0;
     if !decide(client, scratch) {

@@ -7,7 +7,6 @@ use dfaas_common::{
 };
 
 use crate::{
-    Fault,
     client::is_partial,
     compose, count,
     ctx::{HelperFailed, Packet, expose},
@@ -34,15 +33,15 @@ const LOCAL_PLACE: u32 = KNOWN as u32;
 const EVEN_CURRENT: u32 = 1 << 8;
 
 /// Resets the connection to the local stack, which is in the way of another one. The packet loses its payload.
-#[inline(always)]
-pub(crate) fn local(packet: &Packet, key: &FlowKey, scratch: &mut Scratch) -> Result<(), Fault> {
+#[inline(never)]
+pub(crate) fn local(packet: &Packet, key: &FlowKey, scratch: &mut Scratch) -> Result<(), HelperFailed> {
     scratch.owner = *key;
-    Ok(packet.call(scratch, |skb| dfaas_release(skb, LOCAL_PLACE | EVEN_CURRENT))?)
+    packet.call(scratch, |skb| dfaas_release(skb, LOCAL_PLACE | EVEN_CURRENT))
 }
 
 /// Resets the servers that are kept for later. The packet, which loses its payload, is made into each reset.
-#[inline(always)]
-pub(crate) fn parked(packet: &Packet, key: &FlowKey, scratch: &mut Scratch) -> Result<(), Fault> {
+#[inline(never)]
+pub(crate) fn parked(packet: &Packet, key: &FlowKey, scratch: &mut Scratch) -> Result<(), HelperFailed> {
     scratch.owner = *key;
     let mut place = 0;
     while place <= LOCAL_PLACE {
@@ -54,16 +53,16 @@ pub(crate) fn parked(packet: &Packet, key: &FlowKey, scratch: &mut Scratch) -> R
 
 /// Resets the server whose place the one of this target takes, if the client's entry in the scratch space knows one there:
 /// in the map another processor may have put a new one. The packet loses its payload.
-#[inline(always)]
+#[inline(never)]
 pub(crate) fn pushed_out(
     packet: &Packet,
     key: &FlowKey,
     target: u32,
     scratch: &mut Scratch,
-) -> Result<(), Fault> {
+) -> Result<(), HelperFailed> {
     scratch.owner = *key;
     let place = Known::place(target) as u32 | EVEN_CURRENT;
-    Ok(packet.call(scratch, |skb| dfaas_release(skb, place))?)
+    packet.call(scratch, |skb| dfaas_release(skb, place))
 }
 
 /// Resets the server in a place of the client whose key is in the scratch space, if there is one that is not current. Returns
@@ -140,7 +139,7 @@ fn address(headers: &Headers, upstream: &Upstream, scratch: &mut Scratch) {
 
 /// Forgets a client and the server that has its request. Those that are kept for later are forgotten too: their next
 /// packet finds nobody, and is answered with a reset by the stack.
-#[inline(always)]
+#[inline(never)]
 pub(crate) fn forget(key: &FlowKey, scratch: &mut Scratch) {
     scratch.owner = *key;
     expose(scratch);

@@ -15,7 +15,7 @@ pub(crate) fn hash(key: &FlowKey, purpose: Purpose, more: u64) -> u64 {
 }
 
 /// The first sequence number of a connection at a time.
-#[inline(always)]
+#[inline(never)]
 pub(crate) fn sequence_start(key: &FlowKey, purpose: Purpose, now_ns: u64) -> u32 {
     siphash::sequence_start(hash(key, purpose, 0), now_ns)
 }

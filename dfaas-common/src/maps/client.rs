@@ -112,8 +112,45 @@ impl Client {
         if self.has_decided(start) {
             return false;
         }
-        *self = *decided;
+        self.become_decided(decided);
         true
+    }
+
+    /// Becomes another part by part: as a whole, all of it is on a program's stack on its way.
+    #[inline(always)]
+    const fn become_decided(&mut self, decided: &Self) {
+        let Self {
+            request,
+            asking,
+            numbering,
+            upstream,
+            closing,
+            last_seen,
+            first_bytes,
+            phase,
+            flags,
+            attempts,
+            reserved,
+            known,
+            family,
+            acknowledged,
+            asked_ms,
+        } = decided;
+        self.request = *request;
+        self.asking = *asking;
+        self.numbering = *numbering;
+        self.upstream = *upstream;
+        self.closing = *closing;
+        self.last_seen = *last_seen;
+        self.first_bytes = *first_bytes;
+        self.phase = *phase;
+        self.flags = *flags;
+        self.attempts = *attempts;
+        self.reserved = *reserved;
+        self.known = *known;
+        self.family = *family;
+        self.acknowledged = *acknowledged;
+        self.asked_ms = *asked_ms;
     }
 
     /// Notes when its request came.
