@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::__sk_buff;
 use dfaas_common::{
     maps::{FlowKey, IS_LOCAL, KNOWN, Known, Upstream},
-    packet::{ACK, Headers, RST},
+    packet::{ACK, Be16, Headers, RST},
 };
 
 use crate::{
@@ -109,7 +109,13 @@ fn reset(packet: &Packet, headers: &Headers, scratch: &mut Scratch) -> Result<()
     }
     let is_local = upstream.is(IS_LOCAL);
     address(headers, upstream, scratch);
-    let partial = is_partial(headers, &scratch.opening);
+    let is_of_client = headers.source == scratch.owner.remote
+        && headers.source_port.raw() == u16::from_ne_bytes(scratch.owner.remote_port);
+    let partial = if is_of_client {
+        is_partial(headers, &scratch.opening)
+    } else {
+        headers.has_partial_checksum()
+    };
     maps::remove_upstream(&scratch.server);
     count::event(|events| &mut events.upstream_dropped);
     compose::bare(packet, partial, scratch)?;
@@ -122,18 +128,31 @@ fn reset(packet: &Packet, headers: &Headers, scratch: &mut Scratch) -> Result<()
 }
 
 /// Sets up the reset for a server that is not the current one, whose key is in the scratch space, made of a packet of
-/// its client.
+/// its client or of another server of that one: the packet's node is ours.
 #[inline(always)]
 fn address(headers: &Headers, upstream: &Upstream, scratch: &mut Scratch) {
-    compose::onward(headers, scratch);
+    let is_out = maps::config().is_some_and(|config| {
+        let ours = &config.addresses[headers.family() as usize & 1];
+        headers.source == *ours
+    });
+    if is_out {
+        compose::answer(headers, scratch);
+    } else {
+        compose::onward(headers, scratch);
+    }
     scratch.segment.sequence = upstream.next;
     scratch.segment.acknowledgment = upstream.response.at;
     scratch.segment.flags = RST | ACK;
     scratch.segment.window = 0;
-    if !upstream.is(IS_LOCAL) {
+    if upstream.is(IS_LOCAL) {
+        let owner = &scratch.owner;
+        scratch.segment.source = owner.remote;
+        scratch.segment.source_port = Be16::from_raw(u16::from_ne_bytes(owner.remote_port));
+        scratch.segment.destination_port = Be16::from_raw(u16::from_ne_bytes(owner.local_port));
+    } else {
         scratch.server.readdress(&mut scratch.segment);
+        scratch.segment.ethernet_source = scratch.segment.ethernet_destination;
         scratch.segment.ethernet_destination = upstream.next_hop;
-        scratch.segment.ethernet_source = headers.ethernet_destination;
     }
 }
 

@@ -116,6 +116,8 @@ fn reset(
         .first_bytes
         .wrapping_add(client.numbering.stamp_bytes.into());
     let sequence = client.numbering.upstream.wrapping_add(sent);
+    scratch.opening = client.asking;
+    release::parked(packet, key, scratch)?;
     let verdict = give_up(packet, headers, client, sequence, scratch)?;
     release::forget(key, scratch);
     Ok(verdict)

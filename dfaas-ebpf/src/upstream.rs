@@ -328,9 +328,33 @@ fn reset(
         return Ok(verdict);
     }
     count::event(|events| &mut events.reset);
-    let verdict = pass(packet, config, headers, upstream, scratch)?;
+    let verdict = last(packet, headers, &client_key, upstream, scratch)?;
     release::forget(&client_key, scratch);
     Ok(verdict)
+}
+
+/// Passes a segment without a payload with which a connection is over, after what makes the servers go that are kept for
+/// later: the local stack would have its connection for ever, in numbers that the client does not know.
+#[inline(always)]
+fn last(
+    packet: &Packet,
+    headers: &Headers,
+    client_key: &FlowKey,
+    upstream: &Upstream,
+    scratch: &mut Scratch,
+) -> Result<i32, Fault> {
+    let is_local = upstream.is(IS_LOCAL);
+    let numbers = upstream.numbering.to_client(numbers(headers));
+    release::parked(packet, client_key, scratch)?;
+    compose::onward(headers, scratch);
+    scratch.segment.sequence = numbers.sequence;
+    scratch.segment.acknowledgment = numbers.acknowledgment;
+    scratch.segment.window = numbers.window;
+    if !is_local {
+        client_key.readdress(&mut scratch.segment);
+    }
+    compose::bare(packet, headers.has_partial_checksum(), scratch)?;
+    Ok(if is_local { PASS } else { packet.route() })
 }
 
 /// Makes the packet with which a server ends before it has answered the answer to its client (RFC 9110, section 15.6.3).
@@ -370,6 +394,8 @@ fn answer_for(
             packet.copy_out();
         }
     }
+    // The answer is the connection's last.
+    release::parked(packet, &client_key, scratch)?;
     let reply = maps::reply_by_number(number).ok_or(HelperFailed)?;
     compose::onward(headers, scratch);
     scratch.segment.sequence = next;
@@ -469,19 +495,20 @@ fn closing(
     let client_key = upstream.client;
     let numbering = upstream.numbering;
     upstream.update(|upstream| upstream.flags |= IS_CLOSING);
-    let verdict = pass(packet, config, headers, upstream, scratch)?;
-    if let Some(client) = maps::client(&client_key) {
+    let is_over = maps::client(&client_key).is_some_and(|client| {
         let end = numbering.sequence_to_client(headers.sequence_end());
         let acknowledgment = numbering.acknowledgment_to_client(headers.acknowledgment.get());
-        let is_over = client.update(|client| {
+        client.update(|client| {
             client.closing.server(headers.flags, end, acknowledgment);
             client.closing.is_over()
-        });
-        if is_over {
-            count::event(|events| &mut events.closed);
-            release::forget(&client_key, scratch);
-        }
+        })
+    });
+    if !is_over || headers.payload_bytes() > 0 {
+        return pass(packet, config, headers, upstream, scratch);
     }
+    count::event(|events| &mut events.closed);
+    let verdict = last(packet, headers, &client_key, upstream, scratch)?;
+    release::forget(&client_key, scratch);
     Ok(verdict)
 }
 
