@@ -147,8 +147,10 @@ fn new_peer(
     };
     client.flags = 0;
     client.upstream = scratch.server;
-    // No data for the next server where the last one kept silent: something on the way may not like it in SYNs.
+    // No data for the next server where the last one kept silent: something on the way may not like it in SYNs. None of a
+    // request that may not run twice, as it might where the answer to the SYN is lost (RFC 9110, section 9.2.2).
     let with_data = target.flags & TARGET_DATA_IN_SYN != 0
+        && client.may_repeat != 0
         && scratch.opening.failures == 0
         && maps::takes_data_in_syn(index);
     connect(packet, headers, with_data, key, scratch)

@@ -267,7 +267,7 @@ fn complete(
     );
     ahead::hold_rest(packet, headers, key, read, scratch)?;
     decided(function_id, origin, now_ns, head.wants_no_body, scratch);
-    scratch.upstream.target = target;
+    (scratch.client.may_repeat, scratch.upstream.target) = (head.is_idempotent.into(), target);
     scratch.upstream.flags |= u8::from(head.closes) * IS_LAST;
     if target == 0 {
         connect::local(packet, config, headers, key, scratch)

@@ -1,7 +1,7 @@
 //! Servers that refuse, keep silent or close: they are asked again, or the request is taken back from them.
 
 use dfaas_common::{
-    decide::Answer,
+    decide::{Answer, FAILURES},
     maps::{Client, Config, FlowKey, IS_LOCAL, IS_TAKEN, Phase},
     packet::{FIN, Headers, RST},
 };
@@ -158,6 +158,10 @@ pub(crate) fn leave_silent(
     scratch.server = client.upstream;
     if !take_back(key, client, &scratch.server, Phase::Spliced) {
         return Ok(None);
+    }
+    if client.may_repeat == 0 {
+        // The peer may have run it (RFC 9110, section 9.2.2): the client is told, and decides.
+        client.asking.failures = FAILURES as u8;
     }
     count::event(|events| &mut events.upstream_silent);
     give_up(packet, headers, client, client.numbering.upstream, scratch).map(Some)

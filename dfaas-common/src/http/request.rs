@@ -292,6 +292,9 @@ pub struct Head {
     pub from_node: bool,
     /// Whether the method is HEAD.
     pub wants_no_body: bool,
+    /// Whether the method is idempotent (RFC 9110, section 9.2.2), so that the request may be sent once more where nobody
+    /// knows whether it has run. A method that is not known is not.
+    pub is_idempotent: bool,
     /// Whether its client expects the connection to end behind the response (RFC 9112, section 9.6): it says so, or speaks
     /// HTTP/1.0. An option that begins with `close` counts as it.
     pub closes: bool,
@@ -299,6 +302,19 @@ pub struct Head {
     pub unframed: Unframed,
     /// Length of the body in bytes.
     pub body: u64,
+}
+
+/// Whether a method is idempotent, by its first four bytes, the space behind it included. Others that begin in the same way
+/// are not registered.
+#[inline(always)]
+const fn is_idempotent(start: u32) -> bool {
+    const GET: u32 = u32::from_be_bytes(*b"GET ");
+    const HEAD: u32 = u32::from_be_bytes(*b"HEAD");
+    const PUT: u32 = u32::from_be_bytes(*b"PUT ");
+    const DELETE: u32 = u32::from_be_bytes(*b"DELE");
+    const OPTIONS: u32 = u32::from_be_bytes(*b"OPTI");
+    const TRACE: u32 = u32::from_be_bytes(*b"TRAC");
+    matches!(start, GET | HEAD | PUT | DELETE | OPTIONS | TRACE)
 }
 
 impl Head {
@@ -323,6 +339,7 @@ impl Head {
             token: span(marks.of_field(TOKEN_FIRST), marks.of_field(TOKEN_MORE)),
             from_node: marks.of_field(NODE_COLON) != 0,
             wants_no_body: marks.at(HEAD_METHOD_END) != 0,
+            is_idempotent: is_idempotent(u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])),
             closes: marks.at(OLD_VERSION) | marks.of_field(CLOSE) != 0,
             unframed: unframed(marks),
             body: body(bytes, marks),
@@ -368,4 +385,24 @@ fn span(first: u16, more: u16) -> Option<Span> {
         start: first - 1,
         length,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_idempotent;
+
+    #[test]
+    fn what_may_run_twice_is_told_by_its_method() {
+        for method in ["GET ", "HEAD", "PUT ", "DELE", "OPTI", "TRAC"] {
+            assert!(check(method), "{method}");
+        }
+        for method in ["POST", "PATC", "GETS", "get ", "BREW"] {
+            assert!(!check(method), "{method}");
+        }
+    }
+
+    fn check(start: &str) -> bool {
+        let bytes = start.as_bytes();
+        is_idempotent(u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+    }
 }

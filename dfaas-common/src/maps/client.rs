@@ -61,8 +61,8 @@ pub struct Client {
     pub flags: u8,
     /// How often the current upstream SYN was sent; behind its answer, the first segment of the request.
     pub attempts: u8,
-    /// Keeps the layout free of padding.
-    pub reserved: u8,
+    /// 1 if the request may run twice: its method is idempotent.
+    pub may_repeat: u8,
     /// Peers that this connection has been to, each in its [`Known::place`].
     pub known: [Known; KNOWN],
     /// The version of IP, as an index.
@@ -130,7 +130,7 @@ impl Client {
             phase,
             flags,
             attempts,
-            reserved,
+            may_repeat,
             known,
             family,
             acknowledged,
@@ -146,7 +146,7 @@ impl Client {
         self.phase = *phase;
         self.flags = *flags;
         self.attempts = *attempts;
-        self.reserved = *reserved;
+        self.may_repeat = *may_repeat;
         self.known = *known;
         self.family = *family;
         self.acknowledged = *acknowledged;
