@@ -326,6 +326,11 @@ fn answered(packet: &Packet, headers: &Headers, key: &FlowKey, scratch: &mut Scr
         .sequence
         .wrapping_add(reply.length)
         .wrapping_add(1);
+    if headers.acknowledgment.get() != behind_reply {
+        // It has not heard our answer, which nobody else would send again once all of the client's bytes are acknowledged.
+        give(packet, reply, partial, scratch)?;
+        return Ok(packet.out());
+    }
     scratch.segment.sequence = behind_reply;
     compose::drain(packet, partial, scratch)?;
     let is_over = headers.flags & FIN != 0 && headers.acknowledgment.get() == behind_reply;

@@ -146,14 +146,29 @@ fn an_answer_is_repeated_and_what_follows_is_drained() {
         sequence: again.tcp.acknowledgment_number,
         ..Sent::data(40_303, our_isn.wrapping_add(1), b"more")
     };
+    // Once all of its bytes are acknowledged, a client that has not had the answer would send nothing again.
     let drained = Segment::read(&bench.ingress(&more.bytes()).frame);
-    assert_eq!(drained.payload, b"");
+    assert_eq!((&drained.payload, drained.flags()), (&first.payload, first.flags()));
+    assert_eq!(drained.tcp.sequence_number, first.tcp.sequence_number);
     assert_eq!(
         drained.tcp.acknowledgment_number,
         more.sequence.wrapping_add(4),
         "it is acknowledged"
     );
-    assert_eq!(bench.events()["drained"], 1);
+    let length = first.payload.len() as u32 + 1;
+    let heard = Sent {
+        sequence: more.sequence.wrapping_add(4),
+        acknowledgment: first.tcp.sequence_number.wrapping_add(length),
+        ..more
+    };
+    let drained = Segment::read(&bench.ingress(&heard.bytes()).frame);
+    assert_eq!(
+        (drained.text().as_str(), drained.flags().as_str()),
+        ("", "A"),
+        "it has had the answer"
+    );
+    assert_eq!(drained.tcp.acknowledgment_number, heard.sequence.wrapping_add(4));
+    assert_eq!(bench.events()["drained"], 2);
 }
 
 #[test]
