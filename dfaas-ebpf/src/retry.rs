@@ -107,7 +107,10 @@ fn reset(
 ) -> Result<i32, Fault> {
     // Behind its last byte, or behind a FIN, which waits for the server too.
     let sequence = headers.sequence.get();
-    let is_next = sequence.wrapping_sub(client.request.at) <= 1 || sequence == client.asking.next();
+    let behind_held = client.request.at.wrapping_add(client.request.ahead);
+    let is_next = sequence.wrapping_sub(client.request.at) <= 1
+        || sequence == client.asking.next()
+        || sequence == behind_held;
     if !is_next {
         return Ok(swallow());
     }

@@ -148,7 +148,10 @@ fn an_answer_is_repeated_and_what_follows_is_drained() {
     };
     // Once all of its bytes are acknowledged, a client that has not had the answer would send nothing again.
     let drained = Segment::read(&bench.ingress(&more.bytes()).frame);
-    assert_eq!((&drained.payload, drained.flags()), (&first.payload, first.flags()));
+    assert_eq!(
+        (&drained.payload, drained.flags()),
+        (&first.payload, first.flags())
+    );
     assert_eq!(drained.tcp.sequence_number, first.tcp.sequence_number);
     assert_eq!(
         drained.tcp.acknowledgment_number,
