@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     MILLISECOND, Micros, http,
-    network::Mishap,
+    network::{Kind, Mishap},
     outcome::{Asked, Fate, Finding, Report, Wrong},
     script::{Client, Ending, Framing, Function, Listening, Manner, Method, Request, Script},
 };
@@ -12,10 +12,17 @@ use crate::{
 /// A retransmission takes 200 ms; who waits for less has not waited for one.
 const STALL: Micros = 190 * MILLISECOND;
 
+/// So many lost packets can make a peer seem silent.
+const SILENCE: usize = 3;
+/// What is held of a head in parts, in bytes: what a client sends beyond it waits for its retransmission.
+const HELD: usize = 1_280;
+
 /// Says what is wrong with what became of the requests.
 pub(crate) fn judge(script: &Script, decides: bool, report: &Report) -> Vec<Finding> {
     let mut findings = Vec::new();
     let is_quiet = !report.mishaps.iter().any(Mishap::is_harmful);
+    let is_lost = |mishap: &&Mishap| mishap.kind == Kind::Lost;
+    let losses = report.mishaps.iter().filter(is_lost).count();
     let mut asked = report.asked.iter();
     for client in &script.clients {
         let all: Vec<&Asked> = asked.by_ref().take(client.requests.len()).collect();
@@ -27,6 +34,7 @@ pub(crate) fn judge(script: &Script, decides: bool, report: &Report) -> Vec<Find
                 all: &all,
                 decides,
                 is_quiet,
+                losses,
             };
             findings.extend(case.judge());
         }
@@ -65,6 +73,8 @@ struct Case<'a> {
     all: &'a [&'a Asked],
     decides: bool,
     is_quiet: bool,
+    /// How many packets were lost.
+    losses: usize,
 }
 
 impl Case<'_> {
@@ -141,10 +151,16 @@ impl Case<'_> {
                     manner,
                     Manner::Close | Manner::Reset | Manner::Refuse | Manner::Silent
                 );
-                may_fail || self.may_be_refused()
+                may_fail || self.may_be_refused() || self.may_have_run()
             }
             _ => false,
         }
+    }
+
+    /// Whether a peer may seem to be silent about a request that runs once only.
+    fn may_have_run(&self) -> bool {
+        let request = self.request();
+        request.method == Method::Post && request.function != Function::Here && self.losses >= SILENCE
     }
 
     /// Whether a server where it may go takes no connections.
@@ -196,13 +212,20 @@ impl Case<'_> {
         let allowance = 100 * MILLISECOND + 4 * delays;
         let is_free = |listening: &Listening| matches!(listening, Listening::Early | Listening::Late);
         let upto = &self.client.requests[..=self.index];
+        let is_long_in_parts =
+            |request: &Request| !request.cuts.is_empty() && http::request(request).len() > HELD;
         let is_plain = self.script.listening.iter().all(is_free)
             && upto.iter().all(|request| {
                 !request.is_pipelined
                     && request.answer.manner == Manner::Answer
                     && !request.answer.has_wrong_body
             });
-        if !self.is_quiet || !is_plain || self.behind() > 0 || allowance > STALL {
+        if !self.is_quiet
+            || !is_plain
+            || self.behind() > 0
+            || upto.iter().any(is_long_in_parts)
+            || allowance > STALL
+        {
             return Vec::new();
         }
         let mut began = asked.whole_at.unwrap_or(asked.asked_at);

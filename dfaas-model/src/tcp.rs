@@ -329,7 +329,9 @@ impl Tcp {
                 self.out.extend(segment.refusal());
                 return false;
             }
-            if now >= self.next_challenge {
+            // What comes late, when all is over, may be in any numbers.
+            let is_over = self.state == State::TimeWait;
+            if now >= self.next_challenge && !is_over {
                 self.next_challenge = now + CHALLENGE_INTERVAL;
                 self.complaints.push(format!(
                     "byte {acknowledged} is acknowledged, and {} of {} were",

@@ -156,6 +156,11 @@ impl Bench {
         sums
     }
 
+    /// Sets when a SYN with data to a peer was lost, one more than the tick; 0 for never.
+    pub(crate) fn set_data_lost(&mut self, peer: u32, tick: u32) {
+        self.array("SYN_DATA_LOST").set(peer, tick, 0).unwrap();
+    }
+
     pub(crate) fn set_flags(&mut self, change: impl FnOnce(u32) -> u32) {
         let mut settings = self.array::<Config>("CONFIG");
         let mut config = settings.get(&0, 0).unwrap();

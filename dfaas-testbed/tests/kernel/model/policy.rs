@@ -35,7 +35,7 @@ fn limit(bucket: u32, tokens: u64) -> Limit {
 }
 
 /// Has a node know what a script needs. Bit 0 of the seed says whether requests travel in SYNs to the local server, bit
-/// 1 whether to peers.
+/// 1 whether to peers, bit 2 whether SYNs with data to peers were lost just before.
 pub(super) fn write(bench: &mut Bench, script: &Script) {
     let early = [script.seed & 1 == 0, script.seed & 2 == 0];
     bench.set_flags(|flags| {
@@ -49,6 +49,7 @@ pub(super) fn write(bench: &mut Bench, script: &Script) {
     let weights: Vec<(u16, f64)> = (1..=script.peers).map(|index| (index.into(), 1.0)).collect();
     for index in 1..=script.peers {
         write_peer(bench, index, flags);
+        bench.set_data_lost(index.into(), u32::from(script.seed & 4 != 0));
     }
     let peers = (fill(&weights), fallbacks(&weights));
     let nobody = ([SELF; SLOTS], [SELF; FALLBACKS]);
