@@ -316,8 +316,14 @@ fn reset(
         return Ok(swallow());
     }
     // A server that closed just when the request was on its way has not begun to serve it (RFC 9112, 9.3.1). One that
-    // acknowledges a part of it may have.
-    let has_nothing = headers.flags & ACK == 0 || headers.acknowledgment.get() == upstream.numbering.upstream;
+    // acknowledges a part of it may have. One that acknowledges none answers what came last: of a request that was sent
+    // again, the first may have run.
+    let is_first = client.may_repeat != 0 || client.attempts <= 1;
+    let has_nothing = if headers.flags & ACK == 0 {
+        is_first
+    } else {
+        headers.acknowledgment.get() == upstream.numbering.upstream
+    };
     let is_untouched =
         has_nothing && upstream.response.stage == Stage::Head as u8 && !upstream.is(IS_TAKEN | IS_PROXIED);
     if is_untouched && retry::take_back(&client_key, client, key, Phase::Spliced) {

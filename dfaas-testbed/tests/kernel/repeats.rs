@@ -2,7 +2,12 @@
 
 use dfaas_common::{decide::Answer, maps::TARGET_DATA_IN_SYN, meter::Limit};
 
-use crate::{bench::Bench, frame::Segment, onward::answer_of_peer, talk::Talk};
+use crate::{
+    bench::{Bench, Verdict},
+    frame::{Segment, Sent},
+    onward::answer_of_peer,
+    talk::Talk,
+};
 
 const RETRANSMISSION_MS: u32 = 200;
 
@@ -41,6 +46,40 @@ fn a_peer_that_keeps_silent_may_have_run_it() {
             assert_eq!(seen.flags().replace('P', ""), "S", "it is sent to another server");
         } else {
             assert_eq!(seen.text(), Answer::Unavailable.kept_response().concat());
+        }
+    }
+}
+
+#[test]
+fn a_reset_that_acknowledges_nothing_may_answer_its_second_copy() {
+    for (port, method, again, want) in [
+        (51_221, "POST", false, Verdict::Drop),
+        (51_222, "POST", true, Verdict::Redirect),
+        (51_223, "GET", true, Verdict::Drop),
+    ] {
+        let mut bench = bench();
+        let mut talk = Talk::open(&mut bench, port);
+        let syn = Segment::read(&talk.client_says(&mut bench, &request(method)).frame);
+        let greeting = answer_of_peer(&syn);
+        bench.ingress(&greeting.bytes());
+        if again {
+            bench.wait(&talk.sent.key(), RETRANSMISSION_MS);
+            bench.ingress(&talk.sent.bytes());
+        }
+        let reset = Sent {
+            sequence: greeting.sequence + 1,
+            acknowledgment: 0,
+            flags: "R",
+            options: Vec::new(),
+            ..greeting
+        };
+        let seen = bench.ingress(&reset.bytes());
+        assert_eq!(
+            seen.verdict, want,
+            "{method} {again}: dropped where it is decided again"
+        );
+        if want == Verdict::Redirect {
+            assert_eq!(Segment::read(&seen.frame).text(), Answer::NotAnswered.response());
         }
     }
 }
