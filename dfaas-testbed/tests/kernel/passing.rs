@@ -5,7 +5,7 @@ use std::{
     collections::BTreeSet,
 };
 
-use dfaas_common::packet::{ACK, Address, FIN, RST, SYN};
+use dfaas_common::packet::{ACK, Address, FIN, RST, SYN, fold};
 use dfaas_oracle::frames::headers;
 use etherparse::PacketBuilder;
 use proptest::{
@@ -14,7 +14,7 @@ use proptest::{
 };
 
 use crate::{
-    bench::{Bench, NODE, PORT, Verdict},
+    bench::{Bench, NAT_FIRST, NAT_MASK, NODE, PORT, Verdict},
     frame::{CLIENT, CLIENT_MAC, NODE_MAC, Sent},
 };
 
@@ -152,9 +152,18 @@ fn expected(frame: &[u8]) -> Verdict {
             Verdict::Pass
         };
     };
-    let is_ours = headers.destination == Address::from_ipv4(NODE) && headers.destination_port.get() == PORT;
+    let port = headers.destination_port.get();
+    let is_of_service = port == PORT;
+    let is_of_peers = port.wrapping_sub(NAT_FIRST) <= NAT_MASK;
+    let is_ours = headers.destination == Address::from_ipv4(NODE) && (is_of_service || is_of_peers);
     let is_whole = frame.len() >= headers.end_offset() as usize;
-    if !is_ours || !is_whole || headers.flags & (SYN | ACK | RST | FIN) != SYN {
+    if !is_ours || !is_whole {
+        return Verdict::Pass;
+    }
+    if is_damaged(&frame[26..headers.end_offset() as usize]) && !headers.has_partial_checksum() {
+        return Verdict::Drop;
+    }
+    if !is_of_service || headers.flags & (SYN | ACK | RST | FIN) != SYN {
         return Verdict::Pass;
     }
     if frame.len() < headers.payload_offset() as usize {
@@ -162,6 +171,20 @@ fn expected(frame: &[u8]) -> Verdict {
         return Verdict::Drop;
     }
     Verdict::Redirect
+}
+
+/// Whether the checksum of a segment is wrong, of which these are the addresses and all behind them.
+fn is_damaged(bytes: &[u8]) -> bool {
+    sum(bytes) != 0xffff
+}
+
+/// The sum over addresses and a segment, and what else the pseudo-header has.
+fn sum(bytes: &[u8]) -> u16 {
+    let mut sum = 6 + bytes.len() as u64 - 8;
+    for pair in bytes.chunks(2) {
+        sum += u64::from(pair[0]) << 8 | u64::from(pair.get(1).copied().unwrap_or(0));
+    }
+    fold(sum)
 }
 
 /// Whether a frame that the programs do not read is the beginning of a segment to the service, and no SYN.
@@ -192,11 +215,25 @@ fn random_frame(port: u16, spoilt: &[(usize, u8)], cut: usize, payload: Vec<u8>,
             *place = byte;
         }
     }
+    // Half of the SYNs are right for all that.
+    if kind == 5 {
+        repair(&mut frame);
+    }
     // Most frames are whole.
     if cut < frame.len() {
         frame.truncate(cut);
     }
     frame
+}
+
+/// Makes the checksum right.
+fn repair(frame: &mut [u8]) {
+    let end = 14 + usize::from(u16::from_be_bytes([frame[16], frame[17]]));
+    if let Some(bytes) = frame.get_mut(26..end).filter(|bytes| bytes.len() >= 28) {
+        bytes[24..26].fill(0);
+        let checksum = !sum(bytes);
+        bytes[24..26].copy_from_slice(&checksum.to_be_bytes());
+    }
 }
 
 fn with(frame: &[u8], at: usize, bytes: &[u8]) -> Vec<u8> {
