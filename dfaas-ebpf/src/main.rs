@@ -27,6 +27,7 @@ mod request;
 mod retry;
 mod scan;
 mod secret;
+mod told;
 mod too_big;
 mod translate;
 mod unread;

@@ -14,7 +14,7 @@ use crate::{
     count,
     ctx::{self, HelperFailed, PASS, Packet, swallow},
     maps::{self, Scratch},
-    over, release, request, secret,
+    over, release, request, secret, told,
 };
 
 /// Handles a packet of a client of whom no request was decided.
@@ -299,12 +299,18 @@ fn answered(packet: &Packet, headers: &Headers, key: &FlowKey, scratch: &mut Scr
     if headers.flags & RST != 0 {
         // Where what was drained ends is not known: what is in the window is next.
         if headers.sequence.get().wrapping_sub(opening.answered) <= DRAIN_WINDOW.into() {
+            told::heard(packet, key, scratch)?;
             forget(key, scratch);
         }
         return Ok(swallow());
     }
     let reply = maps::reply_by_number(opening.reply.wrapping_sub(1)).ok_or(Fault::HELPER)?;
     let partial = headers.has_partial_checksum();
+    let behind_reply = opening.our_isn.wrapping_add(reply.length).wrapping_add(2);
+    let has_heard = headers.acknowledgment.get() == behind_reply && !opening.goes_on();
+    if has_heard {
+        told::heard(packet, key, scratch)?;
+    }
     compose::answer(headers, scratch);
     scratch.segment.sequence = opening.our_isn.wrapping_add(1);
     if is_answered(headers, &opening) {
@@ -321,20 +327,14 @@ fn answered(packet: &Packet, headers: &Headers, key: &FlowKey, scratch: &mut Scr
     // What follows a refused request is acknowledged and forgotten, so that the client reads the answer instead of
     // a reset (RFC 9112, section 9.6).
     count::event(|events| &mut events.drained);
-    let behind_reply = scratch
-        .segment
-        .sequence
-        .wrapping_add(reply.length)
-        .wrapping_add(1);
-    if headers.acknowledgment.get() != behind_reply {
+    if !has_heard {
         // It has not heard our answer, which nobody else would send again once all of the client's bytes are acknowledged.
         give(packet, reply, partial, scratch)?;
         return Ok(packet.out());
     }
     scratch.segment.sequence = behind_reply;
     compose::drain(packet, partial, scratch)?;
-    let is_over = headers.flags & FIN != 0 && headers.acknowledgment.get() == behind_reply;
-    if is_over {
+    if headers.flags & FIN != 0 {
         forget(key, scratch);
     }
     Ok(packet.out())

@@ -15,7 +15,7 @@ use crate::{
     client::is_partial,
     compose::{self, DRAIN_WINDOW},
     count,
-    ctx::{PASS, Packet, swallow},
+    ctx::{HelperFailed, PASS, Packet, swallow},
     key_of_sender,
     maps::{self, Locked, Scratch},
     open, release, request,
@@ -80,6 +80,14 @@ pub extern "C" fn dfaas_end() -> u32 {
     scratch.opening = client.asking;
     count::event(|events| &mut events.ended);
     (!has_ended).into()
+}
+
+/// Resets all servers of a client. The packet, which loses its payload, is made into each reset.
+#[inline(always)]
+pub(crate) fn part(packet: &Packet, key: &FlowKey, scratch: &mut Scratch) -> Result<(), HelperFailed> {
+    let seen = maps::seen().ok_or(HelperFailed)?;
+    seen.key = *key;
+    packet.call(scratch, |skb| dfaas_part(skb))
 }
 
 /// Resets all servers of the client whose key is beside the headers. Returns whether a helper failed.

@@ -1,13 +1,12 @@
 //! Packets of the server that has a request, or had one: followed to the end of the response, and passed back.
 
 use dfaas_common::{
-    decide::Answer,
     http::{Passage, Stage},
     maps::{
         Client, Config, FlowKey, IS_CLOSING, IS_CURRENT, IS_LAST, IS_LOCAL, IS_NATURAL, IS_PROXIED,
         IS_SPLICED, IS_TAKEN, Phase, Upstream,
     },
-    packet::{ACK, FIN, Headers, PSH, RST, SYN},
+    packet::{ACK, FIN, Headers, RST, SYN},
     tcp_options::NO_WINDOW_SCALE,
 };
 
@@ -19,7 +18,7 @@ use crate::{
     follow::dfaas_follow,
     handshake,
     maps::{self, Locked, Scratch},
-    over, release, retry,
+    over, release, retry, told,
     translate::{self, Whose, numbers},
 };
 
@@ -55,7 +54,7 @@ pub(crate) fn handle(
             Leaving::Now => return let_go(packet, headers, key, hook, scratch),
             Leaving::Later => return Ok(swallow()),
             Leaving::Told => {
-                if let Some(verdict) = answer_for(packet, headers, key, upstream, scratch)? {
+                if let Some(verdict) = told::answer_for(packet, headers, key, upstream, scratch)? {
                     return Ok(verdict);
                 }
             }
@@ -330,7 +329,7 @@ fn reset(
         count::event(|events| &mut events.upstream_refused);
         return Ok(swallow());
     }
-    if let Some(verdict) = answer_for(packet, headers, key, upstream, scratch)? {
+    if let Some(verdict) = told::answer_for(packet, headers, key, upstream, scratch)? {
         return Ok(verdict);
     }
     count::event(|events| &mut events.reset);
@@ -361,58 +360,6 @@ fn last(
     }
     compose::bare(packet, headers.has_partial_checksum(), scratch)?;
     Ok(if is_local { PASS } else { packet.route() })
-}
-
-/// Makes the packet with which a server ends before it has answered the answer to its client (RFC 9110, section 15.6.3).
-///
-/// Not that of a server that had requests before: its end may only have crossed the request, and a client that sees such
-/// an end asks again where that does no harm (RFC 9112, section 9.3.1). An answer of ours would keep it from that.
-#[inline(always)]
-fn answer_for(
-    packet: &Packet,
-    headers: &Headers,
-    key: &FlowKey,
-    upstream: &Upstream,
-    scratch: &mut Scratch,
-) -> Result<Option<i32>, Fault> {
-    if !upstream.response.is_all_to_come() || upstream.is_reused != 0 {
-        return Ok(None);
-    }
-    let client_key = upstream.client;
-    let is_local = upstream.is(IS_LOCAL);
-    let next = upstream.numbering.sequence_to_client(upstream.response.at);
-    let number = Answer::NotAnswered.number(true);
-    let Some(client) = maps::client(&client_key) else {
-        return Ok(None);
-    };
-    if !client.update(|client| client.answer_for(key, next, number)) {
-        return Ok(None);
-    }
-    count::answer(Answer::NotAnswered);
-    let acknowledgment = client.asking.answered;
-    maps::remove_upstream(key);
-    let partial = headers.has_partial_checksum();
-    if headers.flags & RST == 0 {
-        compose::reset(packet, headers, scratch)?;
-        if is_local {
-            packet.copy_to_stack();
-        } else {
-            packet.copy_out();
-        }
-    }
-    // The answer is the connection's last.
-    release::parked(packet, &client_key, scratch)?;
-    let reply = maps::reply_by_number(number).ok_or(HelperFailed)?;
-    compose::onward(headers, scratch);
-    scratch.segment.sequence = next;
-    scratch.segment.acknowledgment = acknowledgment;
-    scratch.segment.flags = ACK | PSH | FIN;
-    scratch.segment.window = compose::DRAIN_WINDOW;
-    if !is_local {
-        client_key.readdress(&mut scratch.segment);
-    }
-    compose::write_reply(packet, reply, partial, scratch)?;
-    Ok(Some(if is_local { PASS } else { packet.route() }))
 }
 
 /// What becomes of a server that closes.
@@ -545,6 +492,9 @@ fn parked(
     let is_probe = ahead != 0;
     if !is_new && !is_probe {
         return Ok(swallow());
+    }
+    if let Some(verdict) = told::again(packet, headers, upstream, scratch)? {
+        return Ok(verdict);
     }
     compose::answer(headers, scratch);
     scratch.segment.sequence = upstream.next;

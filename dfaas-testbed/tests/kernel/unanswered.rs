@@ -24,6 +24,7 @@ fn a_client_is_told_that_its_server_was_reset() {
 fn a_client_is_told_that_its_server_closed() {
     let (mut bench, mut talk) = taken(46_002, REQUEST);
     let seen = bench.egress(&talk.server("FA", ""));
+    be_told_again(&mut bench, &talk);
     be_told(&mut bench, &mut talk, &seen);
 }
 
@@ -39,6 +40,7 @@ fn an_interim_answer_is_none() {
     let (mut bench, mut talk) = taken(46_004, REQUEST);
     talk.server_says(&mut bench, "HTTP/1.1 100 Continue\r\n\r\n");
     let seen = bench.egress(&talk.server("FA", ""));
+    be_told_again(&mut bench, &talk);
     be_told(&mut bench, &mut talk, &seen);
 }
 
@@ -86,6 +88,20 @@ fn a_client_is_told_that_a_peer_ended() {
         check_answer(&answer, sent.acknowledgment, sent.sequence + REQUEST.len() as u32);
         assert_eq!((answer.ipv4.source, answer.ipv4.destination), (NODE, CLIENT));
         assert_eq!((answer.tcp.source_port, answer.tcp.destination_port), (80, port));
+        if flags == "FA" {
+            // The answer may be lost, and nobody but the peer says so.
+            let again = Segment::read(&bench.ingress(&of_peer("FA").bytes()).frame);
+            check_answer(&again, sent.acknowledgment, sent.sequence + REQUEST.len() as u32);
+            let heard = Sent {
+                sequence: sent.sequence + REQUEST.len() as u32,
+                acknowledgment: sent.acknowledgment + answer.payload.len() as u32 + 1,
+                flags: "A",
+                payload: Vec::new(),
+                ..sent.clone()
+            };
+            bench.ingress(&heard.bytes());
+            assert_eq!(bench.events()["upstream_dropped"], 1, "the peer is reset");
+        }
         assert!(bench.upstream(&greeting.key()).is_none(), "{flags}");
         // Nobody else is asked: the peer may have done what it was to do.
         let seen = bench.ingress(&sent.bytes());
@@ -140,7 +156,6 @@ fn be_told(bench: &mut Bench, talk: &mut Talk, seen: &Seen) {
     let answer = Segment::read(&seen.frame);
     check_answer(&answer, talk.our_next, talk.client_next);
     assert_eq!((answer.ipv4.source, answer.ipv4.destination), (NODE, CLIENT));
-    assert!(bench.upstream(&key).is_none());
     assert_eq!(bench.client(&key).unwrap().phase(), Phase::Asking);
 
     let again = Segment::read(&bench.ingress(&talk.sent.bytes()).frame);
@@ -149,10 +164,21 @@ fn be_told(bench: &mut Bench, talk: &mut Talk, seen: &Seen) {
     let more = Segment::read(&bench.ingress(&talk.client("AP", "more").bytes()).frame);
     assert_eq!((more.flags().as_str(), more.text().as_str()), ("A", ""));
     assert_eq!(more.tcp.acknowledgment_number, talk.client_next);
+    assert!(bench.upstream(&key).is_none(), "the client has heard");
     let last = Segment::read(&bench.ingress(&talk.client("FA", "").bytes()).frame);
     assert_eq!(last.tcp.acknowledgment_number, talk.client_next + 1);
     assert!(bench.client(&key).is_none());
     assert_eq!(bench.events()["unanswered"], 1);
+}
+
+/// A client is told each time that its server says that it has closed: what it was told before may be lost.
+#[track_caller]
+fn be_told_again(bench: &mut Bench, talk: &Talk) {
+    for _ in 0..3 {
+        let seen = bench.egress(&talk.server("FA", ""));
+        assert_eq!(seen.verdict, Verdict::Pass);
+        check_answer(&Segment::read(&seen.frame), talk.our_next, talk.client_next);
+    }
 }
 
 #[track_caller]
