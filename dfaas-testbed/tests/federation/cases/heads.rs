@@ -46,7 +46,7 @@ fn lines() -> Vec<Attempt> {
         case(
             "no host",
             format!("GET /function/near HTTP/1.1\r\n\r\n{FORGED}"),
-            "200 403 | refused",
+            "200 403 | 400 403 | refused",
         ),
         case(
             "two hosts",
