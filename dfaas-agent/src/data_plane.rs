@@ -13,6 +13,7 @@ mod place;
 mod policy;
 mod program;
 mod rehearsal;
+mod relay;
 mod reset;
 #[expect(unsafe_code, reason = "no library offers these socket options")]
 mod sys;
@@ -25,8 +26,8 @@ use std::{
 
 use anyhow::{Context, Result};
 use aya::{
-    Ebpf,
-    maps::{Map, MapData, SockMap},
+    Ebpf, Pod,
+    maps::{HashMap, Map, MapData, MapError, SockMap},
 };
 use clap::ValueEnum;
 use dfaas_common::maps;
@@ -233,9 +234,10 @@ impl Kernel {
     pub(crate) fn follow_listener(&mut self) -> Result<Listener> {
         let by_ipv6 = self
             .platform_ipv6
-            .follow(&mut self.listeners, self.functions_port)?;
-        self.flag(maps::LOCAL_IPV6, &by_ipv6)?;
-        self.platform.follow(&mut self.listeners, self.functions_port)
+            .follow(&mut self.listeners, self.functions_port);
+        let platform = self.platform.follow(&mut self.listeners, self.functions_port);
+        self.flag(maps::LOCAL_IPV6, by_ipv6.as_ref().unwrap_or(&Listener::Absent))?;
+        by_ipv6.and(platform)
     }
 
     /// Tells the guard, if there is one, whom its file blocks. Call it every 200 ms.
@@ -295,6 +297,15 @@ pub(crate) fn look_for_listener(functions_port: u16) -> Result<Listener> {
         Some(_) => Listener::Present,
         None => Listener::Absent,
     })
+}
+
+/// Takes a row out of a table, unless that is done already: it ended meanwhile, or the last attempt failed half-way.
+fn remove<K: Pod, V: Pod>(map: &mut HashMap<MapData, K, V>, key: &K, name: &str) -> Result<()> {
+    match map.remove(key) {
+        Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
+        Err(MapError::SyscallError(error)) if error.io_error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("removing from {name}")),
+    }
 }
 
 /// Takes a map out of the object.

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::{Function, Namespace, Network, Node, now, wait_until};
+use crate::{Function, Namespace, Network, Node, node::FUNCTIONS_PORT, now, wait_until};
 
 /// How long peers may take to find each other.
 const FORM_TIMEOUT: Duration = Duration::from_secs(120);
@@ -45,6 +45,8 @@ pub struct NodeSpec {
     pub period: Duration,
     /// More arguments for its provider.
     pub provider_arguments: Vec<String>,
+    /// Where its agent looks for the platform's listener: the provider's, unless the test puts another there.
+    pub functions_port: u16,
     /// Where it runs.
     pub place: Place,
 }
@@ -59,6 +61,7 @@ impl NodeSpec {
             agent_arguments: Vec::new(),
             period: PERIOD,
             provider_arguments: Vec::new(),
+            functions_port: FUNCTIONS_PORT,
             place: Place::Host,
         }
     }

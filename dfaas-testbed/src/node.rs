@@ -16,6 +16,8 @@ use crate::{
 
 /// Where the agent of each node tells about itself.
 const API: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8070);
+/// Where a provider serves calls of functions.
+pub(crate) const FUNCTIONS_PORT: u16 = 8090;
 /// Where the platform of each node is told what to do.
 const GATEWAY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 /// The port where users reach functions.
@@ -110,7 +112,8 @@ impl Node {
     ///
     /// When it was not built or cannot be started.
     pub fn start_provider(&mut self) -> Result<()> {
-        let arguments = ["--gateway", &GATEWAY.to_string(), "--functions", "127.0.0.1:8090"];
+        let functions = format!("127.0.0.1:{FUNCTIONS_PORT}");
+        let arguments = ["--gateway", &GATEWAY.to_string(), "--functions", &functions];
         let files = [
             "--state-dir",
             "/run/provider",
@@ -138,9 +141,10 @@ impl Node {
     pub fn start_agent(&mut self) -> Result<()> {
         let address = Network::address(self.number).to_string();
         let (api, service_port) = (API.to_string(), SERVICE_PORT.to_string());
+        let functions_port = self.spec.functions_port.to_string();
         let platform = [
             "--functions-port",
-            "8090",
+            &functions_port,
             "--openfaas-host",
             "127.0.0.1",
             "--openfaas-port",

@@ -9,8 +9,8 @@ use std::{
 
 use anyhow::{Context, Result};
 use aya::{
-    Ebpf, Pod,
-    maps::{Array, HashMap, MapData, MapError},
+    Ebpf,
+    maps::{Array, HashMap, MapData},
 };
 use dfaas_common::maps::{Client, Config, FlowKey, Locked, Upstream};
 
@@ -19,7 +19,7 @@ use tracing::info;
 use self::waiting::Waiting;
 use super::{
     ending::{self, Leaver, Reason},
-    take,
+    remove, take,
 };
 
 /// A sweep is one tick of the kernel's clock for flows.
@@ -230,15 +230,6 @@ impl FlowMaps {
         let tick = self.settings.tick;
         self.waiting
             .sweep(&live, tick, PASSING_TICKS.min(self.idle_ticks))
-    }
-}
-
-fn remove<V: Pod>(map: &mut HashMap<MapData, FlowKey, V>, key: &FlowKey, name: &str) -> Result<()> {
-    match map.remove(key) {
-        // It ended meanwhile.
-        Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
-        Err(MapError::SyscallError(error)) if error.io_error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error).with_context(|| format!("removing from {name}")),
     }
 }
 

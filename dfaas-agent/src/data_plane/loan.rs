@@ -1,12 +1,12 @@
 //! A listener that is lent to the kernel: found by its port, followed over restarts of its program.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 use anyhow::{Context, Result};
 use aya::maps::{MapData, MapError, SockMap};
 use tracing::{debug, info, warn};
 
-use super::{Listener, listener, sys};
+use super::{Listener, listener, relay, relay::Relay, sys};
 
 /// Whose listener is where in the map, and of which version of IP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub(super) struct Loan {
     place: Place,
     takes_data_in_syn: bool,
     lent: Option<u64>,
+    /// Stands in the map for a listener that no map takes.
+    relay: Option<Relay>,
 }
 
 impl Loan {
@@ -51,6 +53,7 @@ impl Loan {
             place,
             takes_data_in_syn,
             lent: None,
+            relay: None,
         }
     }
 
@@ -67,6 +70,7 @@ impl Loan {
         }
         // The kernel takes a closed socket out of the map by itself.
         self.lent = None;
+        self.relay = None;
         let Some(inode) = found else {
             warn!(
                 whose,
@@ -80,13 +84,27 @@ impl Loan {
             debug!(whose, inode, "The listener's process is not in sight");
             return Ok(Listener::Hidden);
         };
+        if relay::is_multipath(socket.as_fd()) {
+            warn!(
+                whose,
+                is_ipv6 = self.place.is_ipv6(),
+                port,
+                "The listener speaks Multipath TCP, which BPF cannot lend: the agent relays its connections, which is \
+                 slower; start its program with GODEBUG=multipathtcp=0"
+            );
+            self.relay = Some(
+                Relay::before(socket.as_fd(), self.place.is_ipv6())
+                    .context("relaying to a listener that speaks Multipath TCP")?,
+            );
+        }
+        let lent = self.relay.as_ref().map_or(socket.as_fd(), Relay::listener);
         if self.takes_data_in_syn
-            && let Err(error) = sys::accept_data_in_syn(socket.as_fd())
+            && let Err(error) = sys::accept_data_in_syn(lent)
         {
             warn!(whose, %error, "The listener takes no data in SYNs; requests are replayed to it");
         }
         listeners
-            .set(self.place as u32, &socket, 0)
+            .set(self.place as u32, &lent.as_raw_fd(), 0)
             .context("writing LISTENERS")?;
         self.lent = Some(inode);
         info!(
@@ -104,6 +122,7 @@ impl Loan {
         if self.lent.take().is_none() {
             return Ok(());
         }
+        self.relay = None;
         info!(
             whose = self.place.whose(),
             is_ipv6 = self.place.is_ipv6(),

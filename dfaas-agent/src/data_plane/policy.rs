@@ -19,7 +19,7 @@ use dfaas_common::{
 use dfaas_control::{FunctionName, FunctionPolicy, NodeId, Policy, Route, Token};
 use tracing::warn;
 
-use super::{DataInSyn, indices::Indices, names::Names, program, take};
+use super::{DataInSyn, indices::Indices, names::Names, program, remove, take};
 use crate::steering;
 
 /// What stands in a request to a peer whose token is not known. Nobody ever draws it.
@@ -275,7 +275,7 @@ impl PolicyMaps {
         for name in gone {
             self.leaving.functions.insert(name.clone());
             for key in function_keys(&name) {
-                self.functions.remove(&key).context("removing from FUNCTIONS")?;
+                remove(&mut self.functions, &key, "FUNCTIONS")?;
             }
             self.written.functions.remove(&name);
             self.buckets.release(&BucketOf::Local(name.clone()));
@@ -299,9 +299,7 @@ impl PolicyMaps {
             .collect();
         for (name, peer) in gone {
             if let Some(pair) = names.pair(&name, &peer) {
-                self.admissions
-                    .remove(&pair)
-                    .context("removing from ADMISSIONS")?;
+                remove(&mut self.admissions, &pair, "ADMISSIONS")?;
             }
             self.buckets
                 .release(&BucketOf::Admission(name.clone(), peer.clone()));
@@ -323,7 +321,7 @@ impl PolicyMaps {
         let leaving = std::mem::replace(&mut self.leaving.caps, gone);
         for (name, peer) in leaving.intersection(&self.leaving.caps).cloned() {
             if let Some(pair) = names.pair(&name, &peer) {
-                self.caps.remove(&pair).context("removing from CAPS")?;
+                remove(&mut self.caps, &pair, "CAPS")?;
             }
             self.buckets.release(&BucketOf::Cap(name.clone(), peer.clone()));
             self.written.caps.remove(&(name, peer));
@@ -356,7 +354,7 @@ impl PolicyMaps {
         for id in gone {
             self.leaving.targets.insert(id.clone());
             if let Some(key) = peer_key(&id) {
-                self.peers.remove(&key).context("removing from PEERS")?;
+                remove(&mut self.peers, &key, "PEERS")?;
             }
             if let Some(rows) = self.written.peers.remove(&id) {
                 self.gone.push((id, rows.peer.addresses));

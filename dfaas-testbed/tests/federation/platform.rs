@@ -2,11 +2,36 @@
 
 use std::time::Duration;
 
-use dfaas_testbed::{Node, wait_until};
+use dfaas_testbed::{Federation, Function, Node, NodeSpec, Process, wait_until};
 
-use crate::kit::{Seen, curl, pair, turn};
+use crate::kit::{PLENTY_RPS, Seen, curl, pair, tell, turn};
 
 const NOTICED: Duration = Duration::from_secs(10);
+
+/// A platform that listens as servers of Go do since 1.24, and gives bodies back. Its argument is its port.
+const MULTIPATH: &str = r"
+import http.server, socket, sys
+
+class Server(http.server.ThreadingHTTPServer):
+    address_family = socket.AF_INET6
+    def server_bind(self):
+        self.socket.close()
+        self.socket = socket.socket(socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_MPTCP)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
+
+class Echo(http.server.BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers['Content-Length']))
+        self.send_response(200)
+        self.send_header('Content-Length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+Server(('::', int(sys.argv[1])), Echo).serve_forever()
+";
 
 #[test]
 fn a_deployed_function_is_reached_and_a_removed_one_is_not() {
@@ -48,6 +73,61 @@ fn a_deployed_function_is_reached_and_a_removed_one_is_not() {
     assert!(matches!(removed.status, 200 | 202), "{removed:?}");
     assert_eq!(describe("function/shasum").status, 404);
     wait_until("shasum gone", NOTICED, || ask().status == 404).unwrap();
+}
+
+#[test]
+fn a_listener_of_multipath_tcp_is_reached() {
+    const PORT: u16 = 8095;
+    let _turn = turn();
+    let mut spec = NodeSpec::new(vec![Function::echo(PLENTY_RPS)]);
+    spec.functions_port = PORT;
+    let federation = Federation::start(&[spec]).unwrap();
+    let node = &federation.nodes[0];
+    let open = "import socket; socket.socket(socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_MPTCP)";
+    if !node
+        .namespace()
+        .output("python3", &["-c", open])
+        .unwrap()
+        .status
+        .success()
+    {
+        tell("SKIPPED: the kernel has no Multipath TCP");
+        return;
+    }
+    let body = "x".repeat(100_000);
+    std::fs::write(federation.client.path("/run/sent"), &body).unwrap();
+    let ask = |service| {
+        let url = format!("http://{service}/function/echo");
+        curl(&federation.client, &["--data-binary", "@/run/sent", &url])
+    };
+    // Twice: it is followed over a restart.
+    for _ in 0..2 {
+        let platform = Process::start(
+            node.namespace(),
+            "platform",
+            "python3",
+            &["-c", MULTIPATH, &PORT.to_string()],
+        )
+        .unwrap();
+        for service in [node.service(), node.ipv6_service()] {
+            wait_until("served", NOTICED, || ask(service).status == 200).unwrap();
+            for _ in 0..5 {
+                let seen = ask(service);
+                assert!(
+                    seen.status == 200 && seen.text() == body,
+                    "{} {}",
+                    seen.status,
+                    seen.headers
+                );
+            }
+        }
+        drop(platform);
+        let is_gone = || ask(node.service()).status == 404;
+        wait_until("gone", NOTICED, is_gone)
+            .unwrap_or_else(|error| panic!("{error}: {:?}\n{}", ask(node.service()), node.logs()));
+    }
+    assert!(node.logs().contains("speaks Multipath TCP"), "{}", node.logs());
+    federation.stop().unwrap();
 }
 
 #[track_caller]

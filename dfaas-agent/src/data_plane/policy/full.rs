@@ -25,6 +25,38 @@ fn functions_find_room_when_others_go() {
     assert!(!maps.policy.leaves_out());
 }
 
+/// As after a failure in the middle of a policy, or when somebody has emptied a table by hand.
+#[test]
+fn rows_that_are_gone_already_stop_no_policy() {
+    let mut maps = rehearsal();
+    maps.apply(&policy(0..2, 0..2)).unwrap();
+    let keys: Vec<_> = maps.policy.functions.keys().map(Result::unwrap).collect();
+    for key in keys {
+        maps.policy.functions.remove(&key).unwrap();
+    }
+    for pair in maps
+        .policy
+        .admissions
+        .keys()
+        .map(Result::unwrap)
+        .collect::<Vec<_>>()
+    {
+        maps.policy.admissions.remove(&pair).unwrap();
+    }
+    for pair in maps.policy.caps.keys().map(Result::unwrap).collect::<Vec<_>>() {
+        maps.policy.caps.remove(&pair).unwrap();
+    }
+    for key in maps.policy.peers.keys().map(Result::unwrap).collect::<Vec<_>>() {
+        maps.policy.peers.remove(&key).unwrap();
+    }
+    let later = policy(5..6, 5..6);
+    for _ in 0..3 {
+        maps.apply(&later).unwrap();
+    }
+    assert!(has_row(&maps, 5) && !has_row(&maps, 0));
+    assert_eq!(counts(&maps)[..3], [1; 3]);
+}
+
 #[test]
 fn peers_find_room_when_others_go() {
     let mut maps = rehearsal();
