@@ -133,6 +133,10 @@ impl Network {
             self.add_host("router1", number)?,
             self.add_host("router2", number + 1)?,
         ];
+        for router in &routers {
+            // While a link-local address is tentative, a router asks for no neighbour of who it forwards for.
+            check(&router.output("sysctl", &["-qw", "net.ipv6.conf.default.accept_dad=0"])?)?;
+        }
         routers[0].ip(&format!(
             "link add narrow mtu {mtu} type veth peer name narrow mtu {mtu} netns {}\n",
             routers[1].pid()
