@@ -1,17 +1,12 @@
-//! Pictures of results, as PNG or SVG.
+//! Pictures of results.
 
-use std::{path::Path, sync::Once};
+use std::path::Path;
 
-use anyhow::{Context as _, Result, anyhow, bail};
-use plotters::{
-    backend::{BitMapBackend, SVGBackend},
-    drawing::IntoDrawingArea as _,
-    style::{FontStyle, RGBColor, register_font},
-};
+use anyhow::{Result, ensure};
+use dfaas_plot::Lines;
 
 use crate::sample::Sample;
 
-mod chart;
 mod series;
 
 /// What a picture shows.
@@ -27,11 +22,6 @@ pub(crate) enum Kind {
     Cdf,
 }
 
-impl Kind {
-    /// All kinds, in the order of a report.
-    pub(crate) const ALL: [Self; 4] = [Self::Codes, Self::ServedBy, Self::Latency, Self::Cdf];
-}
-
 /// How results become points in time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Seconds {
@@ -41,26 +31,44 @@ pub(crate) enum Seconds {
     Blocks(usize),
 }
 
-/// Width and height of a picture, in pixels.
-const SIZE: (u32, u32) = (1_200, 600);
-const FONT: &str = "sans-serif";
+/// A line of a picture: its name and points.
+type Line = (String, Vec<(f64, f64)>);
 
-/// Okabe and Ito's colours, which the colour-blind can tell apart, darkest contrasts first.
-const COLOURS: [RGBColor; 7] = [
-    RGBColor(0, 114, 178),
-    RGBColor(213, 94, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(230, 159, 0),
-    RGBColor(86, 180, 233),
-    RGBColor(0, 0, 0),
-];
+impl Kind {
+    /// All kinds, in the order of a report.
+    pub(crate) const ALL: [Self; 4] = [Self::Codes, Self::ServedBy, Self::Latency, Self::Cdf];
 
-/// A line of a picture.
-#[derive(Clone, Debug, PartialEq)]
-struct Line {
-    name: String,
-    points: Vec<(f64, f64)>,
+    /// What a reader of a report is told of it.
+    pub(crate) fn tells(self) -> &'static str {
+        match self {
+            Self::Codes => "By when the request was due.",
+            Self::ServedBy => "By the node that the answer names.",
+            Self::Latency => "A server that stands still is charged for all who would have asked meanwhile.",
+            Self::Cdf => "By target; requests without an answer are left out.",
+        }
+    }
+
+    /// What it shows, and what stands along its axes.
+    fn texts(self) -> [&'static str; 3] {
+        match self {
+            Self::Codes => ["Answers by status code", "time, seconds", "answers per second"],
+            Self::ServedBy => [
+                "Answers by the node that served",
+                "time, seconds",
+                "answers per second",
+            ],
+            Self::Latency => [
+                "Latency from when a request was due",
+                "time, seconds",
+                "latency, milliseconds",
+            ],
+            Self::Cdf => [
+                "Requests answered within a time",
+                "latency, milliseconds",
+                "answers, %",
+            ],
+        }
+    }
 }
 
 /// Draws a picture into a file, PNG or SVG by its name.
@@ -69,50 +77,27 @@ struct Line {
 ///
 /// When there is nothing to draw, the name is of another kind, or the file cannot be written.
 pub(crate) fn write(file: &Path, kind: Kind, seconds: Seconds, samples: &[Sample]) -> Result<()> {
-    let extension = file.extension().and_then(|extension| extension.to_str());
-    match extension.map(str::to_ascii_lowercase).as_deref() {
-        Some("png") => {
-            register_fonts();
-            let root = BitMapBackend::new(file, SIZE).into_drawing_area();
-            chart::draw(&root, kind, seconds, samples).with_context(|| format!("drawing {}", file.display()))
-        }
-        Some("svg") => {
-            let text = svg(kind, seconds, samples)?;
-            std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))
-        }
-        _ => bail!("{}: give a file name that ends in .png or .svg", file.display()),
-    }
+    dfaas_plot::write(&lines(kind, seconds, samples)?, file)
 }
 
-/// Draws a picture as the text of an SVG.
+/// A picture.
 ///
 /// # Errors
 ///
 /// When there is nothing to draw.
-pub(crate) fn svg(kind: Kind, seconds: Seconds, samples: &[Sample]) -> Result<String> {
-    register_fonts();
-    let mut text = String::new();
-    let root = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
-    chart::draw(&root, kind, seconds, samples)?;
-    drop(root);
-    Ok(text)
-}
-
-/// Makes the font known to plotters, which has none of its own.
-fn register_fonts() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        for (style, bytes) in [
-            (FontStyle::Normal, notosans::REGULAR_TTF),
-            (FontStyle::Bold, notosans::BOLD_TTF),
-        ] {
-            // The font is part of this program; text in another would only look different.
-            let _ = register_font(FONT, style, bytes);
-        }
-    });
-}
-
-/// An error of plotters, whose type is a backend's.
-fn drawing(error: impl std::fmt::Display) -> anyhow::Error {
-    anyhow!("{error}")
+pub(crate) fn lines(kind: Kind, seconds: Seconds, samples: &[Sample]) -> Result<Lines> {
+    let series = series::lines(kind, seconds, samples);
+    let [title, x_label, y_label] = kind.texts().map(str::to_owned);
+    ensure!(
+        series.iter().any(|(_, points)| !points.is_empty()),
+        "no result has what this picture shows ({title})"
+    );
+    Ok(Lines {
+        name: "results".to_owned(),
+        title,
+        x_label,
+        y_label,
+        series,
+        y_most: (kind == Kind::Cdf).then_some(100.0),
+    })
 }

@@ -5,11 +5,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::engine;
-use crate::plot::lines::Lines;
 use crate::record::Row;
 use crate::scenario::Scenario;
 use crate::strategy::StrategyName;
 use crate::sweep::{self, Line};
+use dfaas_plot::Lines;
 
 /// Those that agree, then those that do not.
 pub const STRATEGIES: [StrategyName; 6] = [

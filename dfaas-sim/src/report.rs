@@ -1,17 +1,11 @@
 //! A report as one file of HTML that needs nothing else.
 
-use std::fmt::Write as _;
-
 use anyhow::Result;
+use dfaas_plot::Page;
 
-use crate::plot::{self, compare, run};
+use crate::plot::{compare, run};
 use crate::results::Results;
 use crate::summary::Summary;
-
-const STYLE: &str = "body{font:17px/1.5 system-ui,sans-serif;max-width:1280px;margin:2em auto;padding:0 1em;color:#111;background:#fff}\
-table{border-collapse:collapse;margin:1em 0}th,td{padding:.3em .7em;border-bottom:1px solid #bbb;text-align:right}\
-th:first-child,td:first-child{text-align:left}figure{margin:1.5em 0}svg{max-width:100%;height:auto}\
-figcaption{color:#444}";
 
 /// Makes a report of runs: what they came to, side by side, and the pictures of each.
 ///
@@ -23,32 +17,25 @@ pub fn html(all: &[Results]) -> Result<String> {
     let title = all
         .first()
         .map_or("nothing", |first| first.summary.scenario.as_str());
-    let mut page = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>{0}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<h1>{0}</h1>\n",
-        escaped(title)
-    );
-    page += &table(&results);
+    let mut page = Page::new(title);
+    table(&mut page, &results);
     if results.len() > 1 {
-        page += "<h2>Strategies compared</h2>\n";
-        figure(
-            &mut page,
+        page.heading("Strategies compared");
+        page.figure(
             &compare::success_over_time(&results),
             "The share of each second's requests that was served.",
         )?;
-        figure(
-            &mut page,
+        page.figure(
             &compare::success_by_function(&results),
             "The share of all requests that was served.",
         )?;
     }
-    figure(
-        &mut page,
+    page.figure(
         &run::latency_distribution(&results),
         "Which share of answers had come within a time. Refused requests have no answer.",
     )?;
     if let Some(first) = results.first() {
-        figure(
-            &mut page,
+        page.figure(
             &run::topology(first),
             "The area of a node grows with its capacity.",
         )?;
@@ -56,48 +43,31 @@ pub fn html(all: &[Results]) -> Result<String> {
     for results in &results {
         section(&mut page, results)?;
     }
-    page += "</body>\n</html>\n";
-    Ok(page)
+    Ok(page.finish())
 }
 
-fn section(page: &mut String, results: &Results) -> Result<()> {
+fn section(page: &mut Page, results: &Results) -> Result<()> {
     let summary = &results.summary;
-    let heading = format!("{}, seed {}", summary.strategy, summary.seed);
-    let _infallible = writeln!(page, "<h2>{}</h2>", escaped(&heading));
-    figure(
-        page,
+    page.heading(&format!("{}, seed {}", summary.strategy, summary.seed));
+    page.figure(
         &run::outcomes(results),
         "Refused for good, or without an answer; peers that send back let others be tried.",
     )?;
-    figure(
-        page,
+    page.figure(
         &run::served_by_node(results),
         "Requests answered by each node, its own users' and others'.",
     )?;
-    figure(
-        page,
+    page.figure(
         &run::latency_by_node(results),
         "From the user's request to the answer.",
     )?;
     if let Some(weights) = run::weights(results) {
-        figure(page, &weights, "Of the node whose users others serve most.")?;
+        page.figure(&weights, "Of the node whose users others serve most.")?;
     }
     Ok(())
 }
 
-fn figure(page: &mut String, picture: &impl plot::Picture, caption: &str) -> Result<()> {
-    let svg = plot::svg(picture)?;
-    // The size is the page's to choose.
-    let svg = svg.replacen("<svg width=\"1280\" height=\"720\"", "<svg", 1);
-    let _infallible = write!(
-        page,
-        "<figure>\n{svg}\n<figcaption>{}</figcaption>\n</figure>\n",
-        escaped(caption)
-    );
-    Ok(())
-}
-
-fn table(all: &[&Results]) -> String {
+fn table(page: &mut Page, all: &[&Results]) {
     type Of = fn(&Summary) -> String;
     let columns: [(&str, Of); 13] = [
         ("strategy", |of| of.strategy.to_string()),
@@ -116,29 +86,11 @@ fn table(all: &[&Results]) -> String {
         ("oscillation", |of| format!("{:.3}", of.oscillation)),
         ("bytes sent", |of| of.traffic.bytes.to_string()),
     ];
-    let mut text = "<table>\n<tr>".to_owned();
-    for (head, _) in columns {
-        let _infallible = write!(text, "<th>{head}</th>");
-    }
-    text += "</tr>\n";
-    for results in all {
-        text += "<tr>";
-        for (_, of) in columns {
-            let _infallible = write!(text, "<td>{}</td>", escaped(&of(&results.summary)));
-        }
-        text += "</tr>\n";
-    }
-    text + "</table>\n"
+    let row = |results: &&Results| columns.map(|(_, of)| of(&results.summary)).to_vec();
+    let rows: Vec<Vec<String>> = all.iter().map(row).collect();
+    page.table(&columns.map(|(head, _)| head), &rows);
 }
 
 fn milliseconds(ms: Option<f64>) -> String {
     ms.map_or("–".to_owned(), |ms| format!("{ms:.0}"))
-}
-
-/// What has a meaning in HTML stands for itself.
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
 }

@@ -96,7 +96,7 @@ fn results_are_drawn() {
             "time, seconds",
         ],
     );
-    check("success-by-function.svg", &["funca, recalc"]);
+    check("success-by-function.svg", &["funca", "recalc"]);
     check("latency-distribution.svg", &["answers, %"]);
     check(
         "recalc/served-by-node.svg",

@@ -36,11 +36,9 @@ fn counts(seconds: Seconds, samples: &[Sample], key: impl Fn(&Sample) -> Option<
             *by_key.entry(key).or_default().entry(second).or_default() += 1;
         }
     }
-    let line = |(name, counts): (String, BTreeMap<u64, usize>)| Line {
-        name,
-        points: (0..=last)
-            .map(|second| (second as f64, counts.get(&second).copied().unwrap_or(0) as f64))
-            .collect(),
+    let line = |(name, counts): (String, BTreeMap<u64, usize>)| {
+        let at = |second: u64| (second as f64, counts.get(&second).copied().unwrap_or(0) as f64);
+        (name, (0..=last).map(at).collect())
     };
     by_key.into_iter().map(line).collect()
 }
@@ -56,12 +54,9 @@ fn percentiles(seconds: Seconds, samples: &[Sample]) -> Vec<Line> {
     for times in by_second.values_mut() {
         times.sort_by(f64::total_cmp);
     }
-    let line = |(share, name): (f64, &str)| Line {
-        name: name.to_owned(),
-        points: by_second
-            .iter()
-            .map(|(&second, times)| (second as f64, percentile(times, share)))
-            .collect(),
+    let line = |(share, name): (f64, &str)| {
+        let at = |(&second, times): (&u64, &Vec<f64>)| (second as f64, percentile(times, share));
+        (name.to_owned(), by_second.iter().map(at).collect())
     };
     PERCENTILES.into_iter().map(line).collect()
 }
@@ -76,12 +71,8 @@ fn cdf(samples: &[Sample]) -> Vec<Line> {
         times.sort_by(f64::total_cmp);
         let points = times.len().min(CDF_POINTS);
         let share = |point: usize| point as f64 / points as f64;
-        Line {
-            name: name.to_owned(),
-            points: (1..=points)
-                .map(|point| (percentile(&times, share(point)), share(point) * 100.0))
-                .collect(),
-        }
+        let at = |point: usize| (percentile(&times, share(point)), share(point) * 100.0);
+        (name.to_owned(), (1..=points).map(at).collect())
     };
     by_target.into_iter().map(line).collect()
 }
@@ -110,10 +101,7 @@ mod tests {
         let mut of = vec![(200, 1); 10];
         of.extend([(429, 1); 5]);
         let lines = lines(Kind::Codes, Seconds::Due, &samples(&of));
-        let seen: Vec<_> = lines
-            .iter()
-            .map(|line| (line.name.as_str(), &line.points[..]))
-            .collect();
+        let seen: Vec<_> = lines.iter().map(|line| (line.0.as_str(), &line.1[..])).collect();
         assert_eq!(
             seen,
             [
@@ -126,7 +114,7 @@ mod tests {
     #[test]
     fn a_block_of_requests_can_be_a_second() {
         let lines = lines(Kind::ServedBy, Seconds::Blocks(2), &samples(&[(200, 1); 5]));
-        assert_eq!(lines[0].points, [(0.0, 2.0), (1.0, 2.0), (2.0, 1.0)]);
+        assert_eq!(lines[0].1, [(0.0, 2.0), (1.0, 2.0), (2.0, 1.0)]);
     }
 
     #[test]
@@ -136,13 +124,13 @@ mod tests {
             Seconds::Due,
             &samples(&[(200, 10), (0, 9_000), (200, 30)]),
         );
-        let at: Vec<_> = lines.iter().map(|line| line.points[0].1).collect();
+        let at: Vec<_> = lines.iter().map(|line| line.1[0].1).collect();
         assert_eq!(at, [10.0, 30.0, 30.0]);
     }
 
     #[test]
     fn a_cdf_ends_at_everything() {
         let lines = lines(Kind::Cdf, Seconds::Due, &samples(&[(200, 10), (200, 20)]));
-        assert_eq!(lines[0].points, [(10.0, 50.0), (20.0, 100.0)]);
+        assert_eq!(lines[0].1, [(10.0, 50.0), (20.0, 100.0)]);
     }
 }

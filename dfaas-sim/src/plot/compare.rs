@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::dots::Dots;
-use super::lines::Lines;
+use dfaas_plot::{Dot, Dots, Lines};
+
 use super::run::by_second;
-use crate::experiment::Setting;
+use crate::experiment::{Setting, StrategyOutcome};
 use crate::results::Results;
 use crate::summary::{served, share};
 use crate::sweep::{Estimate, Line};
@@ -37,7 +37,7 @@ pub fn success_over_time(all: &[&Results]) -> Lines {
 
 /// What share of requests is served, by function and strategy.
 pub fn success_by_function(all: &[&Results]) -> Dots {
-    let mut rows = Vec::new();
+    let mut dots = Vec::new();
     let mut functions: BTreeMap<&str, Vec<(usize, f64)>> = BTreeMap::new();
     for (place, results) in all.iter().enumerate() {
         let mut sums: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
@@ -59,19 +59,20 @@ pub fn success_by_function(all: &[&Results]) -> Dots {
     }
     for (function, shares) in functions {
         for (place, share) in shares {
-            let name = format!("{function}, {}", all[place].summary.strategy);
-            let estimate = Estimate {
+            dots.push(Dot {
+                group: function.to_owned(),
+                name: all[place].summary.strategy.to_string(),
                 mean: share * 100.0,
                 within: 0.0,
-            };
-            rows.push((name, estimate, place));
+                colour: place,
+            });
         }
     }
     Dots {
         name: "success-by-function".to_owned(),
         title: format!("Success by function and strategy ({})", scenario(all)),
         x_label: "served of requests, %".to_owned(),
-        rows,
+        dots,
         bounds: (None, Some(100.0)),
     }
 }
@@ -109,21 +110,17 @@ pub fn sweep(lines: &[Line]) -> Vec<Dots> {
             None,
         ),
     ];
-    let scenarios: Vec<&str> = lines.iter().fold(Vec::new(), |mut names, line| {
-        if !names.contains(&line.scenario.as_str()) {
-            names.push(&line.scenario);
+    let dot = |of: Of, line: &Line| {
+        let mut first = lines.iter().filter(|other| other.scenario == lines[0].scenario);
+        let colour = first.position(|other| other.strategy == line.strategy);
+        let Estimate { mean, within } = of(line);
+        Dot {
+            group: line.scenario.clone(),
+            name: line.strategy.to_string(),
+            mean,
+            within,
+            colour: colour.unwrap_or_default(),
         }
-        names
-    });
-    let row = |of: Of, line: &Line| {
-        let name = if scenarios.len() > 1 {
-            format!("{}, {}", line.scenario, line.strategy)
-        } else {
-            line.strategy.to_string()
-        };
-        let first = lines.iter().filter(|other| other.scenario == lines[0].scenario);
-        let colour = first.clone().position(|other| other.strategy == line.strategy);
-        (name, of(line), colour.unwrap_or_default())
     };
     pictures
         .into_iter()
@@ -131,7 +128,7 @@ pub fn sweep(lines: &[Line]) -> Vec<Dots> {
             name: name.to_owned(),
             title: title.to_owned(),
             x_label: x_label.to_owned(),
-            rows: lines.iter().map(|line| row(of, line)).collect(),
+            dots: lines.iter().map(|line| dot(of, line)).collect(),
             bounds: (most.is_none().then_some(0.0), most),
         })
         .collect()
@@ -139,22 +136,22 @@ pub fn sweep(lines: &[Line]) -> Vec<Dots> {
 
 /// The original's experiment: success of its strategies and ours.
 pub fn experiment(settings: &[Setting]) -> Dots {
-    let rows = settings.iter().flat_map(|setting| {
-        setting.outcomes.iter().enumerate().map(|(place, outcome)| {
-            let name = format!(
-                "n {}, p {}, {}",
-                setting.nodes,
-                setting.edge_probability,
-                outcome.strategy.as_str()
-            );
-            (name, outcome.success_percent, place)
-        })
+    let dots = settings.iter().flat_map(|setting| {
+        let group = format!("n {}, p {}", setting.nodes, setting.edge_probability);
+        let dot = move |(colour, outcome): (usize, &StrategyOutcome)| Dot {
+            group: group.clone(),
+            name: outcome.strategy.as_str().to_owned(),
+            mean: outcome.success_percent.mean,
+            within: outcome.success_percent.within,
+            colour,
+        };
+        setting.outcomes.iter().enumerate().map(dot)
     });
     Dots {
         name: "experiment-success".to_owned(),
         title: "The original's experiment: success by strategy, 95 % confidence".to_owned(),
         x_label: "served of requests, mean over functions and minutes, %".to_owned(),
-        rows: rows.collect(),
+        dots: dots.collect(),
         bounds: (None, Some(100.0)),
     }
 }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::lines::Lines;
-use super::topology::Graph;
+use dfaas_plot::{Graph, Lines};
+
 use crate::record::Row;
 use crate::results::Results;
 
@@ -139,7 +139,8 @@ pub fn weights(results: &Results) -> Option<Lines> {
 pub fn topology(results: &Results) -> Graph {
     Graph {
         title: format!("{}: nodes by capacity, and their links", results.summary.scenario),
-        topology: results.topology.clone(),
+        nodes: results.topology.nodes.clone(),
+        links: results.topology.links.clone(),
     }
 }
 

@@ -5,8 +5,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::{FONT, Picture, SIZE, TICK_PX, TITLE_PX, colour, drawing};
-use crate::results::Topology;
+use crate::{FONT, Picture, TICK_PX, TITLE_PX, colour, drawing};
 
 /// Names of more nodes would lie over each other.
 const NAMED_MAX: usize = 40;
@@ -16,8 +15,10 @@ const NAMED_MAX: usize = 40;
 pub struct Graph {
     /// What it shows.
     pub title: String,
-    /// The nodes and links.
-    pub topology: Topology,
+    /// Names, and how much each can serve, in requests per second.
+    pub nodes: Vec<(String, f64)>,
+    /// Pairs of places in the list.
+    pub links: Vec<(usize, usize)>,
 }
 
 impl Picture for Graph {
@@ -30,11 +31,12 @@ impl Picture for Graph {
         DB::ErrorType: 'static,
     {
         let title = TextStyle::from((FONT, TITLE_PX).into_font()).pos(Pos::new(HPos::Center, VPos::Top));
-        let (width, height) = (SIZE.0 as i32, SIZE.1 as i32);
+        let (width, height) = area.dim_in_pixel();
+        let (width, height) = (width as i32, height as i32);
         area.draw(&Text::new(self.title.clone(), (width / 2, 18), title))
             .map_err(drawing)?;
         let centre = (f64::from(width) / 2.0, f64::from(height) / 2.0 + 20.0);
-        let count = self.topology.nodes.len();
+        let count = self.nodes.len();
         let at = |place: usize, radius: f64| {
             let angle =
                 std::f64::consts::TAU * place as f64 / count.max(1) as f64 - std::f64::consts::FRAC_PI_2;
@@ -45,18 +47,13 @@ impl Picture for Graph {
             (x.round() as i32, y.round() as i32)
         };
         const RADIUS_PX: f64 = 235.0;
-        for &(a, b) in &self.topology.links {
+        for &(a, b) in &self.links {
             let ends = [at(a, RADIUS_PX), at(b, RADIUS_PX)];
             area.draw(&PathElement::new(ends, BLACK.mix(0.35).stroke_width(2)))
                 .map_err(drawing)?;
         }
-        let most = self
-            .topology
-            .nodes
-            .iter()
-            .map(|(_, rps)| *rps)
-            .fold(1e-9, f64::max);
-        for (place, (name, rps)) in self.topology.nodes.iter().enumerate() {
+        let most = self.nodes.iter().map(|(_, rps)| *rps).fold(1e-9, f64::max);
+        for (place, (name, rps)) in self.nodes.iter().enumerate() {
             let size = 8.0 + 20.0 * (rps / most).sqrt();
             let here = at(place, RADIUS_PX);
             area.draw(&Circle::new(here, size as i32, colour(0).filled()))

@@ -5,7 +5,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::{FONT, LABEL_PX, PALETTE, Picture, SIZE, TICK_PX, TITLE_PX, colour, drawing};
+use crate::{FONT, LABEL_PX, PALETTE, Picture, TICK_PX, TITLE_PX, colour, drawing, number};
 
 /// How wide the names of the lines are, in pixels.
 const LEGEND_PX: i32 = 300;
@@ -38,7 +38,7 @@ impl Picture for Lines {
     where
         DB::ErrorType: 'static,
     {
-        let (plot, legend) = area.split_horizontally(SIZE.0 as i32 - LEGEND_PX);
+        let (plot, legend) = area.split_horizontally(area.dim_in_pixel().0 as i32 - LEGEND_PX);
         let points = || self.series.iter().flat_map(|(_, points)| points);
         let x_least = points().map(|&(x, _)| x).fold(f64::INFINITY, f64::min);
         let x_least = if x_least.is_finite() { x_least } else { 0.0 };
@@ -127,38 +127,9 @@ fn shortened(name: &str) -> String {
     start + "…"
 }
 
-/// A number without needless digits.
-pub(super) fn number(value: f64) -> String {
-    let text = format!("{value:.2}");
-    let text = if text.contains('.') {
-        text.trim_end_matches('0').trim_end_matches('.')
-    } else {
-        &text
-    };
-    if text == "-0" {
-        "0".to_owned()
-    } else {
-        text.to_owned()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_have_no_needless_digits() {
-        for (value, want) in [
-            (0.0, "0"),
-            (-0.0, "0"),
-            (10.0, "10"),
-            (0.25, "0.25"),
-            (1.5, "1.5"),
-            (100.0, "100"),
-        ] {
-            assert_eq!(number(value), want);
-        }
-    }
 
     #[test]
     fn long_names_are_cut() {
