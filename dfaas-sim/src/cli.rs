@@ -1,11 +1,13 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
 use crate::plot::Format;
+use crate::scale::FEDERATION_MAX;
 use crate::strategy::StrategyName;
 
 mod compare;
@@ -148,15 +150,45 @@ struct ScaleArgs {
     /// How many seconds are simulated
     #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u32).range(10..=86_400))]
     seconds: u32,
-    /// To how many neighbours each node sends; to its whole federation if absent
-    #[arg(long, value_parser = clap::value_parser!(u16).range(2..=999))]
-    neighbours: Option<u16>,
+    /// To how many neighbours each node sends, one run for each; `all` is its whole federation
+    #[arg(long, value_delimiter = ',', default_value = "all")]
+    neighbours: Vec<Reach>,
     /// The seed of all chance
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Prints JSON instead of a table
     #[arg(long)]
     json: bool,
+}
+
+/// To whom a node sends.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Reach {
+    /// Its whole federation.
+    All,
+    /// So many neighbours.
+    Neighbours(usize),
+}
+
+impl FromStr for Reach {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "all" {
+            return Ok(Self::All);
+        }
+        let count = text
+            .parse()
+            .ok()
+            .filter(|count| (2..FEDERATION_MAX).contains(count));
+        let wrong = || {
+            format!(
+                "{text:?} is no number of neighbours; give all, or 2 to {}",
+                FEDERATION_MAX - 1
+            )
+        };
+        count.map(Self::Neighbours).ok_or_else(wrong)
+    }
 }
 
 /// Which results, and where the pictures go.

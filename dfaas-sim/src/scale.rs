@@ -23,6 +23,12 @@ pub const FEDERATION_MAX: usize = 1_000;
 const PERIOD: Duration = Duration::from_secs(1);
 /// Seconds until all have heard of all and demand is metered.
 const WARMUP_S: u32 = 5;
+/// How often a node hears each state: once from its author, who sends to all that it is connected with, and once from each
+/// neighbour of its mesh (the agent asks libp2p's gossipsub for `flood_publish` and four of them).
+const COPIES: usize = 1 + 4;
+/// What gossipsub's protobuf puts around a state: author (40 bytes), sequence number (10), signature (66), topic (14) and the
+/// heads of the message (6).
+const ENVELOPE_BYTES: usize = 136;
 /// What users ask for on the average, as a share of what their node can serve: from nothing to twice this.
 const LOAD: f64 = 0.75;
 
@@ -58,8 +64,10 @@ pub struct Outcome {
     pub alone_percent: f64,
     /// Bytes of a node's state.
     pub state_bytes: usize,
-    /// Bytes of states that a node hears in a second.
+    /// Bytes of states that a node hears in a second, each counted once.
     pub heard_bytes_per_s: usize,
+    /// Bytes of the same with what gossip adds: all copies that a node hears, each in its envelope.
+    pub gossiped_bytes_per_s: usize,
 }
 
 /// How long a simulation took, and the most memory that the process had until its end.
@@ -104,6 +112,7 @@ pub fn run(setting: &Setting, done: &(dyn Fn() + Sync)) -> Outcome {
         alone_percent: 100.0 * share(alone, came),
         state_bytes,
         heard_bytes_per_s: state_bytes * peers,
+        gossiped_bytes_per_s: (state_bytes + ENVELOPE_BYTES) * peers * COPIES.min(peers),
     }
 }
 
@@ -248,6 +257,7 @@ pub fn table(rows: &[(Outcome, Cost)]) -> String {
         "alone, %",
         "state, bytes",
         "told, bytes/s heard by a node",
+        "gossiped, bytes/s heard by a node",
         "took, s",
         "memory, MiB",
     ];
@@ -263,6 +273,7 @@ pub fn table(rows: &[(Outcome, Cost)]) -> String {
             format!("{:.3}", outcome.alone_percent),
             outcome.state_bytes.to_string(),
             outcome.heard_bytes_per_s.to_string(),
+            outcome.gossiped_bytes_per_s.to_string(),
             format!("{:.1}", cost.wall_s),
             cost.memory_mib.map_or("-".to_owned(), |mib| mib.to_string()),
         ]

@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use super::ScaleArgs;
 use super::compare::told;
 use super::run::bar;
+use super::{Reach, ScaleArgs};
 use crate::scale::{self, Cost, FEDERATION_MAX, Outcome, Setting};
 
 #[expect(
@@ -16,12 +16,19 @@ use crate::scale::{self, Cost, FEDERATION_MAX, Outcome, Setting};
 )]
 pub(super) fn run(args: &ScaleArgs) -> Result<()> {
     let mut rows: Vec<(Outcome, Cost)> = Vec::new();
-    for &nodes in &args.nodes {
+    let asked = args
+        .nodes
+        .iter()
+        .flat_map(|&nodes| args.neighbours.iter().map(move |&reach| (nodes, reach)));
+    for (nodes, reach) in asked {
         let setting = Setting {
             nodes: nodes as usize,
             functions: args.functions.into(),
             seconds: args.seconds,
-            neighbours: args.neighbours.map(usize::from),
+            neighbours: match reach {
+                Reach::All => None,
+                Reach::Neighbours(count) => Some(count),
+            },
             seed: args.seed,
         };
         let begin = Instant::now();
