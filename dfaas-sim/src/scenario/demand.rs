@@ -173,10 +173,9 @@ fn recorded(trace: &Trace, demand: &Demand, book: &mut Book<'_>) -> Option<Vec<f
             None
         }
         Ok(rates) => {
-            let is_rate = |&rate: &f64| (0.0..=1e9).contains(&rate);
-            if let Some(bad) = rates.iter().position(|rate| !is_rate(rate)) {
+            if let Some(bad) = rates.iter().position(|&rate| !is_rate(rate)) {
                 let what = format!(": rate {} of the trace is {}", bad + 1, rates[bad]);
-                wrong(&what, "rates are numbers from 0 to 1e9", book);
+                wrong(&what, RATES, book);
                 return None;
             }
             Some(rates)
@@ -185,6 +184,12 @@ fn recorded(trace: &Trace, demand: &Demand, book: &mut Book<'_>) -> Option<Vec<f
 }
 
 type Wrong = (String, &'static str);
+
+const RATES: &str = "rates are numbers from 0 to 1e9";
+
+fn is_rate(rate: f64) -> bool {
+    (0.0..=1e9).contains(&rate)
+}
 
 fn from_csv(text: &str) -> Result<Vec<f64>, Wrong> {
     let mut reader = csv::Reader::from_reader(text.as_bytes());
@@ -207,6 +212,9 @@ fn from_csv(text: &str) -> Result<Vec<f64>, Wrong> {
                 "give requests per second",
             )
         })?;
+        if !is_rate(rate) {
+            return Err((format!(":{line}: the rate is {rate}"), RATES));
+        }
         rates.push(rate);
     }
     Ok(rates)

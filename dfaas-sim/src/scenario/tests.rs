@@ -213,11 +213,12 @@ fn traces_are_checked() {
         ("b.csv", "rate_rps\n", "the trace is empty"),
         ("c.csv", "rate\n1\n", "no column rate_rps"),
         ("d.csv", "rate_rps\n1\nx\n", "d.csv:3: \"x\" is not a number"),
-        ("e.csv", "rate_rps\n1\n-2\n", "rate 2 of the trace is -2"),
-        ("f.csv", "rate_rps\nNaN\n", "rate 1 of the trace is NaN"),
+        ("e.csv", "rate_rps\n1\n-2\n", "e.csv:3: the rate is -2"),
+        ("f.csv", "rate_rps\nNaN\n", "f.csv:2: the rate is NaN"),
         ("g.json", r#"{"g": {}}"#, "no function \"f\""),
         ("h.json", r#"{"f": {}}"#, "no node \"n1\""),
         ("i.json", "[1]", "i.json:1:"),
+        ("j.json", r#"{"f": {"n1": [1, -2]}}"#, "rate 2 of the trace is -2"),
     ] {
         let error = read(name, content).unwrap_err().to_string();
         assert!(error.contains(what) && error.contains("s.toml:14:"), "{error}");
