@@ -7,11 +7,23 @@ mod shape;
 mod stage;
 mod topology;
 
-use std::{path::PathBuf, sync::atomic::Ordering, thread, time::Duration};
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    sync::atomic::Ordering,
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
 
-use self::{report::Report, session::Session, stage::Stage, topology::Topology};
+use self::{
+    report::Report,
+    session::Session,
+    stage::Stage,
+    topology::{LoadSpec, Topology},
+};
 use crate::{demo, interrupt, setup, shell};
 
 const STEP: Duration = Duration::from_millis(100);
@@ -25,8 +37,8 @@ pub(crate) struct Args {
     #[arg(required = true)]
     topology: Option<PathBuf>,
     /// Ask for so many seconds what the file says, report, and end; without it, the federation stays until Ctrl-C
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    seconds: Option<u64>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    seconds: Option<u32>,
     /// Ask what a file for dfaas-load says instead (nodes are http://node1/ and so on), report, and end
     #[arg(long, value_name = "FILE", conflicts_with = "seconds")]
     workload: Option<PathBuf>,
@@ -77,9 +89,7 @@ fn lay(args: &Args) -> Result<()> {
     );
     let results = args.results.as_deref().map(load::seen_everywhere).transpose()?;
     let workload = args.workload.as_deref().map(load::seen_everywhere).transpose()?;
-    setup::tools()?;
-    demo::build_programs()?;
-    shell::run(shell::cargo().args(["build", "--package=dfaas-load"]))?;
+    build()?;
     let end = interrupt::watch()?;
     println!("emulate: starting {} nodes", topology.nodes);
     let stage = Stage::start(&topology)?;
@@ -92,18 +102,11 @@ fn lay(args: &Args) -> Result<()> {
         stage.means
     );
     // Kept until the load has ended.
-    let mut made = tempfile::Builder::new()
-        .suffix(".toml")
-        .tempfile()
-        .context("making a workload")?;
-    let workload = match (workload, args.seconds) {
-        (Some(file), _) => Some(file),
-        (None, Some(seconds)) => {
-            std::io::Write::write_all(&mut made, load::workload(&topology, seconds).as_bytes())?;
-            Some(made.path().to_owned())
-        }
-        (None, None) => None,
-    };
+    let made = args
+        .seconds
+        .map(|seconds| workload_file(&load::workload(&topology, seconds)))
+        .transpose()?;
+    let workload = workload.or_else(|| made.as_ref().map(|file| file.path().to_owned()));
     match workload {
         Some(file) => measure(args, &topology, &stage, &file, results.as_deref())?,
         None => {
@@ -118,12 +121,104 @@ fn lay(args: &Args) -> Result<()> {
     stage.federation.stop().context("ending the federation")
 }
 
+/// Builds what an emulation runs.
+///
+/// # Errors
+///
+/// When something is missing or does not compile.
+pub(crate) fn build() -> Result<()> {
+    setup::tools()?;
+    demo::build_programs()?;
+    shell::run(shell::cargo().args(["build", "--package=dfaas-load"]))
+}
+
+/// A federation of a topology's file that is asked one load after the other.
+pub(crate) struct Emulation {
+    topology: Topology,
+    stage: Stage,
+}
+
+impl Emulation {
+    /// For so long a load comes before answers count: agents have heard of it then.
+    const WARMUP_S: u32 = 5;
+    /// What a node knows of a load is gone after four periods of a second, and buckets are full.
+    const QUIET: Duration = Duration::from_secs(5);
+
+    /// Lays it, under another strategy than the file's.
+    ///
+    /// # Errors
+    ///
+    /// When the file is wrong, or something does not come up.
+    pub(crate) fn start(file: &Path, strategy: &str) -> Result<Self> {
+        let mut topology = Topology::read(file)?;
+        strategy.clone_into(&mut topology.strategy);
+        let stage = Stage::start(&topology)?;
+        load::name_nodes(&stage.federation)?;
+        Ok(Self { topology, stage })
+    }
+
+    /// Asks each node for its rate, in requests a second, and tells what each served a second, from the first node on.
+    ///
+    /// An answer counts in the second in which it comes. A client that a peer refused sends again and again for up to half a
+    /// minute, and finds room when the load has ended.
+    ///
+    /// # Errors
+    ///
+    /// When the load cannot be sent.
+    pub(crate) fn served_rps(&mut self, rates_rps: &[u32], seconds: u32) -> Result<Vec<f64>> {
+        const DAY_S: f64 = 86_400.0;
+        let function = self.topology.functions[0].name.clone();
+        let load = |(place, &rate): (usize, &u32)| LoadSpec {
+            node: place + 1,
+            function: function.clone(),
+            rate_rps: rate.into(),
+        };
+        let loads = rates_rps.iter().enumerate().filter(|(_, rate)| **rate > 0);
+        self.topology.loads = loads.map(load).collect();
+        let file = workload_file(&load::workload(&self.topology, Self::WARMUP_S + seconds))?;
+        let results = tempfile::Builder::new().suffix(".json").tempfile()?;
+        load::run(&self.stage.federation, file.path(), Some(results.path()))?;
+        thread::sleep(Self::QUIET);
+        let answers = load::answers(&fs::read_to_string(results.path()).context("reading results")?)?;
+        let (first, _) = *answers.first().context("dfaas-load has no results")?;
+        let begin = f64::from(Self::WARMUP_S);
+        let counted = begin..begin + f64::from(seconds);
+        let served = |node: &dfaas_testbed::Node| {
+            let by_it = answers.iter().filter(|(at, served_by)| {
+                let since = (at - first).rem_euclid(DAY_S);
+                served_by.as_deref() == Some(node.name()) && counted.contains(&since)
+            });
+            by_it.count() as f64 / f64::from(seconds)
+        };
+        Ok(self.stage.federation.nodes.iter().map(served).collect())
+    }
+
+    /// Ends it.
+    ///
+    /// # Errors
+    ///
+    /// When something does not end as it should.
+    pub(crate) fn stop(self) -> Result<()> {
+        self.stage.federation.stop().context("ending the federation")
+    }
+}
+
+/// A workload as a file, which goes with this value.
+fn workload_file(text: &str) -> Result<tempfile::NamedTempFile> {
+    let mut file = tempfile::Builder::new()
+        .suffix(".toml")
+        .tempfile()
+        .context("making a workload")?;
+    file.write_all(text.as_bytes()).context("writing a workload")?;
+    Ok(file)
+}
+
 fn measure(
     args: &Args,
     topology: &Topology,
     stage: &Stage,
-    workload: &std::path::Path,
-    results: Option<&std::path::Path>,
+    workload: &Path,
+    results: Option<&Path>,
 ) -> Result<()> {
     let counts = || demo::Counts::of_all_functions(&stage.federation);
     let first = counts()?;

@@ -8,34 +8,52 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::shell;
+use crate::{emulate, shell};
+
+mod beside;
+mod browser;
+mod reports;
 
 /// Where the page ends that this task writes; what stands behind it is kept.
 const END: &str = "<!-- the simulated part ends here -->\n";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Few seeds and small federations, into target/results, to see that all of it can be made
+    /// Few seeds and small federations, into target/results, to see that all of it can be made; reports are opened in
+    /// chromium too
     #[arg(long)]
     quick: bool,
     /// The original's recordings, for the table of its experiment; the table that stands is kept without them
     #[arg(long, value_name = "FOLDER")]
     recordings: Option<PathBuf>,
+    /// Only what needs real nodes: the reference's loads, simulated and emulated side by side (needs root)
+    #[arg(long, conflicts_with_all = ["quick", "recordings"])]
+    emulated: bool,
 }
 
 /// How much is simulated.
 struct Effort {
     seeds: &'static str,
     scale: &'static str,
+    neighbours: &'static str,
+    others: &'static [&'static str],
+    /// With what the simulator is compiled: a few runs take less time than the compiler's best.
+    profile: &'static str,
 }
 
 const WHOLE: Effort = Effort {
     seeds: "30",
     scale: "100,1000,10000",
+    neighbours: "4,16,all",
+    others: &["surge", "bursts", "faults", "day"],
+    profile: "release",
 };
 const QUICK: Effort = Effort {
     seeds: "2",
     scale: "100",
+    neighbours: "4,all",
+    others: &["surge", "faults"],
+    profile: "debug",
 };
 
 const REFERENCE: [&str; 4] = [
@@ -44,95 +62,152 @@ const REFERENCE: [&str; 4] = [
     "reference-50-30-0",
     "reference-50-50-50",
 ];
-const OTHERS: [&str; 4] = ["surge", "bursts", "faults", "day"];
 
-/// Simulates everything that docs/results.md tells, and writes the page and its pictures.
+/// For how long each load is looked at in an emulation, and in a test of it.
+const EMULATED_S: u32 = 30;
+const EMULATED_TEST_S: u32 = 10;
+
+/// Simulates everything that docs/results.md tells, and writes the page and its pictures; or emulates, and writes that part.
 ///
 /// # Errors
 ///
-/// When a simulation fails or a file cannot be written.
+/// When a simulation fails or a file cannot be written, or an emulation serves other rates than the simulator.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let workspace = shell::workspace();
-    let folder = workspace.join(if args.quick { "target/results" } else { "docs" });
     let effort = if args.quick { &QUICK } else { &WHOLE };
-    shell::run(shell::cargo().args(["build", "--release", "--package", "dfaas-sim"]))?;
-    fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+    let folder = shell::workspace().join(if args.quick { "target/results" } else { "docs" });
     let page = folder.join("results.md");
     let before = fs::read_to_string(&page).unwrap_or_default();
-    let text = simulated(&folder, effort, args.recordings.as_deref(), &before)?;
-    let behind = before.split_once(END).map_or("", |(_, behind)| behind);
-    fs::write(&page, text + END + behind).with_context(|| format!("writing {}", page.display()))?;
+    let simulator = Simulator::build(effort)?;
+    let (first, behind) = before.split_once(END).unwrap_or((&before, ""));
+    let text = if args.emulated {
+        shell::need_root("results --emulated")?;
+        emulate::build()?;
+        let table = beside::table(&simulator.program, &beside::LOADS, EMULATED_S)?;
+        first.to_owned() + END + &filled(include_str!("results/emulated.md"), &[("emulated", table)])?
+    } else {
+        fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+        simulator.page(&folder, effort, args.recordings.as_deref(), &before)? + END + behind
+    };
+    fs::write(&page, text).with_context(|| format!("writing {}", page.display()))?;
     println!("results: {}", page.display());
+    if args.quick {
+        shell::run(shell::cargo().args(["build", "--package=dfaas-load"]))?;
+        reports::make(&simulator.program, &folder)?;
+    }
     Ok(())
 }
 
-fn simulated(folder: &Path, effort: &Effort, recordings: Option<&Path>, before: &str) -> Result<String> {
-    let pictures = folder.join("results");
-    let seeds = ["--seeds", effort.seeds];
-    println!("results: the reference's loads");
-    let reference = tables(&REFERENCE, &seeds, "reference", &pictures)?;
-    println!("results: other loads");
-    let others = tables(&OTHERS, &seeds, "others", &pictures)?;
-    println!("results: the herd");
-    let herd = sim(Command::new(program())
-        .args(["herd", "--pictures"])
-        .arg(&pictures)
-        .args(seeds))?;
-    println!("results: scale");
-    let scale = sim(Command::new(program()).args(["scale", "--nodes", effort.scale]))?;
-    let experiment = match recordings {
-        Some(recordings) => {
-            println!("results: the original's experiment");
-            let mut command = Command::new(program());
-            command.arg("experiment").arg("--recordings").arg(recordings);
-            command
-                .args(["--instances", effort.seeds, "--pictures"])
-                .arg(&pictures);
-            sim(&mut command)?
+/// The quick form, for tests.
+///
+/// # Errors
+///
+/// As [`run`].
+pub(crate) fn check() -> Result<()> {
+    run(&Args {
+        quick: true,
+        recordings: None,
+        emulated: false,
+    })
+}
+
+/// Emulates one of the reference's loads, and compares it with the simulator.
+///
+/// # Errors
+///
+/// When they differ, or the emulation does not come up.
+pub(crate) fn check_emulated() -> Result<()> {
+    emulate::build()?;
+    let simulator = Simulator::build(&QUICK)?;
+    let table = beside::table(&simulator.program, &beside::LOADS[1..2], EMULATED_TEST_S)?;
+    println!("{table}");
+    Ok(())
+}
+
+/// The program of `dfaas-sim`.
+struct Simulator {
+    program: PathBuf,
+}
+
+impl Simulator {
+    fn build(effort: &Effort) -> Result<Self> {
+        let mut cargo = shell::cargo();
+        cargo.args(["build", "--package=dfaas-sim"]);
+        if effort.profile == "release" {
+            cargo.arg("--release");
         }
-        None => kept(before, "experiment"),
-    };
-    let parts = [
-        ("reference", reference),
-        ("others", others),
-        ("herd", herd),
-        ("experiment", experiment),
-        ("scale", scale),
-    ];
-    let mut page = include_str!("results/page.md").to_owned();
-    for (name, table) in parts {
+        shell::run(&mut cargo)?;
+        let program = shell::workspace().join("target").join(effort.profile);
+        Ok(Self {
+            program: program.join("dfaas-sim"),
+        })
+    }
+
+    fn command(&self) -> Command {
+        Command::new(&self.program)
+    }
+
+    /// The page of what is simulated; pictures go beside it.
+    fn page(
+        &self,
+        folder: &Path,
+        effort: &Effort,
+        recordings: Option<&Path>,
+        before: &str,
+    ) -> Result<String> {
+        let pictures = folder.join("results");
+        println!("results: the reference's loads");
+        let reference = self.table(&REFERENCE, effort, &pictures.join("reference"))?;
+        println!("results: other loads");
+        let others = self.table(effort.others, effort, &pictures.join("others"))?;
+        println!("results: the herd");
+        let mut herd = self.command();
+        herd.args(["herd", "--seeds", effort.seeds, "--pictures"]);
+        let herd = shell::output(herd.arg(&pictures))?;
+        println!("results: scale");
+        let mut scale = self.command();
+        scale.args(["scale", "--nodes", effort.scale]);
+        let scale = shell::output(scale.args(["--neighbours", effort.neighbours]))?;
+        let experiment = match recordings {
+            Some(recordings) => {
+                println!("results: the original's experiment");
+                let mut command = self.command();
+                command.arg("experiment").arg("--recordings").arg(recordings);
+                command.args(["--instances", effort.seeds, "--pictures"]);
+                shell::output(command.arg(&pictures))?
+            }
+            None => kept(before, "experiment"),
+        };
+        let parts = [
+            ("reference", reference),
+            ("others", others),
+            ("herd", herd),
+            ("experiment", experiment),
+            ("scale", scale),
+        ];
+        filled(include_str!("results/page.md"), &parts)
+    }
+
+    fn table(&self, scenarios: &[&str], effort: &Effort, pictures: &Path) -> Result<String> {
+        let folder = shell::workspace().join("dfaas-sim/scenarios");
+        let file = |scenario: &&str| folder.join(scenario).with_extension("toml");
+        let mut command = self.command();
+        command
+            .args(["sweep", "--seeds", effort.seeds, "--pictures"])
+            .arg(pictures);
+        shell::output(command.args(scenarios.iter().map(file)))
+    }
+}
+
+/// A page with tables in their places.
+fn filled(page: &str, tables: &[(&str, String)]) -> Result<String> {
+    let mut page = page.to_owned();
+    for (name, table) in tables {
         let [begin, end] = marks(name);
         ensure!(page.contains(&begin), "the page has no place for {name}");
-        page = page.replace(
-            &begin,
-            &format!("{begin}\n\n{}\n{end}", table.trim_end().to_owned() + "\n"),
-        );
+        let table = table.trim_end();
+        page = page.replace(&begin, &format!("{begin}\n\n{table}\n\n{end}"));
     }
     Ok(page)
-}
-
-fn tables(scenarios: &[&str], seeds: &[&str], name: &str, pictures: &Path) -> Result<String> {
-    let folder = shell::workspace().join("dfaas-sim/scenarios");
-    let mut command = Command::new(program());
-    command
-        .arg("sweep")
-        .args(seeds)
-        .arg("--pictures")
-        .arg(pictures.join(name));
-    command.args(
-        scenarios
-            .iter()
-            .map(|scenario| folder.join(scenario).with_extension("toml")),
-    );
-    sim(&mut command)
-}
-
-fn sim(command: &mut Command) -> Result<String> {
-    shell::output(command)
-}
-
-fn program() -> PathBuf {
-    shell::workspace().join("target/release/dfaas-sim")
 }
 
 fn marks(name: &str) -> [String; 2] {

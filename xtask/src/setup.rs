@@ -34,6 +34,9 @@ const TOOLS: &[(&str, &[&str])] = &[
 /// What only measuring needs.
 const BENCH_TOOLS: &[(&str, &[&str])] = &[("nginx", &["nginx-light", "nginx"])];
 
+/// What opens reports in tests. Not all systems have one, and some have it in another way than as a package.
+const BROWSER: &[(&str, &[&str])] = &[("chromium", &["chromium"])];
+
 /// Installs whatever is missing.
 ///
 /// # Errors
@@ -41,8 +44,11 @@ const BENCH_TOOLS: &[(&str, &[&str])] = &[("nginx", &["nginx-light", "nginx"])];
 /// When something is missing and cannot be installed.
 pub(crate) fn run() -> Result<()> {
     bench_tools()?;
+    if let Err(error) = install(BROWSER) {
+        println!("setup: {error:#}; reports are not opened in a browser");
+    }
     let toolchain = Toolchain::ready()?;
-    let programs = TOOLS.len() + BENCH_TOOLS.len();
+    let programs = TOOLS.len() + BENCH_TOOLS.len() + BROWSER.len();
     println!("setup: {programs} programs and {toolchain}");
     Ok(())
 }

@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use crate::{
     build, docker, ebpf, readme,
     report::Report,
-    setup, shell,
+    results, setup, shell,
     suite::{Extent, Needs, Program, Suite},
     tidy, vmtest,
 };
@@ -82,12 +82,14 @@ impl Ring {
         match self {
             Self::Host => {
                 run_all(report, programs, Needs::Nothing);
+                report.check("results", results::check);
                 report.tests("examples in docs", build::host_crates("test").arg("--doc"));
             }
             Self::Kernel => run_all(report, programs, Needs::Kernel),
             Self::Net => {
                 run_all(report, programs, Needs::Namespaces);
                 run_on_haproxy(report, programs, Extent::Part);
+                report.check("simulated beside emulated", results::check_emulated);
                 report.check("readme", || {
                     readme::check().map(|blocks| println!("{blocks} blocks of the README work"))
                 });
