@@ -157,7 +157,18 @@ fn target_of<'a>(bytes: &'a [u8], head: &Head) -> Asked<'a> {
     }
 }
 
+/// As RFC 9112, sections 3.2.1 and 3.2.2 have it.
 fn plain_target(target: &str) -> Asked<'_> {
+    let target = match target.split_at_checked("http://".len()) {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http://") => {
+            let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            if authority.is_empty() || authority.contains(['?', '#']) {
+                return Asked::Other;
+            }
+            if path.is_empty() { "/" } else { path }
+        }
+        _ => target,
+    };
     if target == "/" {
         return Asked::Root;
     }

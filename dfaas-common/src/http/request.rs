@@ -82,13 +82,43 @@ const fn request_line(grammar: &mut Grammar) -> u8 {
     grammar.on(method_end, b'/', slash);
     grammar.on_class(slash, Class::Visible, OTHER_TARGET);
     grammar.on_class(OTHER_TARGET, Class::Visible, OTHER_TARGET);
-    grammar.table[HEAD_METHOD_END as usize] = grammar.table[method_end as usize];
     let version_start = grammar.state();
+    absolute_form(grammar, method_end, slash, version_start);
+    grammar.table[HEAD_METHOD_END as usize] = grammar.table[method_end as usize];
     grammar.on(slash, b' ', ROOT_END);
     grammar.on(OTHER_TARGET, b' ', version_start);
     function_path(grammar, slash, version_start);
     version(grammar, version_start);
     start
+}
+
+/// `http://<authority>` before the path, which a server takes from whoever sends it (RFC 9112, section 3.2.2). The authority
+/// is not read: this node's users call it by many names. An empty one is none (RFC 9110, section 4.2.1).
+const fn absolute_form(grammar: &mut Grammar, method_end: u8, slash: u8, version_start: u8) {
+    let literal = b"http://";
+    let mut from = method_end;
+    let mut at = 0;
+    while at < literal.len() {
+        let to = grammar.state();
+        grammar.on_class(to, Class::Visible, OTHER_TARGET);
+        grammar.on(to, b' ', version_start);
+        grammar.on_any_case(from, literal[at], to);
+        from = to;
+        at += 1;
+    }
+    let authority = grammar.state();
+    authority_byte(grammar, from, authority);
+    authority_byte(grammar, authority, authority);
+    grammar.on(authority, b'/', slash);
+    // An empty path is the root (RFC 9110, section 4.2.3).
+    grammar.on(authority, b' ', ROOT_END);
+}
+
+const fn authority_byte(grammar: &mut Grammar, from: u8, to: u8) {
+    grammar.on_class(from, Class::Visible, to);
+    grammar.on(from, b'/', OTHER_TARGET);
+    grammar.on(from, b'?', OTHER_TARGET);
+    grammar.on(from, b'#', OTHER_TARGET);
 }
 
 const fn method(grammar: &mut Grammar, start: u8) -> u8 {

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context as _;
 use dfaas_testbed::{
-    CLIENT, Federation, Function, Namespace, Network, Node, NodeSpec, Process, Wire, get, patience,
+    CLIENT, Federation, Function, Namespace, Network, Node, NodeSpec, Process, Wire, get, now, patience,
     wait_until,
 };
 
@@ -90,6 +90,65 @@ fn pipelines_go_on_behind_missing_segments() {
             });
         }
     });
+}
+
+/// Each request goes to another peer than the one before, so servers that are kept are left and found again.
+#[test]
+fn a_kept_connection_goes_round_ten_peers() {
+    const PEERS: usize = 10;
+    const REQUESTS: usize = 1_000;
+    /// What is known of connections.
+    const MAPS: [&str; 4] = ["CLIENTS", "UPSTREAMS", "HELD", "AHEAD"];
+    /// How long a connection that has ended may be remembered.
+    const FORGOTTEN: Duration = Duration::from_secs(15);
+    let _turn = turn();
+    let specs: Vec<NodeSpec> = (0..=PEERS)
+        .map(|number| NodeSpec::new(vec![Function::echo(PLENTY_RPS).named(&format!("f{number}"))]))
+        .collect();
+    let federation = Federation::start(&specs).unwrap();
+    impair(&federation, "delay 1ms reorder 25% 50% loss 2%");
+    let node = &federation.nodes[0];
+    let mut wire = Wire::connect(&federation.client, node.service()).unwrap();
+    // What is lost several times comes late.
+    wire.stream()
+        .set_read_timeout(Some(patience(Duration::from_secs(60))))
+        .unwrap();
+    let mut most = 0;
+    let mut took = Vec::new();
+    for number in 0..REQUESTS {
+        let start = now();
+        let peer = 1 + number * 7 % PEERS;
+        let body = format!("request {number}");
+        let request = format!(
+            "PUT /function/f{peer} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let told = || format!("request {number} to peer {peer}\n{}", node.logs());
+        let answer = wire.ask(request.as_bytes(), "PUT").with_context(told).unwrap();
+        assert_eq!(answer.status, 200, "{}", told());
+        assert_eq!(
+            answer.served_by(),
+            Some(&*format!("node{}", peer + 1)),
+            "{}",
+            told()
+        );
+        assert!(answer.body.ends_with(body.as_bytes()), "{answer:?}");
+        took.push(start.elapsed());
+        if number % 100 == 99 {
+            most = most.max(node.map_entries(&["UPSTREAMS"]).unwrap()["UPSTREAMS"]);
+        }
+    }
+    took.sort_unstable();
+    let [middle, tenth, last] = [REQUESTS / 2, REQUESTS * 9 / 10, REQUESTS - 1].map(|rank| took[rank]);
+    println!(
+        "{REQUESTS} requests over {PEERS} peers: p50 {middle:.1?}, p90 {tenth:.1?}, longest {last:.1?}; \
+         at most {most} servers known at a time"
+    );
+    assert!((1..=PEERS).contains(&most), "{most} servers for {PEERS} peers");
+    drop(wire);
+    let left = || node.map_entries(&MAPS).unwrap();
+    wait_until("all forgotten", FORGOTTEN, || left().values().sum::<usize>() == 0)
+        .unwrap_or_else(|error| panic!("{error}: {:?}", left()));
 }
 
 /// How long a transfer took without the data plane and with it.

@@ -94,7 +94,7 @@ fn targets() -> Vec<Attempt> {
         get(
             "an absolute target of a function",
             "http://x/function/near",
-            EITHER,
+            "200",
         ),
         get(
             "an absolute target with a function's name for a host",
