@@ -139,7 +139,8 @@ async fn only_functions_are_to_be_had() {
         "/function/figlet/x/..%5c..%5csystem",
         "/function/figlet;x",
         "/function/../system/functions",
-        "http://node/function/figlet",
+        "http://node/system/functions",
+        "https://node/function/figlet",
         "*",
     ] {
         let answer = Stream::connect(node.port).await.get(target, "").await;
@@ -157,6 +158,14 @@ async fn only_functions_are_to_be_had() {
     ] {
         let answer = Stream::connect(node.port).await.get(target, "").await;
         assert_eq!(answer.body, format!("platform - {target} 0"));
+    }
+    // The field Host says the same.
+    for node_named in ["http://node/function/figlet?x", "HTTP://node/function/figlet?x"] {
+        let answer = Stream::connect(node.port).await.get(node_named, "").await;
+        assert!(
+            answer.body.starts_with("platform - ") && answer.body.contains("/function/figlet?x"),
+            "{node_named}: {answer:?}"
+        );
     }
     node.proxy.stop().await;
 }
