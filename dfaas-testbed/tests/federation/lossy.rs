@@ -103,7 +103,11 @@ fn a_kept_connection_goes_round_ten_peers() {
     const FORGOTTEN: Duration = Duration::from_secs(15);
     let _turn = turn();
     let specs: Vec<NodeSpec> = (0..=PEERS)
-        .map(|number| NodeSpec::new(vec![Function::echo(PLENTY_RPS).named(&format!("f{number}"))]))
+        .map(|number| NodeSpec {
+            // Eleven nodes have little time each.
+            period: Duration::from_secs(3),
+            ..NodeSpec::new(vec![Function::echo(PLENTY_RPS).named(&format!("f{number}"))])
+        })
         .collect();
     let federation = Federation::start(&specs).unwrap();
     impair(&federation, "delay 1ms reorder 25% 50% loss 2%");
