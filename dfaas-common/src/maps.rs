@@ -15,7 +15,7 @@ pub use config::{
 };
 
 pub use events::Events;
-pub use opening::{Farewell, HEAD_PART, Opening, SYN_FLAGS, SYN_IS_PARTIAL, SYN_PERMITS_SACK};
+pub use opening::{Farewell, Greeting, HEAD_PART, Opening, SYN_FLAGS, SYN_IS_PARTIAL, SYN_PERMITS_SACK};
 pub use upstream::Upstream;
 
 use crate::{

@@ -4,8 +4,8 @@ use dfaas_common::{
     extent::Place,
     http::Stage,
     maps::{
-        Client, Config, FlowKey, Held, IS_CLOSING, IS_LOCAL, IS_NATURAL, IS_OVER, IS_TAKEN, Opening, Phase,
-        SYN_IS_PARTIAL, Upstream,
+        Client, Config, FlowKey, Greeting, Held, IS_CLOSING, IS_LOCAL, IS_NATURAL, IS_OVER, IS_TAKEN,
+        Opening, Phase, SYN_IS_PARTIAL, Upstream,
     },
     numbering::Numbers,
     packet::{ACK, FIN, Headers, PSH, RST, SYN},
@@ -16,7 +16,7 @@ use crate::{
     Fault, Next, ahead, compose, connect, count,
     ctx::{HelperFailed, PASS, Packet, swallow},
     maps::{self, Locked, Scratch},
-    over, parts, release, request, retry,
+    open, over, parts, release, retry,
     translate::{self, Whose, numbers},
     upstream::window_behind,
 };
@@ -66,11 +66,15 @@ fn syn_again(
         // The numbers are the stack's own, and so is what it says.
         return Ok(Next::Verdict(PASS));
     }
-    let is_asking = client.phase() == Phase::Asking;
-    let has_answer = is_asking && client.asking.reply != 0 && !client.asking.goes_on();
-    if client.closing.has_both_ends() || has_answer {
+    let has_answer = client.phase() == Phase::Asking && client.asking.reply != 0;
+    let greeting = if has_answer {
+        client.asking.greet(headers.sequence.get())
+    } else {
+        Greeting::Challenge
+    };
+    if client.closing.has_both_ends() || greeting == Greeting::Anew {
         release::forget(key, scratch);
-        return crate::open::handle(packet, config, headers, key, scratch);
+        return open::handle(packet, config, headers, key, scratch);
     }
     // RFC 5961, section 4: a client that has lost its connection answers this with a reset, and may then begin anew.
     scratch.opening = client.asking;
@@ -78,7 +82,7 @@ fn syn_again(
     if let Some(upstream) = upstream {
         challenge(packet, headers, client, upstream, scratch)?;
     } else {
-        request::acknowledge(packet, config, headers, scratch)?;
+        open::challenge(packet, config, headers, greeting, scratch)?;
     }
     Ok(Next::Verdict(packet.out()))
 }

@@ -2,7 +2,7 @@
 
 use dfaas_common::{
     decide::Failed,
-    maps::{Config, Farewell, FlowKey, Opening, Phase, Reply, SYN_IS_PARTIAL, SYN_PERMITS_SACK},
+    maps::{Config, Farewell, FlowKey, Greeting, Opening, Phase, Reply, SYN_IS_PARTIAL, SYN_PERMITS_SACK},
     packet::{ACK, FIN, Headers, PSH, RST, SYN},
     siphash::Purpose,
     tcp_options::{NO_WINDOW_SCALE, OUR_OPTIONS_BYTES, OUR_WINDOW_SCALE, SynOptions},
@@ -10,6 +10,7 @@ use dfaas_common::{
 
 use crate::{
     Fault, Next,
+    client::is_partial,
     compose::{self, DRAIN_WINDOW},
     count,
     ctx::{self, HelperFailed, PASS, Packet, swallow},
@@ -169,9 +170,10 @@ fn answer_syn(
     let theirs = read_options(packet, headers, scratch)?;
     let client_isn = headers.sequence.get();
     let known = maps::opening(key);
-    if let Some(opening) = known.as_ref().filter(|opening| opening.has_begun()) {
+    let greeting = known.as_ref().map(|opening| opening.greet(client_isn));
+    if let (Some(opening), Some(greeting @ (Greeting::Challenge | Greeting::Again))) = (&known, greeting) {
         scratch.opening = **opening;
-        request::acknowledge(packet, config, headers, scratch)?;
+        challenge(packet, config, headers, greeting, scratch)?;
         return Ok(packet.out());
     }
     let our_isn = match known {
@@ -214,6 +216,40 @@ fn answer_syn(
     announce(packet, &ours, partial, scratch)?;
     count::event(|events| &mut events.opened);
     Ok(packet.out())
+}
+
+/// Answers a SYN on a connection that is known, as what is in the scratch space calls for.
+#[inline(always)]
+pub(crate) fn challenge(
+    packet: &Packet,
+    config: &Config,
+    headers: &Headers,
+    greeting: Greeting,
+    scratch: &mut Scratch,
+) -> Result<(), HelperFailed> {
+    if greeting == Greeting::Again {
+        say_again(packet, headers, scratch)
+    } else {
+        request::acknowledge(packet, config, headers, scratch)
+    }
+}
+
+/// Makes the packet what its sender was told last, an answer or an end of ours.
+#[inline(never)]
+fn say_again(packet: &Packet, headers: &Headers, scratch: &mut Scratch) -> Result<(), HelperFailed> {
+    let partial = is_partial(headers, &scratch.opening);
+    let reply = maps::reply_by_number(scratch.opening.reply.wrapping_sub(1));
+    let answer_bytes = reply.map_or(0, |reply| reply.length);
+    compose::answer(headers, scratch);
+    let (sequence, acknowledgment) = scratch.opening.last_words(answer_bytes);
+    scratch.segment.sequence = sequence;
+    scratch.segment.acknowledgment = acknowledgment;
+    if let Some(reply) = reply {
+        return give(packet, reply, partial, scratch);
+    }
+    scratch.segment.flags = ACK | FIN;
+    scratch.segment.window = DRAIN_WINDOW;
+    compose::bare(packet, partial, scratch)
 }
 
 /// Makes the packet our SYN-ACK.
@@ -322,6 +358,10 @@ fn answered(packet: &Packet, headers: &Headers, key: &FlowKey, scratch: &mut Scr
         return Ok(packet.out());
     }
     if headers.payload_bytes() == 0 && headers.flags & FIN == 0 {
+        // Who has closed before has nothing more to say.
+        if has_heard && maps::client(key).is_some_and(|client| client.closing.has_begun()) {
+            forget(key, scratch);
+        }
         return Ok(swallow());
     }
     // What follows a refused request is acknowledged and forgotten, so that the client reads the answer instead of

@@ -31,6 +31,17 @@ pub enum Farewell {
     Nothing,
 }
 
+/// What a SYN calls for on a connection that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Greeting {
+    /// It begins another one.
+    Anew,
+    /// It is told where both sides are (RFC 5961, section 4.2).
+    Challenge,
+    /// The same, by what was said last: an answer or an end of ours, which may not have been heard.
+    Again,
+}
+
 /// A connection whose request is not decided yet, or that the data plane answered itself. Kernel only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -97,12 +108,43 @@ impl Opening {
         self.reply == ENDED
     }
 
-    /// Whether anything but a handshake has come of the connection, and it is open: whoever else begins one under its
-    /// addresses takes it from its client.
+    /// What a SYN with this number calls for, if no request is under way at a server.
+    ///
+    /// Behind an end only a number that follows begins another connection (RFC 9293, section 3.6.1): else a late double of
+    /// the first SYN would have what was said last be forgotten.
     #[inline(always)]
     #[must_use]
-    pub const fn has_begun(&self) -> bool {
-        self.held > 0 || (self.goes_on() && !self.is_closed())
+    pub const fn greet(&self, isn: u32) -> Greeting {
+        if self.reply == 0 {
+            return if self.held > 0 {
+                Greeting::Challenge
+            } else {
+                Greeting::Anew
+            };
+        }
+        let has_ended = !self.goes_on() || self.is_closed();
+        let (_, end) = self.last_words(0);
+        if has_ended && isn.wrapping_sub(end) as i32 >= 0 {
+            Greeting::Anew
+        } else {
+            Greeting::Again
+        }
+    }
+
+    /// The sequence and the acknowledgment number of what was said last: an answer of so many bytes, or an end.
+    #[inline(always)]
+    #[must_use]
+    pub const fn last_words(&self, answer_bytes: u32) -> (u32, u32) {
+        if self.is_closed() {
+            return (self.our_isn, self.next());
+        }
+        let start = self.our_isn.wrapping_add(1);
+        let start = if self.goes_on() {
+            start.wrapping_sub(answer_bytes)
+        } else {
+            start
+        };
+        (start, self.answered)
     }
 
     /// Awaits a request that begins at a number, behind what ends at another of ours.
@@ -184,6 +226,46 @@ impl Opening {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_syn_takes_nothing_away() {
+        let fresh = Opening {
+            client_isn: 100,
+            our_isn: 500,
+            ..Opening::default()
+        };
+        assert_eq!(fresh.greet(100), Greeting::Anew);
+        let in_head = Opening { held: 10, ..fresh };
+        assert_eq!(in_head.greet(100), Greeting::Challenge);
+        let mut kept = Opening {
+            answered: 111,
+            reply: ANSWERS as u8 + 1,
+            ..fresh
+        };
+        assert!(kept.goes_on());
+        kept.go_on(40);
+        assert_eq!(kept.last_words(40), (501, 111), "the answer");
+        for isn in [100, 111, 5_000] {
+            assert_eq!(kept.greet(isn), Greeting::Again, "{isn}");
+        }
+        let refused = Opening {
+            answered: 111,
+            reply: 1,
+            ..fresh
+        };
+        assert_eq!(refused.last_words(40), (501, 111));
+        let mut ended = fresh;
+        ended.end(111, 501);
+        assert_eq!(ended.last_words(0), (501, 111));
+        let mut closed = fresh;
+        closed.close_at(111);
+        assert_eq!(closed.last_words(0), (501, 111));
+        for opening in [refused, ended, closed] {
+            assert_eq!(opening.greet(100), Greeting::Again);
+            assert_eq!(opening.greet(110), Greeting::Again);
+            assert_eq!(opening.greet(111), Greeting::Anew);
+        }
+    }
 
     #[test]
     fn who_has_closed_is_told_until_it_has_heard() {

@@ -5,13 +5,15 @@ use crate::{
     bench::{Bench, SEGMENT_SIZE, Verdict},
     frame::{CLIENT_ISN, Segment, Sent},
     states::{
-        bench, connecting, entries, idle, in_its_answer, in_its_head, pipelining, refused_and_open, waiting,
+        bench, connecting, entries, idle, in_its_answer, in_its_head, pipelining, refused, refused_and_open,
+        waiting,
     },
     talk::{REQUEST, RESPONSE, Talk},
 };
 
 /// A state of a connection, how it comes to it, and how many bytes the client has sent without an acknowledgment.
-type State = (&'static str, fn(&mut Bench, u16) -> Talk, usize);
+type State = (&'static str, Come, usize);
+type Come = fn(&mut Bench, u16) -> Talk;
 
 const STATES: [State; 8] = [
     ("in its head", in_its_head, 0),
@@ -35,6 +37,10 @@ fn a_syn_on_a_connection_is_challenged() {
                 sequence: isn,
                 ..Sent::syn(port)
             };
+            if name == "refused and open" {
+                // The answer itself.
+                continue;
+            }
             let challenge = challenge(&mut bench, &syn);
             let acknowledged = talk.client_next - unacknowledged as u32;
             assert_eq!(challenge.tcp.acknowledgment_number, acknowledged, "{name}: {isn}");
@@ -48,6 +54,81 @@ fn a_syn_on_a_connection_is_challenged() {
 }
 
 #[test]
+fn a_late_double_of_the_first_syn_takes_no_answer_away() {
+    let mut bench = bench();
+    let states: [(&str, Come); 4] = [
+        ("refused and open", refused_and_open),
+        ("refused", refused),
+        ("refused and open, behind another", |bench, port| {
+            refused_behind_another(bench, port, "GET /system HTTP/1.1\r\n\r\n")
+        }),
+        ("refused, behind another", |bench, port| {
+            refused_behind_another(bench, port, "GET /system HTTP/1.1\r\nConnection: close\r\n\r\n")
+        }),
+    ];
+    for (port, (name, come)) in (52_400..).zip(states) {
+        let talk = come(&mut bench, port);
+        // The answer is lost: its client acknowledges nothing of it, and may send its request again.
+        let answer = Segment::read(&bench.ingress(&talk.sent.bytes()).frame);
+        let before = entries(&mut bench);
+        let syn = Segment::read(&bench.ingress(&Sent::syn(port).bytes()).frame);
+        assert_eq!(
+            (
+                syn.flags(),
+                syn.text(),
+                syn.tcp.sequence_number,
+                syn.tcp.acknowledgment_number
+            ),
+            (
+                answer.flags(),
+                answer.text(),
+                answer.tcp.sequence_number,
+                answer.tcp.acknowledgment_number
+            ),
+            "{name}"
+        );
+        assert_eq!(entries(&mut bench), before, "{name}");
+        let again = Segment::read(&bench.ingress(&talk.sent.bytes()).frame);
+        assert_eq!(again.text(), answer.text(), "{name}");
+        // Who has lost the connection says so where that stands.
+        let reset = Sent {
+            sequence: syn.tcp.acknowledgment_number,
+            flags: "R",
+            payload: Vec::new(),
+            ..talk.sent.clone()
+        };
+        bench.ingress(&reset.bytes());
+        assert_eq!(entries(&mut bench), [0; 5], "{name}");
+    }
+}
+
+#[test]
+fn a_late_double_of_the_first_syn_hides_no_end() {
+    let mut bench = bench();
+    let mut talk = Talk::open(&mut bench, 52_450);
+    let end = Segment::read(&bench.ingress(&talk.client("FA", "").bytes()).frame);
+    let syn = Segment::read(&bench.ingress(&Sent::syn(52_450).bytes()).frame);
+    assert_eq!(
+        (
+            syn.flags(),
+            syn.tcp.sequence_number,
+            syn.tcp.acknowledgment_number
+        ),
+        (
+            end.flags(),
+            end.tcp.sequence_number,
+            end.tcp.acknowledgment_number
+        )
+    );
+    // A number that follows begins another connection.
+    let next = Sent {
+        sequence: end.tcp.acknowledgment_number,
+        ..Sent::syn(52_450)
+    };
+    assert_eq!(Segment::read(&bench.ingress(&next.bytes()).frame).flags(), "SA");
+}
+
+#[test]
 fn who_has_lost_a_connection_ends_it_where_the_challenge_says() {
     let mut bench = bench();
     for (port, (name, come, _)) in (52_100..).zip(STATES) {
@@ -56,7 +137,9 @@ fn who_has_lost_a_connection_ends_it_where_the_challenge_says() {
             sequence: 77_000,
             ..Sent::syn(port)
         };
-        let challenge = challenge(&mut bench, &syn);
+        let seen = bench.ingress(&syn.bytes());
+        let challenge = Segment::read(&seen.frame);
+        assert!(challenge.tcp.ack && !challenge.tcp.syn, "{name}");
         let reset = Sent {
             sequence: challenge.tcp.acknowledgment_number,
             flags: "R",
@@ -167,6 +250,12 @@ fn goes_on(bench: &mut Bench, mut talk: Talk, name: &str) {
         }
         _ => {}
     }
+}
+
+fn refused_behind_another(bench: &mut Bench, port: u16, request: &str) -> Talk {
+    let mut talk = idle(bench, port);
+    talk.client_says(bench, request);
+    talk
 }
 
 /// A client whose server has closed, of which it does not know.

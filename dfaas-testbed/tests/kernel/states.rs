@@ -194,7 +194,7 @@ pub(crate) fn pipelining(bench: &mut Bench, port: u16) -> Talk {
     talk
 }
 
-fn refused(bench: &mut Bench, port: u16) -> Talk {
+pub(crate) fn refused(bench: &mut Bench, port: u16) -> Talk {
     told(bench, port, "GET /system HTTP/1.1\r\nConnection: close\r\n\r\n")
 }
 
