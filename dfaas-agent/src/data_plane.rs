@@ -212,6 +212,7 @@ impl Kernel {
     pub(crate) fn totals(&self) -> Result<Totals> {
         let mut totals = self.counters.totals(&self.names, self.flows.live())?;
         totals.events.insert("ended_with_peer", self.flows.ended());
+        totals.events.insert("ended_silent", self.flows.ended_silent());
         Ok(totals)
     }
 

@@ -139,6 +139,7 @@ fn spliced(
         return reset(packet, headers, key, client, scratch).map(Next::Verdict);
     }
     client.acknowledged = headers.acknowledgment.get();
+    client.window = headers.window.get();
     if is_over(headers, client) {
         return over::end(packet, scratch).map(Next::Verdict);
     }

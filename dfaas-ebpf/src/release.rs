@@ -179,7 +179,7 @@ pub extern "C" fn dfaas_forget() -> u32 {
         remove_if_ours(scratch);
         let mut place = 0;
         while place < KNOWN {
-            if find(client.known[place], client.family, scratch) {
+            if find(client.known[place], client.family.into(), scratch) {
                 remove_if_ours(scratch);
             }
             place += 1;

@@ -333,7 +333,7 @@ pub(crate) fn prepare(
     client.first_bytes = scratch.held.length;
     client.asking = scratch.opening;
     client.last_seen = config.tick;
-    client.family = headers.family();
+    client.family = headers.family() as u16;
     client.attempts = 1;
     *scratch.upstream = Upstream {
         client: *key,

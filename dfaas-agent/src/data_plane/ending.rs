@@ -1,4 +1,5 @@
-//! Connections of peers that are struck off or gone, and all that end with the programs: both ends of each get a reset.
+//! Connections of peers that are struck off or gone, those that keep silent, and all that end with the programs: both ends
+//! of each get a reset.
 //!
 //! An idle connection sends no packet that the kernel could answer, so the resets come from here, past the programs.
 
@@ -61,6 +62,42 @@ pub(super) fn end_leavers(
     ours: [Address; 2],
 ) -> Result<usize> {
     end(clients, upstreams, ours, |flow| flow.end(leavers))
+}
+
+/// Ends the connections of clients that have kept silent since these ticks, and those to their servers. Returns how many
+/// clients there were.
+pub(super) fn end_silent(
+    clients: &mut HashMap<MapData, FlowKey, Locked<Client>>,
+    upstreams: &mut HashMap<MapData, FlowKey, Locked<Upstream>>,
+    silent: &BTreeMap<FlowKey, u32>,
+    ours: [Address; 2],
+) -> Result<usize> {
+    let is_silent = |key: &FlowKey, client: &Client| silent.get(key) == Some(&client.last_seen);
+    end(clients, upstreams, ours, |flow| {
+        is_silent(&flow.client_key, &flow.client).then(|| flow.end_silent())
+    })?;
+    // Those that have no server at present are left.
+    let sender = Sender::new().context("opening a socket for resets")?;
+    for key in silent.keys() {
+        let Ok(client) = clients.get(key, 0) else {
+            continue;
+        };
+        if !is_silent(key, &client) {
+            continue;
+        }
+        let _ended = clients.remove(key);
+        if let Some(sequence) = next_of_us(&client) {
+            let reset = reset_to(*key, ours, sequence);
+            sender.send(&reset).context("sending a reset")?;
+        }
+    }
+    Ok(silent.len())
+}
+
+/// Where our next byte to a client would be that has no server at present, if it has not had our end.
+fn next_of_us(client: &Client) -> Option<u32> {
+    let has_our_end = client.asking.reply != 0 && !client.asking.goes_on();
+    (!has_our_end).then(|| client.asking.our_isn.wrapping_add(1))
 }
 
 /// Ends all connections that cannot go on without the programs. Returns how many there were.
@@ -130,6 +167,15 @@ impl Flow {
         (!is_answered).then(|| End::Whole(self.resets()))
     }
 
+    /// What becomes of it when its client has kept silent for too long.
+    fn end_silent(&self) -> End {
+        if self.server.is(IS_CURRENT) && self.client.upstream == self.server_key {
+            End::Whole(self.resets())
+        } else {
+            End::Parked(self.reset_to_server(self.server.next))
+        }
+    }
+
     /// What becomes of it when nobody translates any more. Where both ends number alike, the stack goes on alone.
     fn end_with_programs(&self) -> Option<End> {
         if self.server.is(IS_NATURAL) {
@@ -167,23 +213,29 @@ impl Flow {
         Reset { from, to, sequence }
     }
 
-    /// This node's end of a connection, and the other.
     fn ends(&self, key: &FlowKey) -> [SocketAddr; 2] {
-        let ours = self.ours[usize::from(key.remote.is_ipv6())];
-        [
-            address(ours, key.local_port),
-            address(key.remote, key.remote_port),
-        ]
+        ends(key, self.ours)
     }
 
     fn reset_to_client(&self) -> Reset {
-        let [from, to] = self.ends(&self.client_key);
-        Reset {
-            from,
-            to,
-            sequence: self.server.numbering.sequence_to_client(self.server.response.at),
-        }
+        let next = self.server.numbering.sequence_to_client(self.server.response.at);
+        reset_to(self.client_key, self.ours, next)
     }
+}
+
+/// This node's end of a connection, and the other.
+fn ends(key: &FlowKey, ours: [Address; 2]) -> [SocketAddr; 2] {
+    let ours = ours[usize::from(key.remote.is_ipv6())];
+    [
+        address(ours, key.local_port),
+        address(key.remote, key.remote_port),
+    ]
+}
+
+/// A reset to a client, where its next byte would be.
+fn reset_to(client: FlowKey, ours: [Address; 2], sequence: u32) -> Reset {
+    let [from, to] = ends(&client, ours);
+    Reset { from, to, sequence }
 }
 
 fn address(ip: Address, port: [u8; 2]) -> SocketAddr {
@@ -203,6 +255,29 @@ mod tests {
         addresses: [Address::from_ipv4([10, 0, 0, 2]), Address::NONE],
         reason: Reason::Barred,
     };
+
+    #[test]
+    fn what_is_silent_ends_at_both_ends() {
+        let mut current = flow(IS_CURRENT | IS_LOCAL);
+        current.client.upstream = current.server_key;
+        assert_eq!(current.end_silent(), End::Whole(current.resets()));
+        current.server.flags = IS_LOCAL;
+        current.server.next = 77;
+        assert_eq!(
+            current.end_silent(),
+            End::Parked(current.reset_to_server(77)),
+            "its client is told with the current one"
+        );
+    }
+
+    #[test]
+    fn who_has_had_our_end_is_not_reset() {
+        let mut client = Client::default();
+        client.asking.our_isn = 500;
+        assert_eq!(next_of_us(&client), Some(501));
+        client.asking.end(100, 501);
+        assert_eq!(next_of_us(&client), None);
+    }
 
     #[test]
     fn ends_are_of_the_version_of_ip_that_the_connection_has() {

@@ -1,5 +1,6 @@
 //! The flow table: what is over or idle is taken out. Live connections take themselves out as they end.
 
+mod silence;
 mod waiting;
 
 use std::{
@@ -10,13 +11,13 @@ use std::{
 use anyhow::{Context, Result};
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, MapData},
+    maps::{Array, HashMap, MapData, MapError},
 };
 use dfaas_common::maps::{Client, Config, FlowKey, Locked, Upstream};
 
 use tracing::info;
 
-use self::waiting::Waiting;
+use self::{silence::PASSING_TICKS, waiting::Waiting};
 use super::{
     ending::{self, Leaver, Reason},
     remove, take,
@@ -26,8 +27,6 @@ use super::{
 pub(crate) const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// The table is walked every so many ticks; a walk costs two system calls a flow.
 const TICKS_A_WALK: u32 = 5;
-/// How long a connection may take to be answered by its server, or to end once an end is closed.
-const PASSING_TICKS: u32 = 60;
 /// How long a peer may be gone until its connections end: an agent that starts anew is back before.
 const GONE_TICKS: u32 = 10;
 
@@ -50,6 +49,7 @@ pub(super) struct FlowMaps {
     idle_ticks: u32,
     live: u64,
     ended: u64,
+    ended_silent: u64,
     /// Peers whose connections are to end, by index, and at which tick.
     leavers: BTreeMap<u32, (Leaver, u32)>,
 }
@@ -67,6 +67,7 @@ impl FlowMaps {
             idle_ticks: u32::try_from(idle_ticks).unwrap_or(u32::MAX).max(1),
             live: 0,
             ended: 0,
+            ended_silent: 0,
             leavers: BTreeMap::new(),
         })
     }
@@ -165,6 +166,11 @@ impl FlowMaps {
         self.ended
     }
 
+    /// How many connections were ended because nothing came on them.
+    pub(super) fn ended_silent(&self) -> u64 {
+        self.ended_silent
+    }
+
     /// Sets a bit of the settings' flags.
     pub(super) fn raise(&mut self, bit: u32) -> Result<()> {
         self.write_flags(self.settings.flags | bit)
@@ -188,6 +194,29 @@ impl FlowMaps {
         Ok(())
     }
 
+    fn is_over(&self, client: &Client) -> Result<bool> {
+        let (tick, idle_ticks) = (self.settings.tick, self.idle_ticks);
+        if !silence::is_over(client, None, tick, idle_ticks) {
+            return Ok(false);
+        }
+        match self.upstreams.get(&client.upstream, 0) {
+            Ok(server) => Ok(silence::is_over(client, Some(&server), tick, idle_ticks)),
+            Err(MapError::KeyNotFound) => Ok(true),
+            Err(error) => Err(error).context("reading UPSTREAMS"),
+        }
+    }
+
+    /// Ends connections on which nothing comes: both ends are told, because neither would learn of it otherwise.
+    fn end_silent(&mut self, over: &BTreeMap<FlowKey, u32>) -> Result<()> {
+        if over.is_empty() {
+            return Ok(());
+        }
+        let ours = self.settings.addresses;
+        let count = ending::end_silent(&mut self.clients, &mut self.upstreams, over, ours)?;
+        self.ended_silent += count as u64;
+        Ok(())
+    }
+
     /// Lets the clock tick, and now and then walks the tables.
     pub(super) fn sweep(&mut self) -> Result<()> {
         self.settings.tick = self.settings.tick.wrapping_add(1);
@@ -202,19 +231,17 @@ impl FlowMaps {
             servers.push((key, upstream.client));
         }
         let mut live = BTreeSet::new();
-        let mut over = Vec::new();
+        let mut over = BTreeMap::new();
         for entry in self.clients.iter() {
             let (key, client) = entry.context("reading CLIENTS")?;
-            if is_over(&client, self.settings.tick, self.idle_ticks) {
-                over.push(key);
+            if self.is_over(&client)? {
+                over.insert(key, client.last_seen);
             } else {
                 live.insert(key);
             }
         }
         self.live = live.len() as u64;
-        for key in over {
-            remove(&mut self.clients, &key, "CLIENTS")?;
-        }
+        self.end_silent(&over)?;
         // A client enters its table right behind its server, and a walk may miss one while others come and go: orphans
         // are only those that were so at the last walk, too.
         let mut orphans = BTreeSet::new();
@@ -230,71 +257,5 @@ impl FlowMaps {
         let tick = self.settings.tick;
         self.waiting
             .sweep(&live, tick, PASSING_TICKS.min(self.idle_ticks))
-    }
-}
-
-fn is_over(client: &Client, tick: u32, idle_ticks: u32) -> bool {
-    let idle = tick.wrapping_sub(client.last_seen);
-    idle >= if client.is_idle() {
-        idle_ticks
-    } else {
-        PASSING_TICKS.min(idle_ticks)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use dfaas_common::{maps::Phase, packet::FIN};
-
-    use super::*;
-
-    #[test]
-    fn live_flows_last_until_they_are_idle() {
-        let client = Client {
-            phase: Phase::Spliced as u8,
-            last_seen: 100,
-            ..Client::default()
-        };
-        assert!(!is_over(&client, 399, 300));
-        assert!(is_over(&client, 400, 300));
-    }
-
-    #[test]
-    fn unanswered_and_closing_flows_go_sooner() {
-        let unanswered = Client {
-            phase: Phase::Connecting as u8,
-            last_seen: 100,
-            ..Client::default()
-        };
-        assert!(!is_over(&unanswered, 159, 300));
-        assert!(is_over(&unanswered, 160, 300));
-        let mut closing = Client {
-            phase: Phase::Spliced as u8,
-            last_seen: 100,
-            ..Client::default()
-        };
-        closing.closing.client(FIN, 1, 0);
-        assert!(is_over(&closing, 160, 300));
-    }
-
-    #[test]
-    fn who_awaits_nothing_lasts_as_long_without_a_server() {
-        let mut client = Client {
-            last_seen: 100,
-            ..Client::default()
-        };
-        assert!(!is_over(&client, 399, 300));
-        client.asking.held = 1;
-        assert!(is_over(&client, 160, 300), "it has a half of a head here");
-    }
-
-    #[test]
-    fn the_clock_may_wrap() {
-        let client = Client {
-            phase: Phase::Spliced as u8,
-            last_seen: u32::MAX,
-            ..Client::default()
-        };
-        assert!(!is_over(&client, 1, 300));
     }
 }

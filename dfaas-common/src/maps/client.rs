@@ -66,7 +66,9 @@ pub struct Client {
     /// Peers that this connection has been to, each in its [`Known::place`].
     pub known: [Known; KNOWN],
     /// The version of IP, as an index.
-    pub family: u32,
+    pub family: u16,
+    /// The window that it promised last, as it stands in its packets.
+    pub window: u16,
     /// What it has acknowledged of the current response, in its own numbers.
     pub acknowledged: u32,
     /// When the current request came, or came again and counted, in milliseconds of the monotonic clock.
@@ -133,6 +135,7 @@ impl Client {
             may_repeat,
             known,
             family,
+            window,
             acknowledged,
             asked_ms,
         } = decided;
@@ -150,6 +153,7 @@ impl Client {
         self.known = *known;
         self.family = *family;
         self.acknowledged = *acknowledged;
+        self.window = *window;
         self.asked_ms = *asked_ms;
     }
 

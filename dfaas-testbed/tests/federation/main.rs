@@ -32,6 +32,7 @@ mod reconfiguration;
 mod recording;
 mod requests;
 mod share;
+mod silence;
 mod smuggling;
 mod spread;
 mod strategies;
