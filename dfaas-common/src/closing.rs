@@ -76,6 +76,24 @@ impl Closing {
         }
     }
 
+    /// Where the client's next byte would be, after `at` and its FIN if there is one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn client_next(&self, at: u32) -> u32 {
+        if self.marks & CLIENT_FIN != 0 {
+            self.client_end
+        } else {
+            at
+        }
+    }
+
+    /// Whether the server has closed.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has_server_end(&self) -> bool {
+        self.marks & SERVER_FIN != 0
+    }
+
     /// Whether either side has begun to close.
     #[inline(always)]
     #[must_use]
@@ -113,7 +131,8 @@ mod tests {
         assert!(closing.is_client_next(100, 100) && !closing.is_client_next(102, 100));
         closing.server(FIN | ACK, 51, 101);
         assert!(closing.is_server_next(51, 50) && !closing.is_server_next(52, 50));
-        assert_eq!(closing.server_next(50), 51);
+        assert_eq!((closing.server_next(50), closing.client_next(100)), (51, 101));
+        assert_eq!(Closing::default().client_next(100), 100);
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub(crate) fn answer_for(
     if headers.flags & RST == 0 {
         // It is kept until its client has heard, and not let go with the others.
         client.upstream = *key;
-        upstream.next = upstream.numbering.sequence_to_server(client.request.at);
+        upstream.next = upstream.numbering.sequence_to_server(client.asking.answered);
         upstream.update(|upstream| upstream.flags &= !IS_CURRENT);
     } else {
         maps::remove_upstream(key);

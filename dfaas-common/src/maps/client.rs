@@ -184,6 +184,8 @@ impl Client {
             return false;
         }
         self.asking.fail(target);
+        // Its end was not taken with it, and comes again.
+        self.closing = Closing::default();
         self.phase = Phase::Asking as u8;
         true
     }
@@ -237,16 +239,16 @@ impl Client {
         true
     }
 
-    /// Is answered by us in the place of its server, whose response would begin at `next`, if it waits for that one. The
-    /// connection ends with the answer, which has this number.
+    /// Is answered by us in the place of its server, whose response would begin at `next`, if it waits for that one, be it
+    /// with its own side closed. The connection ends with the answer, which has this number.
     #[inline(always)]
     pub fn answer_for(&mut self, server: &FlowKey, next: u32, number: u8) -> bool {
         let is_there = self.phase == Phase::Spliced as u8 && self.upstream == *server;
-        if !is_there || self.is(IS_PROXIED) || self.closing.has_begun() {
+        if !is_there || self.is(IS_PROXIED) || self.closing.has_server_end() {
             return false;
         }
         self.asking.await_request(self.request.at, next);
-        self.asking.answered = self.request.at;
+        self.asking.answered = self.closing.client_next(self.request.at);
         self.asking.reply = number + 1;
         self.phase = Phase::Asking as u8;
         self.upstream = FlowKey::default();
@@ -303,6 +305,28 @@ mod tests {
         assert!(client.asking.is_ended() && !client.asking.goes_on() && !client.asking.is_closed());
         assert_eq!((client.asking.answered, client.asking.our_isn), (150, 699));
         assert!(!client.end(&server, 150, 700), "once");
+    }
+
+    #[test]
+    fn who_has_closed_its_side_is_answered_for() {
+        let mut client = Client {
+            phase: Phase::Spliced as u8,
+            ..Client::default()
+        };
+        client.request.at = 50;
+        client.closing.client(crate::packet::FIN, 51, 700);
+        let server = FlowKey::default();
+        let mut taken_back = client;
+        assert!(taken_back.take_back(&server, 0, Phase::Spliced));
+        assert!(!taken_back.closing.has_begun(), "its end comes again");
+        let mut told = client;
+        assert!(told.answer_for(&server, 700, 3));
+        assert_eq!((told.asking.answered, told.asking.our_isn), (51, 699));
+        client.closing.server(crate::packet::FIN, 701, 51);
+        assert!(
+            !client.answer_for(&server, 700, 3),
+            "its server has said so itself"
+        );
     }
 
     #[test]

@@ -8,7 +8,8 @@ use crate::{
     frame::{CLIENT, Segment, Sent},
     leaving::answered,
     onward::answer_of_peer,
-    talk::{REQUEST, Talk},
+    states::entries,
+    talk::{REQUEST, RESPONSE, Talk},
 };
 
 const UPLOAD: &str = "POST /function/known HTTP/1.1\r\nContent-Length: 5000\r\n\r\n1234567890";
@@ -58,13 +59,65 @@ fn a_client_whose_answer_has_begun_sees_its_end() {
 }
 
 #[test]
-fn a_client_that_has_closed_sees_the_reset() {
-    let (mut bench, mut talk) = taken(46_006, REQUEST);
+fn a_client_that_has_closed_its_side_is_told() {
+    for flags in ["RA", "FA"] {
+        let (mut bench, mut talk) = taken(46_006, REQUEST);
+        let end = talk.client("FA", "");
+        bench.ingress(&end.bytes());
+        talk.client_next += 1;
+        let seen = bench.egress(&talk.server(flags, ""));
+        let answer = Segment::read(&seen.frame);
+        check_answer(&answer, talk.our_next, talk.client_next);
+        if flags == "FA" {
+            be_told_again(&mut bench, &talk);
+        }
+        // It has not heard, and says so with its end.
+        let again = Segment::read(&bench.ingress(&end.bytes()).frame);
+        check_answer(&again, talk.our_next, talk.client_next);
+        talk.our_next = talk.our_next.wrapping_add(answer.payload.len() as u32 + 1);
+        bench.ingress(&talk.client("A", "").bytes());
+        assert_eq!(entries(&mut bench), [0; 5], "{flags}");
+    }
+}
+
+#[test]
+fn a_client_that_has_closed_its_side_gets_its_answer() {
+    let (mut bench, mut talk) = taken(46_012, REQUEST);
     bench.ingress(&talk.client("FA", "").bytes());
     talk.client_next += 1;
-    let seen = bench.egress(&talk.server("RA", ""));
-    assert_eq!(Segment::read(&seen.frame).flags(), "AR");
-    assert!(bench.client(&talk.sent.key()).is_none());
+    let seen = talk.server_says(&mut bench, RESPONSE);
+    assert_eq!(Segment::read(&seen.frame).text(), RESPONSE);
+    let end = Segment::read(&bench.egress(&talk.server("FA", "")).frame);
+    assert_eq!(end.flags(), "AF");
+    talk.our_next = talk.our_next.wrapping_add(1);
+    bench.ingress(&talk.client("A", "").bytes());
+    assert_eq!(entries(&mut bench), [0; 5]);
+}
+
+#[test]
+fn who_has_closed_its_side_is_asked_elsewhere() {
+    let (mut bench, mut talk) = Talk::asked(46_013, REQUEST);
+    let end = talk.client("FA", "");
+    bench.ingress(&end.bytes());
+    // Its server resets, and has taken nothing: the request and the end come again.
+    let untouched = Sent {
+        acknowledgment: talk.sent.sequence,
+        ..talk.server_sent("RA", "")
+    };
+    let seen = bench.egress(&untouched.bytes_to(talk.sent.source));
+    assert_eq!(seen.verdict, Verdict::Drop);
+    let syn = Segment::read(&bench.ingress(&talk.sent.bytes()).frame);
+    assert_eq!(syn.flags(), "S");
+    talk.server_takes(&mut bench);
+    bench.egress(&talk.server("A", ""));
+    assert_eq!(Segment::read(&bench.ingress(&end.bytes()).frame).flags(), "AF");
+    talk.client_next += 1;
+    let seen = talk.server_says(&mut bench, RESPONSE);
+    assert_eq!(Segment::read(&seen.frame).text(), RESPONSE);
+    bench.egress(&talk.server("FA", ""));
+    talk.our_next = talk.our_next.wrapping_add(1);
+    bench.ingress(&talk.client("A", "").bytes());
+    assert_eq!(entries(&mut bench), [0; 5]);
 }
 
 #[test]
