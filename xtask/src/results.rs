@@ -34,8 +34,8 @@ pub(crate) struct Args {
 /// How much is simulated.
 struct Effort {
     seeds: &'static str,
-    scale: &'static str,
-    neighbours: &'static str,
+    /// Numbers of nodes, and of neighbours.
+    scale: &'static [[&'static str; 2]],
     others: &'static [&'static str],
     /// With what the simulator is compiled: a few runs take less time than the compiler's best.
     profile: &'static str,
@@ -43,15 +43,13 @@ struct Effort {
 
 const WHOLE: Effort = Effort {
     seeds: "30",
-    scale: "100,1000,10000",
-    neighbours: "4,16,all",
+    scale: &[["100,1000", "4,16,all"], ["10000", "all"]],
     others: &["surge", "bursts", "faults", "day"],
     profile: "release",
 };
 const QUICK: Effort = Effort {
     seeds: "2",
-    scale: "100",
-    neighbours: "4,all",
+    scale: &[["100", "4,all"]],
     others: &["surge", "faults"],
     profile: "debug",
 };
@@ -164,9 +162,7 @@ impl Simulator {
         herd.args(["herd", "--seeds", effort.seeds, "--pictures"]);
         let herd = shell::output(herd.arg(&pictures))?;
         println!("results: scale");
-        let mut scale = self.command();
-        scale.args(["scale", "--nodes", effort.scale]);
-        let scale = shell::output(scale.args(["--neighbours", effort.neighbours]))?;
+        let scale = self.scale(effort)?;
         let experiment = match recordings {
             Some(recordings) => {
                 println!("results: the original's experiment");
@@ -185,6 +181,20 @@ impl Simulator {
             ("scale", scale),
         ];
         filled(include_str!("results/page.md"), &parts)
+    }
+
+    /// One table of all sizes.
+    fn scale(&self, effort: &Effort) -> Result<String> {
+        let mut table = String::new();
+        for [nodes, neighbours] in effort.scale {
+            let mut scale = self.command();
+            scale.args(["scale", "--nodes", nodes, "--neighbours", neighbours]);
+            let rows = shell::output(&mut scale)?;
+            // The head and the line under it are the same in all.
+            let heads = if table.is_empty() { 0 } else { 2 };
+            table.extend(rows.lines().skip(heads).flat_map(|line| [line, "\n"]));
+        }
+        Ok(table)
     }
 
     fn table(&self, scenarios: &[&str], effort: &Effort, pictures: &Path) -> Result<String> {
