@@ -291,12 +291,12 @@ pub(crate) fn read_options(
 /// Options take as much room in every SYN of ours.
 const _: () = assert!(OUR_OPTIONS_BYTES % 4 == 0);
 
-/// A window of so many bytes in the unit that our SYN-ACK promised, rounded down: there is no room for more.
+/// A window of so many bytes in the unit that our SYN-ACK promised, rounded up.
 #[inline(always)]
 pub(crate) fn window_of(bytes: u32, opening: &Opening) -> u16 {
     let has_scale = opening.window_scale != NO_WINDOW_SCALE;
     let scale = if has_scale { u32::from(OUR_WINDOW_SCALE) } else { 0 };
-    (bytes >> scale) as u16
+    ((bytes + (1 << scale) - 1) >> scale) as u16
 }
 
 /// Makes the packet our answer to the request.

@@ -13,7 +13,7 @@ use dfaas_common::{
     packet::{ACK, FIN, Headers},
     pairing::TOKEN_BYTES,
     pick::slot,
-    tcp_options::{NO_WINDOW_SCALE, OUR_WINDOW_SCALE},
+    tcp_options::NO_WINDOW_SCALE,
 };
 
 use crate::{
@@ -182,7 +182,8 @@ fn wait(
 
 /// Acknowledges what is held and opens the window for as much as can be held.
 ///
-/// A window smaller than its rest and a segment it does not use before its persist timer ends (RFC 9293, 3.8.6.2.1).
+/// All of it: a window that is smaller than what the client has left, and than a segment, it does not use before its
+/// persist timer ends (RFC 9293, section 3.8.6.2.1), and a head that is too long would wait for it.
 ///
 /// It shows what we know of the connection, too: who has lost it, or has reset it, answers with a reset that stands where it
 /// must (RFC 5961, sections 3.2 and 4.2).
@@ -196,8 +197,7 @@ pub(crate) fn acknowledge(
     let opening = scratch.opening;
     let segment_size = u32::from(config.segment_size(headers.family()));
     // Linux sends segments of half of the largest window, and none in a smaller one: it would wait for its persist timer.
-    let least = (segment_size / 2).next_multiple_of(1 << OUR_WINDOW_SCALE);
-    let room = segment_size.saturating_sub(opening.held).max(least);
+    let room = segment_size.saturating_sub(opening.held).max(segment_size / 2);
     compose::answer(headers, scratch);
     scratch.segment.sequence = opening.our_isn.wrapping_add(1);
     scratch.segment.acknowledgment = opening.client_isn.wrapping_add(1).wrapping_add(opening.held);
