@@ -145,7 +145,11 @@ impl Case<'_> {
         }
         let manner = self.request().answer.manner;
         match read.status {
-            502 => matches!(manner, Manner::Close | Manner::Reset | Manner::BreakOff),
+            502 => {
+                // A server that is silent closes when its client does.
+                let has_closed = manner == Manner::Silent && self.client.ending == Ending::HalfClose;
+                has_closed || matches!(manner, Manner::Close | Manner::Reset | Manner::BreakOff)
+            }
             503 => {
                 let may_fail = matches!(
                     manner,
