@@ -228,6 +228,7 @@ impl Agent {
         }
         let guarded = self.data_plane.follow_guard();
         self.note("reading whom the guard blocks", guarded);
+        self.data_plane.follow_log();
         let followed = self.data_plane.follow_proxy();
         self.note("looking after HAProxy", followed);
         if self.is_pending {

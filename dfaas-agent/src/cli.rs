@@ -231,6 +231,11 @@ fn start_log(config: &Config) {
         "warn,libp2p_kad=error,dfaas_agent=info"
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let of_programs = config.program_level().directive();
+    let filter = of_programs
+        .and_then(|directive| directive.parse().ok())
+        .into_iter()
+        .fold(filter, EnvFilter::add_directive);
     let has_colors = config.log.has_colors;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -39,7 +39,7 @@ use self::{
     overlay::OverlayOptions, pairing::PairingOptions, platform::PlatformOptions, strategy::StrategyOptions,
 };
 use crate::{
-    data_plane::{DataPlaneConfig, GuardMode},
+    data_plane::{DataPlaneConfig, GuardMode, ProgramLevel},
     go_duration,
     overlay::{BehindNat, Discovery, RelayLimits, Tuning},
     plane::PlaneChoice,
@@ -262,6 +262,11 @@ impl Config {
         self.data_plane.guard.mode
     }
 
+    /// Up to which level the programs log.
+    pub(crate) fn program_level(&self) -> ProgramLevel {
+        self.data_plane.log
+    }
+
     /// What the data plane has to know.
     pub(crate) fn data_plane(&self, node: NodeId) -> DataPlaneConfig {
         DataPlaneConfig {
@@ -276,6 +281,7 @@ impl Config {
             idle_timeout: self.data_plane.idle_timeout,
             flows_max: self.data_plane.flows_max,
             guard: self.data_plane.guard.clone(),
+            log: self.data_plane.log,
         }
     }
 }

@@ -12,6 +12,7 @@ mod names;
 mod place;
 mod policy;
 mod program;
+mod program_log;
 mod rehearsal;
 mod relay;
 mod reset;
@@ -39,6 +40,7 @@ pub(crate) use self::{
     check::{Finding, NOT_IN_SIGHT, check, check_without_kernel},
     flows::SWEEP_INTERVAL,
     guard::{GuardConfig, GuardMode, blocked},
+    program_log::ProgramLevel,
     rehearsal::Rehearsal,
 };
 use self::{
@@ -49,6 +51,7 @@ use self::{
     loan::{Loan, Place},
     names::Names,
     policy::PolicyMaps,
+    program_log::ProgramLog,
 };
 
 /// Where the kernel may put the request into the SYN (TCP Fast Open without a cookie, RFC 7413).
@@ -80,6 +83,7 @@ pub(crate) struct DataPlaneConfig {
     /// How many clients' connections can be live.
     pub(crate) flows_max: u32,
     pub(crate) guard: GuardConfig,
+    pub(crate) log: ProgramLevel,
 }
 
 /// Everything counted since the programs were attached.
@@ -137,6 +141,7 @@ pub(crate) struct Kernel {
     counters: CounterMaps,
     flows: FlowMaps,
     guard: Option<GuardMaps>,
+    log: Option<ProgramLog>,
     listeners: SockMap<MapData>,
     functions_port: u16,
     platform: Loan,
@@ -153,10 +158,14 @@ impl Kernel {
     pub(crate) fn attach(config: &DataPlaneConfig, now: Instant) -> Result<Self> {
         let takes_data_in_syn = config.data_in_syn != DataInSyn::Never && program::allow_data_in_syn();
         program::reserve_ports(config.nat_ports);
-        let mut ebpf = program::load(config.flows_max)?;
+        let mut ebpf = program::load(config.flows_max, config.log)?;
         let settings = program::configure(&mut ebpf, config)?;
         let guard = GuardMaps::attach(&mut ebpf, &config.interface, &config.guard)?;
         program::attach(&mut ebpf, &config.interface)?;
+        let log = match config.log {
+            ProgramLevel::Off => None,
+            _ => Some(ProgramLog::new(&mut ebpf)?),
+        };
         info!(interface = %config.interface, address = %config.address, port = config.port, "Attached the data plane");
         Ok(Self {
             names: Names::new(),
@@ -164,6 +173,7 @@ impl Kernel {
             counters: CounterMaps::new(&mut ebpf, now)?,
             flows: FlowMaps::new(&mut ebpf, settings, config.idle_timeout)?,
             guard,
+            log,
             listeners: SockMap::try_from(take(&mut ebpf, "LISTENERS")?)?,
             functions_port: config.functions_port,
             platform: Loan::new(Place::Platform, takes_data_in_syn),
@@ -223,6 +233,7 @@ impl Kernel {
 
     /// Ends what cannot go on without the programs, and detaches them.
     pub(crate) fn stop(mut self) {
+        self.follow_log();
         if let Err(error) = self.flows.end_all() {
             warn!(
                 error = format!("{error:#}"),
@@ -244,6 +255,13 @@ impl Kernel {
     /// Tells the guard, if there is one, whom its file blocks. Call it every 200 ms.
     pub(crate) fn follow_guard(&mut self) -> Result<()> {
         self.guard.as_mut().map_or(Ok(()), GuardMaps::follow)
+    }
+
+    /// Puts into the log what the programs have logged. Call it every 200 ms.
+    pub(crate) fn follow_log(&mut self) {
+        if let Some(log) = &mut self.log {
+            log.follow(&self.names);
+        }
     }
 
     /// Tells the kernel whether something is there.

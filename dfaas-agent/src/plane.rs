@@ -179,6 +179,14 @@ impl DataPlane {
         }
     }
 
+    /// Puts into the log what the programs have logged. Call it every 200 ms.
+    pub(crate) fn follow_log(&mut self) {
+        match self {
+            Self::Kernel(plane) => plane.kernel.follow_log(),
+            Self::Haproxy(_) => {}
+        }
+    }
+
     /// Looks after HAProxy. Call it every 200 ms.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ pub mod extent;
 pub mod guard;
 pub mod histogram;
 pub mod http;
+pub mod log;
 pub mod maps;
 pub mod meter;
 pub mod numbering;

@@ -6,7 +6,7 @@ use dfaas_common::{
     maps::{Counters, Events, IS_PROXIED, NO_FUNCTION, Pair, Upstream},
 };
 
-use crate::{ctx, maps};
+use crate::{ctx, log, maps};
 
 /// Counts an event.
 #[inline(always)]
@@ -34,10 +34,13 @@ pub(crate) fn served(upstream: &Upstream) {
         // The proxy may make several of it, and counts them itself.
     } else if upstream.target != 0 {
         request(function, upstream.target, |counters| &mut counters.forwarded);
+        log::forwarded(function, upstream.target);
     } else if upstream.origin != 0 {
         request(function, upstream.origin, |counters| &mut counters.admitted);
+        log::admitted(function, upstream.origin);
     } else {
         request(function, 0, |counters| &mut counters.local);
+        log::local(function);
     }
 }
 
@@ -53,6 +56,7 @@ pub(crate) fn refused(function: u32, origin: Origin, answer: Answer) {
 
 #[inline(always)]
 fn refusal(function: u32, sender: u32, answer: Answer) {
+    log::refused(function, sender, answer);
     match answer {
         Answer::NotFound if function == NO_FUNCTION => event(|events| &mut events.unknown_function),
         Answer::NotFound => request(function, sender, |counters| &mut counters.not_found),

@@ -16,6 +16,7 @@ mod ctx;
 mod follow;
 mod guard;
 mod handshake;
+mod log;
 mod maps;
 mod open;
 mod over;

@@ -2,7 +2,7 @@
 
 use dfaas_common::{
     decide::{Answer, FAILURES},
-    maps::{Client, Config, FlowKey, IS_LOCAL, IS_TAKEN, Phase},
+    maps::{Client, Config, FlowKey, IS_LOCAL, IS_TAKEN, NO_FUNCTION, Phase},
     packet::{FIN, Headers, RST},
 };
 
@@ -11,6 +11,7 @@ use crate::{
     connect::send_syn,
     count,
     ctx::{self, PASS, Packet, swallow},
+    log,
     maps::{self, Locked, Scratch},
     parts, release, request,
 };
@@ -196,11 +197,14 @@ pub(crate) fn take_back(
     server: &FlowKey,
     waits_for: Phase,
 ) -> bool {
-    let target = maps::upstream(server).map_or(0, |upstream| upstream.target);
+    let (function, target) = maps::upstream(server).map_or((NO_FUNCTION, 0), |upstream| {
+        (upstream.function, upstream.target)
+    });
     if !client.update(|client| client.take_back(server, target, waits_for)) {
         return false;
     }
     count::event(|events| &mut events.decided_again);
+    log::taken_back(function, target);
     if client.asking.held == 0 {
         maps::remove_held(key);
     } else {

@@ -9,32 +9,43 @@ use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
     programs::{Program, ProgramError, SchedClassifier, SkLookup, Xdp},
 };
+use dfaas_common::log;
 use rustix::{
     io::Errno,
     process::{Resource, Rlimit, getrlimit, setrlimit},
 };
 
+/// The level up to which programs log, by what their names end with in the table of instructions.
+const LEVELS: [(&str, u8); 2] = [("", log::NOTHING), (":log", aya_log::Level::Trace as u8)];
+
 #[test]
-fn every_program_is_accepted() {
-    let mut ebpf = programs();
+fn every_program_is_accepted_with_and_without_its_log() {
+    for (ending, level) in LEVELS {
+        accept(ending, level);
+    }
+}
+
+fn accept(ending: &str, level: u8) {
+    let mut ebpf = programs(level);
     let mut names: Vec<String> = ebpf.programs().map(|(name, _)| name.to_owned()).collect();
     names.sort();
     assert_eq!(names, ["egress", "guard", "ingress", "listener"]);
     for name in names {
         let program = ebpf.program_mut(&name).unwrap();
         let processed = processed(program);
-        println!("verifier: {name} processed {processed} instructions");
+        println!("verifier: {name}{ending} processed {processed} instructions");
         load(program).unwrap();
     }
 }
 
-fn programs() -> Ebpf {
+fn programs(log_level: u8) -> Ebpf {
     let object = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .unwrap()
         .join("target/ebpf/bpfel-unknown-none/release/dfaas-ebpf");
     EbpfLoader::new()
         .verifier_log_level(VerifierLogLevel::STATS)
+        .override_global(log::LEVEL, &log_level, true)
         .load_file(&object)
         .unwrap_or_else(|error| panic!("{}: {error}; cargo xtask build-ebpf", object.display()))
 }

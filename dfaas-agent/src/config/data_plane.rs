@@ -16,7 +16,7 @@ use super::{
     port,
 };
 use crate::{
-    data_plane::{DataInSyn, GuardConfig, GuardMode},
+    data_plane::{DataInSyn, GuardConfig, GuardMode, ProgramLevel},
     go_duration,
     netns::NetnsOptions,
     plane::PlaneChoice,
@@ -115,6 +115,14 @@ pub(crate) struct DataPlaneOptions {
         default_value = "131072"
     )]
     flows_max: String,
+    /// What the eBPF programs tell of requests, in this log: off, error, warn, info (refused ones), debug (all) or trace
+    #[arg(
+        long,
+        env = "AGENT_LOG_PROGRAMS",
+        value_name = "LEVEL",
+        default_value = "off"
+    )]
+    log_programs: String,
     #[command(flatten)]
     guard: GuardOptions,
 }
@@ -135,6 +143,7 @@ pub(super) struct Rest {
     pub(super) idle_timeout: Duration,
     pub(super) flows_max: u32,
     pub(super) guard: GuardConfig,
+    pub(super) log: ProgramLevel,
 }
 
 impl InterfaceOptions {
@@ -211,12 +220,17 @@ impl DataPlaneOptions {
         let nat_ports = mistakes.take("--nat-ports", nat_ports(&self.nat_ports));
         let idle_timeout = mistakes.take("--idle-timeout", idle_timeout(&self.idle_timeout));
         let flows_max = mistakes.take("--flows-max", flows_max(&self.flows_max));
+        let log = mistakes.take("--log-programs", program_level(&self.log_programs));
         let guard = self.guard.check(mistakes);
         if choice == Some(PlaneChoice::Haproxy)
             && guard.as_ref().is_some_and(|guard| guard.mode != GuardMode::Off)
         {
             let text = "HAProxy alone has none: it comes with the kernel's data plane";
             mistakes.note(Kind::Usage, "--guard", text);
+        }
+        if choice == Some(PlaneChoice::Haproxy) && log.is_some_and(|level| level != ProgramLevel::Off) {
+            let text = "HAProxy alone has no programs that log: they come with the kernel's data plane";
+            mistakes.note(Kind::Usage, "--log-programs", text);
         }
         Some(Section {
             choice: choice?,
@@ -229,6 +243,7 @@ impl DataPlaneOptions {
                 idle_timeout: idle_timeout?,
                 flows_max: flows_max?,
                 guard: guard?,
+                log: log?,
             },
         })
     }
@@ -276,6 +291,11 @@ fn choice(text: &str) -> Result<PlaneChoice, String> {
 
 fn data_in_syn(text: &str) -> Result<DataInSyn, String> {
     DataInSyn::from_str(text.trim(), true).map_err(|_| format!("{text:?} is not one of never, peers, always"))
+}
+
+fn program_level(text: &str) -> Result<ProgramLevel, String> {
+    ProgramLevel::from_str(text.trim(), true)
+        .map_err(|_| format!("{text:?} is not one of off, error, warn, info, debug, trace"))
 }
 
 fn nat_ports(text: &str) -> Result<(u16, u16), String> {

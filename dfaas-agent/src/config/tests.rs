@@ -3,13 +3,13 @@ use std::net::IpAddr;
 use clap::{CommandFactory, Parser};
 
 use super::*;
-use crate::data_plane::DataInSyn;
+use crate::data_plane::{DataInSyn, ProgramLevel};
 
 const DEVICES: &str = "Inter-|   Receive\n face |bytes\n    lo: 1 2\n  eth0: 3 4\n  eth1: 5 6\n";
 const ROUTES: &str = "Iface\tDestination\neth0\t00000000\t0100000A\t0003\t0\t0\t100\t00000000\t0\t0\t0\n";
 
 /// A mistake for each option that can be wrong.
-const WRONG: [&str; 66] = [
+const WRONG: [&str; 67] = [
     "--debug=perhaps",
     "--log-datetime=perhaps",
     "--log-colors=red",
@@ -70,6 +70,7 @@ const WRONG: [&str; 66] = [
     "--service-port=65536",
     "--functions-port=x",
     "--data-in-syn=sometimes",
+    "--log-programs=loud",
     "--nat-ports=40960-57344",
     "--idle-timeout=0",
     "--flows-max=1000",
@@ -118,6 +119,7 @@ fn nothing_has_to_be_told() {
     assert_eq!(data_plane.nat_ports, (40960, 57343));
     assert_eq!(data_plane.idle_timeout, Duration::from_secs(300));
     assert_eq!(data_plane.flows_max, 131_072);
+    assert_eq!(data_plane.log, ProgramLevel::Off);
 }
 
 #[test]
@@ -139,6 +141,7 @@ fn everything_can_be_told() {
         "--openfaas-host=::1",
         "--interface=eth1",
         "--data-in-syn=never",
+        "--log-programs=Debug",
         "--nat-ports=50000-50000",
         "--idle-timeout=1m",
         "--default-maxrate=2.5",
@@ -161,6 +164,7 @@ fn everything_can_be_told() {
         (data_plane.data_in_syn, data_plane.nat_ports),
         (DataInSyn::Never, (50000, 50000))
     );
+    assert_eq!(data_plane.log, ProgramLevel::Debug);
 }
 
 #[test]

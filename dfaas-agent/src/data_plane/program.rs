@@ -22,7 +22,10 @@ use dfaas_common::{
 };
 use tracing::warn;
 
-use super::{DataInSyn, DataPlaneConfig};
+use super::{
+    DataInSyn, DataPlaneConfig,
+    program_log::{self, ProgramLevel},
+};
 use crate::links::Link;
 
 /// IPv4 and TCP headers without options.
@@ -41,18 +44,20 @@ const KEPT_ASIDE: u32 = 128;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/dfaas-ebpf"));
 
-/// Loads the object with room for so many clients' connections; nothing is attached yet.
-pub(super) fn load(flows_max: u32) -> Result<Ebpf> {
+/// Loads the object with room for so many clients' connections and a log up to a level; nothing is attached yet.
+pub(super) fn load(flows_max: u32, log: ProgramLevel) -> Result<Ebpf> {
     // Before 5.11 maps count against RLIMIT_MEMLOCK; afterwards the limit does not matter.
     let unlimited = rustix::process::Rlimit {
         current: None,
         maximum: None,
     };
     let _not_permitted = rustix::process::setrlimit(rustix::process::Resource::Memlock, unlimited);
+    let level = log as u8;
     let mut loader = EbpfLoader::new();
     for (name, size) in flow_maps(flows_max, possible_cpus()) {
         loader.map_max_entries(name, size);
     }
+    program_log::set_up(&mut loader, &level);
     loader.load(OBJECT).context("loading the eBPF maps and programs")
 }
 
@@ -118,7 +123,7 @@ const fn segment_size(link_bytes: u16) -> u16 {
 
 /// Loads everything and lets it go again.
 pub(super) fn try_load() -> Result<()> {
-    let mut ebpf = load(maps::CLIENTS as u32)?;
+    let mut ebpf = load(maps::CLIENTS as u32, ProgramLevel::Off)?;
     for name in ["egress", "ingress"] {
         let program: &mut SchedClassifier = ebpf
             .program_mut(name)

@@ -6,7 +6,7 @@ use anyhow::Result;
 use aya::Ebpf;
 use dfaas_control::{NodeId, Policy};
 
-use super::{DataInSyn, counting::CounterMaps, flows::Held, names::Names, policy::PolicyMaps, program};
+use super::{DataInSyn, ProgramLevel, counting::CounterMaps, flows::Held, names::Names, policy::PolicyMaps, program};
 use crate::clock;
 
 /// The least connections that there can be room for: there will be none.
@@ -27,7 +27,7 @@ impl Rehearsal {
     /// # Errors
     /// The missing privilege.
     pub(crate) fn new(node: &NodeId) -> Result<Self> {
-        let mut ebpf = program::load(FLOWS)?;
+        let mut ebpf = program::load(FLOWS, ProgramLevel::Off)?;
         Ok(Self {
             names: Names::new(),
             policy: PolicyMaps::new(&mut ebpf, node, DataInSyn::Peers)?,
