@@ -3,8 +3,13 @@
 mod address;
 mod ipv4;
 mod ipv6;
+mod layout;
 mod too_big;
 mod unread;
+
+use core::mem::offset_of;
+
+use network_types::{eth::EthHdr, ip::IpProto, tcp::TcpHdr};
 
 pub use self::{
     address::Address,
@@ -87,9 +92,9 @@ impl Be32 {
 }
 
 /// Length of an Ethernet header in bytes.
-pub const ETHERNET_BYTES: usize = 14;
+pub const ETHERNET_BYTES: usize = EthHdr::LEN;
 /// Length of a TCP header without options in bytes.
-pub const TCP_BYTES: usize = 20;
+pub const TCP_BYTES: usize = TcpHdr::LEN;
 /// The index of IPv4 in pairs of addresses and flags.
 pub const IPV4: u32 = 0;
 /// The index of IPv6.
@@ -99,7 +104,7 @@ pub const HEADERS_BYTES_MAX: usize = ETHERNET_BYTES + IPV6_BYTES + TCP_BYTES;
 /// The least bytes that they have.
 pub const HEADERS_BYTES_MIN: usize = ETHERNET_BYTES + IPV4_BYTES + TCP_BYTES;
 /// Bytes of a TCP header before its checksum: what a translation changes.
-pub const TCP_TRANSLATED_BYTES: usize = 16;
+pub const TCP_TRANSLATED_BYTES: usize = offset_of!(TcpHdr, check);
 
 /// TCP flag: no more data from the sender.
 pub const FIN: u8 = 0x01;
@@ -112,7 +117,7 @@ pub const PSH: u8 = 0x08;
 /// TCP flag: the acknowledgment number is valid.
 pub const ACK: u8 = 0x10;
 
-const PROTOCOL_TCP: u8 = 6;
+const PROTOCOL_TCP: u8 = IpProto::Tcp as u8;
 const TIME_TO_LIVE: u8 = 64;
 
 /// An Ethernet header, as it lies in the packet behind two bytes that align what follows to its size.
@@ -152,9 +157,6 @@ pub struct Tcp {
     /// Urgent pointer.
     pub urgent: Be16,
 }
-
-const _: () = assert!(size_of::<Ethernet>() == ETHERNET_BYTES + 2);
-const _: () = assert!(size_of::<Tcp>() == TCP_BYTES);
 
 impl Ethernet {
     #[inline(always)]

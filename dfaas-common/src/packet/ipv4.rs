@@ -1,15 +1,22 @@
 //! IPv4 (RFC 791).
 
+use core::mem::offset_of;
+
+use network_types::{
+    eth::EtherType,
+    ip::{IpProto, Ipv4Hdr},
+};
+
 use super::{
     Address, Be16, ETHERNET_BYTES, Ethernet, Headers, PROTOCOL_TCP, Segment, TCP_BYTES, TIME_TO_LIVE, Tcp,
     fold, pair,
 };
 
 /// Length of an IPv4 header without options in bytes.
-pub const IPV4_BYTES: usize = 20;
+pub const IPV4_BYTES: usize = Ipv4Hdr::LEN;
 
-const ETHERTYPE: Be16 = Be16::new(0x0800);
-const PROTOCOL_ICMP: u8 = 1;
+pub(super) const ETHERTYPE: Be16 = Be16::from_raw(EtherType::Ipv4 as u16);
+pub(super) const PROTOCOL_ICMP: u8 = IpProto::Icmp as u8;
 const VERSION_AND_LENGTH: u8 = 0x45;
 const DONT_FRAGMENT: u16 = 0x4000;
 
@@ -42,8 +49,6 @@ pub struct Ipv4Frame {
     /// TCP.
     pub tcp: Tcp,
 }
-
-const _: () = assert!(size_of::<Ipv4Frame>() == 2 + ETHERNET_BYTES + IPV4_BYTES + TCP_BYTES);
 
 impl Ipv4Frame {
     /// The headers, if this is an unfragmented TCP segment without IP options; all else passes untouched.
@@ -128,5 +133,5 @@ pub struct Ipv4Translated {
 
 impl Ipv4Translated {
     /// Where it begins in a frame.
-    pub const OFFSET: usize = ETHERNET_BYTES + 10;
+    pub const OFFSET: usize = ETHERNET_BYTES + offset_of!(Ipv4Hdr, check);
 }

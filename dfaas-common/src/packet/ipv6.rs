@@ -1,14 +1,21 @@
 //! IPv6 (RFC 8200).
 
+use core::mem::offset_of;
+
+use network_types::{
+    eth::EtherType,
+    ip::{IpProto, Ipv6Hdr},
+};
+
 use super::{
     Address, Be16, ETHERNET_BYTES, Ethernet, Headers, PROTOCOL_TCP, Segment, TCP_BYTES, TIME_TO_LIVE, Tcp,
 };
 
 /// Length of an IPv6 header without extensions in bytes.
-pub const IPV6_BYTES: usize = 40;
+pub const IPV6_BYTES: usize = Ipv6Hdr::LEN;
 
-const ETHERTYPE: Be16 = Be16::new(0x86dd);
-const PROTOCOL_ICMP: u8 = 58;
+pub(super) const ETHERTYPE: Be16 = Be16::from_raw(EtherType::Ipv6 as u16);
+pub(super) const PROTOCOL_ICMP: u8 = IpProto::Ipv6Icmp as u8;
 const VERSION: u8 = 6;
 
 /// The headers of a TCP segment in IPv6, as they lie in the packet behind a lead of two bytes.
@@ -33,11 +40,9 @@ pub struct Ipv6Frame {
     pub tcp: Tcp,
 }
 
-const _: () = assert!(size_of::<Ipv6Frame>() == 2 + ETHERNET_BYTES + IPV6_BYTES + TCP_BYTES);
-
 impl Ipv6Frame {
     /// Where the addresses begin in a frame.
-    pub const ADDRESSES_OFFSET: usize = ETHERNET_BYTES + 8;
+    pub const ADDRESSES_OFFSET: usize = ETHERNET_BYTES + offset_of!(Ipv6Hdr, src_addr);
 
     /// Whether this is an unfragmented TCP segment without extensions; all else passes untouched, and so do packets
     /// that carry IPv4 addresses, which nobody may send (RFC 4291, section 2.5.5.2).

@@ -3,11 +3,13 @@
 //!
 //! They quote the packet. Whoever is to send smaller ones must find its own in there.
 
-use super::{Address, Be16, Be32, ETHERNET_BYTES, Ethernet, IPV4_BYTES, IPV6_BYTES, difference, fold};
+use network_types::icmp::Icmpv4Hdr;
 
-const PROTOCOL_ICMP: u8 = 1;
-const PROTOCOL_ICMPV6: u8 = 58;
-const PROTOCOL_TCP: u8 = 6;
+use super::{
+    Address, Be16, Be32, ETHERNET_BYTES, Ethernet, IPV4_BYTES, IPV6_BYTES, PROTOCOL_TCP, difference, fold,
+    ipv4::PROTOCOL_ICMP, ipv6::PROTOCOL_ICMP as PROTOCOL_ICMPV6,
+};
+
 const UNREACHABLE: u8 = 3;
 const FRAGMENTATION_NEEDED: u8 = 4;
 const PACKET_TOO_BIG: u8 = 2;
@@ -15,7 +17,7 @@ const PACKET_TOO_BIG: u8 = 2;
 const IPV4_MTU_MIN: u32 = 68;
 /// The least that every IPv6 link carries (RFC 8200, section 5).
 const IPV6_MTU_MIN: u32 = 1_280;
-const ICMP_BYTES: usize = 8;
+const ICMP_BYTES: usize = Icmpv4Hdr::LEN;
 /// As much of a quoted segment as every router sends: ports and sequence number.
 const QUOTED_BYTES: usize = 8;
 

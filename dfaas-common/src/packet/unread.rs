@@ -1,20 +1,26 @@
 //! TCP segments that the programs do not read: with IP options or extension headers, and fragments. What is read here is
 //! only where they go, so that none gets around the decision.
 
-use super::{ACK, Address, Be16, ETHERNET_BYTES, Ethernet, FIN, IPV6_BYTES, PROTOCOL_TCP, RST, SYN};
+use network_types::{eth::EtherType, ip::IpProto};
 
-const ETHERTYPE_IPV4: Be16 = Be16::new(0x0800);
-const ETHERTYPE_IPV6: Be16 = Be16::new(0x86dd);
+use super::{
+    ACK, Address, Be16, ETHERNET_BYTES, Ethernet, FIN, IPV6_BYTES, PROTOCOL_TCP, RST, SYN,
+    ipv4::ETHERTYPE as ETHERTYPE_IPV4, ipv6::ETHERTYPE as ETHERTYPE_IPV6,
+};
+
 /// IEEE 802.1Q and 802.1ad.
-const ETHERTYPES_VLAN: [Be16; 2] = [Be16::new(0x8100), Be16::new(0x88a8)];
+const ETHERTYPES_VLAN: [Be16; 2] = [
+    Be16::from_raw(EtherType::Ieee8021q as u16),
+    Be16::from_raw(EtherType::Ieee8021ad as u16),
+];
 /// The part of a VLAN tag that says which VLAN it is of; 0 is a priority alone (IEEE 802.1Q, 9.6).
 const VLAN_ID: u16 = 0x0fff;
 
-const HOP_BY_HOP: u8 = 0;
-const ROUTING: u8 = 43;
-const FRAGMENT: u8 = 44;
-const AUTHENTICATION: u8 = 51;
-const DESTINATION_OPTIONS: u8 = 60;
+const HOP_BY_HOP: u8 = IpProto::HopOpt as u8;
+const ROUTING: u8 = IpProto::Ipv6Route as u8;
+const FRAGMENT: u8 = IpProto::Ipv6Frag as u8;
+const AUTHENTICATION: u8 = IpProto::Ah as u8;
+const DESTINATION_OPTIONS: u8 = IpProto::Ipv6Opts as u8;
 
 /// More extension headers than these nobody needs.
 pub const EXTENSIONS_MAX: usize = 8;
@@ -224,11 +230,7 @@ impl TcpStart {
     }
 }
 
-const _: () = {
-    assert!(size_of::<Ipv4Start>() == 2 + ETHERNET_BYTES + super::IPV4_BYTES);
-    assert!(size_of::<Ipv6Start>() == 2 + ETHERNET_BYTES + IPV6_BYTES);
-    assert!(size_of::<TcpStart>() == 14);
-};
+const _: () = assert!(size_of::<TcpStart>() == 14);
 
 #[cfg(test)]
 mod tests {
