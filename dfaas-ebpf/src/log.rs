@@ -94,7 +94,10 @@ pub extern "C" fn dfaas_log_local(function: u32) -> u32 {
 #[inline(never)]
 pub extern "C" fn dfaas_log_refused(function: u32, peer: u32, answer: u32) -> u32 {
     if tells(Level::Info) {
-        info!(&(), "Refused a request: function={} peer={} answer={}", function, peer, answer);
+        info!(
+            &(),
+            "Refused a request: function={} peer={} answer={}", function, peer, answer
+        );
     }
     0
 }
@@ -104,7 +107,10 @@ pub extern "C" fn dfaas_log_refused(function: u32, peer: u32, answer: u32) -> u3
 #[inline(never)]
 pub extern "C" fn dfaas_log_taken_back(function: u32, peer: u32) -> u32 {
     if tells(Level::Info) {
-        info!(&(), "Took a request back from its server: function={} peer={}", function, peer);
+        info!(
+            &(),
+            "Took a request back from its server: function={} peer={}", function, peer
+        );
     }
     0
 }

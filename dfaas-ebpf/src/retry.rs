@@ -197,9 +197,8 @@ pub(crate) fn take_back(
     server: &FlowKey,
     waits_for: Phase,
 ) -> bool {
-    let (function, target) = maps::upstream(server).map_or((NO_FUNCTION, 0), |upstream| {
-        (upstream.function, upstream.target)
-    });
+    let (function, target) =
+        maps::upstream(server).map_or((NO_FUNCTION, 0), |upstream| (upstream.function, upstream.target));
     if !client.update(|client| client.take_back(server, target, waits_for)) {
         return false;
     }

@@ -45,7 +45,7 @@ pub(crate) enum Needs {
 /// The federations that are asked everything once more, with HAProxy as the data plane.
 const FEDERATION: &str = "dfaas-testbed federation";
 /// What of the federations' tests concerns the kernel alone, and why.
-const KERNEL_ONLY: [(&str, &str); 17] = [
+const KERNEL_ONLY: [(&str, &str); 18] = [
     (
         "attack::flood",
         "half-open connections in OPENING; HAProxy's are the host's own",
@@ -69,6 +69,10 @@ const KERNEL_ONLY: [(&str, &str); 17] = [
     ("ipv6::haproxy_leads", "what the kernel hands over to HAProxy"),
     ("leftovers::", "entries of maps"),
     ("paths::", "messages of routers that the programs translate"),
+    (
+        "program_log::",
+        "what the programs log; HAProxy has a log of its own",
+    ),
     ("proxy::", "what the kernel hands over to HAProxy"),
     (
         "reconfiguration::",

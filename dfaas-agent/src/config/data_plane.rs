@@ -116,12 +116,7 @@ pub(crate) struct DataPlaneOptions {
     )]
     flows_max: String,
     /// What the eBPF programs tell of requests, in this log: off, error, warn, info (refused ones), debug (all) or trace
-    #[arg(
-        long,
-        env = "AGENT_LOG_PROGRAMS",
-        value_name = "LEVEL",
-        default_value = "off"
-    )]
+    #[arg(long, env = "AGENT_LOG_PROGRAMS", value_name = "LEVEL", default_value = "off")]
     log_programs: String,
     #[command(flatten)]
     guard: GuardOptions,

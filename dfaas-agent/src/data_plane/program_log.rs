@@ -49,7 +49,11 @@ impl ProgramLevel {
 
 /// Has the programs log up to a level, a [`ProgramLevel`] as a byte: the verifier takes out of them what is above.
 pub(super) fn set_up<'a>(loader: &mut EbpfLoader<'a>, level: &'a u8) {
-    let ring = if *level == NOTHING { RING_BYTES_OFF } else { RING_BYTES };
+    let ring = if *level == NOTHING {
+        RING_BYTES_OFF
+    } else {
+        RING_BYTES
+    };
     loader.map_max_entries(RING, ring);
     loader.override_global(LEVEL, level, true);
 }
@@ -67,8 +71,8 @@ impl ProgramLog {
     /// There is none.
     pub(super) fn new(ebpf: &mut Ebpf) -> Result<Self> {
         let lines = Lines::default();
-        let logger = EbpfLogger::init_with_logger(ebpf, lines.clone())
-            .context("opening the log of the programs")?;
+        let logger =
+            EbpfLogger::init_with_logger(ebpf, lines.clone()).context("opening the log of the programs")?;
         Ok(Self { logger, lines })
     }
 
@@ -200,7 +204,12 @@ mod tests {
     fn numbers_become_names() {
         check(
             "Refused a request: function=0 peer=1 answer=5",
-            ("Refused a request", Some("figlet"), Some("node-b"), Some("429 Too Many Requests")),
+            (
+                "Refused a request",
+                Some("figlet"),
+                Some("node-b"),
+                Some("429 Too Many Requests"),
+            ),
         );
         check(
             "Forwarded a request: function=0 peer=1",

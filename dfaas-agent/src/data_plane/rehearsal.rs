@@ -6,7 +6,9 @@ use anyhow::Result;
 use aya::Ebpf;
 use dfaas_control::{NodeId, Policy};
 
-use super::{DataInSyn, ProgramLevel, counting::CounterMaps, flows::Held, names::Names, policy::PolicyMaps, program};
+use super::{
+    DataInSyn, ProgramLevel, counting::CounterMaps, flows::Held, names::Names, policy::PolicyMaps, program,
+};
 use crate::clock;
 
 /// The least connections that there can be room for: there will be none.

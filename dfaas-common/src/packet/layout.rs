@@ -14,7 +14,8 @@ use network_types::{
 };
 
 use super::{
-    Ethernet, Ipv4Frame, Ipv4Start, Ipv4TooBig, Ipv4Translated, Ipv6Frame, Ipv6Start, Ipv6TooBig, Tcp, TcpStart,
+    Ethernet, Ipv4Frame, Ipv4Start, Ipv4TooBig, Ipv4Translated, Ipv6Frame, Ipv6Start, Ipv6TooBig, Tcp,
+    TcpStart,
     too_big::{Ipv4, Ipv6, QuotedTcp},
 };
 

@@ -27,6 +27,7 @@ mod lossy;
 mod neighbours;
 mod paths;
 mod platform;
+mod program_log;
 mod proxy;
 mod reconfiguration;
 mod recording;

@@ -323,7 +323,13 @@ fn ask_far(federation: &Federation, more: &[&str]) -> Seen {
 }
 
 /// Asks a node directly, as if from another node.
-fn claim(federation: &Federation, node: &Node, id: &str, token: Option<&str>, more: &[&str]) -> Seen {
+pub(crate) fn claim(
+    federation: &Federation,
+    node: &Node,
+    id: &str,
+    token: Option<&str>,
+    more: &[&str],
+) -> Seen {
     let id = format!("DFaaS-Node-ID: {id}");
     let token = token.map(|token| match token {
         "" => "DFaaS-Node-Token;".to_owned(),
@@ -338,7 +344,7 @@ fn claim(federation: &Federation, node: &Node, id: &str, token: Option<&str>, mo
 }
 
 /// The token that goes from the first node to the second, as somebody on the way hears it.
-fn overhear(federation: &Federation) -> String {
+pub(crate) fn overhear(federation: &Federation) -> String {
     let sniffer = Sniffer::new(federation.nodes[1].namespace());
     // What was asked before may have used up what the second node takes.
     wait_until("an answer", READY, || ask_far(federation, &[]).status == 200).unwrap();

@@ -9,10 +9,12 @@ use aya::{
     maps::{Array, HashMap, LpmTrie, Map, MapData, PerCpuArray, lpm_trie::Key},
     programs::{SchedClassifier, TestRun as _, Xdp},
 };
+use aya_log::EbpfLogger;
 use dfaas_common::{
     decide::Answer,
     guard::Guard,
     http::{NAME_BYTES, NODE_ID_BYTES},
+    log,
     maps::{
         Client, Config, Events, FALLBACKS, FlowKey, Function, FunctionKey, LOCAL, Locked, Opening, Pair,
         Peer, PeerKey, REPLY_BYTES, Reply, STAMP_BYTES, Stamp, Target, Upstream,
@@ -22,6 +24,7 @@ use dfaas_common::{
     pairing::TokenText,
     pick::{SELF, SLOTS},
 };
+use dfaas_testbed::bpftool;
 
 pub(crate) const NODE: [u8; 4] = [10, 77, 0, 1];
 pub(crate) const PEER: [u8; 4] = [10, 77, 0, 2];
@@ -71,12 +74,17 @@ impl Bench {
 
     /// The programs with these `DATA_IN_SYN_*`.
     pub(crate) fn with_flags(flags: u32) -> Self {
-        Self::load(flags, &[])
+        Self::load(flags, &[], None)
     }
 
     /// The programs with room for so many entries in a map.
     pub(crate) fn with_room(map: &'static str, entries: u32) -> Self {
-        Self::load(0, &[(map, entries)])
+        Self::load(0, &[(map, entries)], None)
+    }
+
+    /// The programs with a log up to a level.
+    pub(crate) fn with_log(level: u8) -> Self {
+        Self::load(0, &[], Some(level))
     }
 
     /// The programs with so many source ports, a power of two.
@@ -92,7 +100,7 @@ impl Bench {
         bench
     }
 
-    fn load(flags: u32, sizes: &[(&'static str, u32)]) -> Self {
+    fn load(flags: u32, sizes: &[(&'static str, u32)], log_level: Option<u8>) -> Self {
         let object = Path::new(env!("CARGO_MANIFEST_DIR"))
             .parent()
             .unwrap()
@@ -100,6 +108,9 @@ impl Bench {
         let mut loader = EbpfLoader::new();
         for (map, entries) in sizes {
             loader.map_max_entries(map, *entries);
+        }
+        if let Some(level) = &log_level {
+            loader.override_global(log::LEVEL, level, true);
         }
         let mut ebpf = loader
             .load_file(&object)
@@ -254,6 +265,19 @@ impl Bench {
         };
         out.truncate(result.data_size_out as usize);
         Some(Seen { verdict, frame: out })
+    }
+
+    /// What the verifier has left of a program, as `bpftool` prints it.
+    pub(crate) fn translated(&self, program: &str) -> String {
+        let program: &SchedClassifier = self.ebpf.program(program).unwrap().try_into().unwrap();
+        let id = program.info().unwrap().id().to_string();
+        let dump = bpftool(&["prog", "dump", "xlated", "id", &id]).unwrap();
+        dump.to_string()
+    }
+
+    /// Has a logger get what the programs log.
+    pub(crate) fn logger<T: ::log::Log>(&mut self, logger: T) -> EbpfLogger<T> {
+        EbpfLogger::init_with_logger(&mut self.ebpf, logger).unwrap()
     }
 
     /// Runs ingress on a frame, whatever becomes of it. Processors may do so at the same time.

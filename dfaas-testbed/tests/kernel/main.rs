@@ -15,6 +15,7 @@ mod handshake;
 mod heads;
 mod kept;
 mod leaving;
+mod log;
 mod model;
 mod onward;
 mod over;
