@@ -162,10 +162,8 @@ impl Kernel {
         let settings = program::configure(&mut ebpf, config)?;
         let guard = GuardMaps::attach(&mut ebpf, &config.interface, &config.guard)?;
         program::attach(&mut ebpf, &config.interface)?;
-        let log = match config.log {
-            ProgramLevel::Off => None,
-            _ => Some(ProgramLog::new(&mut ebpf)?),
-        };
+        let is_logged = config.log != ProgramLevel::Off;
+        let log = is_logged.then(|| ProgramLog::new(&mut ebpf)).transpose()?;
         info!(interface = %config.interface, address = %config.address, port = config.port, "Attached the data plane");
         Ok(Self {
             names: Names::new(),

@@ -21,20 +21,16 @@ const LEVELS: [(&str, u8); 2] = [("", log::NOTHING), (":log", aya_log::Level::Tr
 #[test]
 fn every_program_is_accepted_with_and_without_its_log() {
     for (ending, level) in LEVELS {
-        accept(ending, level);
-    }
-}
-
-fn accept(ending: &str, level: u8) {
-    let mut ebpf = programs(level);
-    let mut names: Vec<String> = ebpf.programs().map(|(name, _)| name.to_owned()).collect();
-    names.sort();
-    assert_eq!(names, ["egress", "guard", "ingress", "listener"]);
-    for name in names {
-        let program = ebpf.program_mut(&name).unwrap();
-        let processed = processed(program);
-        println!("verifier: {name}{ending} processed {processed} instructions");
-        load(program).unwrap();
+        let mut ebpf = programs(level);
+        let mut names: Vec<String> = ebpf.programs().map(|(name, _)| name.to_owned()).collect();
+        names.sort();
+        assert_eq!(names, ["egress", "guard", "ingress", "listener"]);
+        for name in names {
+            let program = ebpf.program_mut(&name).unwrap();
+            let processed = processed(program);
+            println!("verifier: {name}{ending} processed {processed} instructions");
+            load(program).unwrap();
+        }
     }
 }
 

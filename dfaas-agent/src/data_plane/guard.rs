@@ -185,7 +185,7 @@ mod tests {
     use std::{fs, net::Ipv4Addr};
 
     use super::*;
-    use crate::data_plane::program;
+    use crate::data_plane::{ProgramLevel, program};
 
     #[test]
     fn lines_are_addresses_or_prefixes() {
@@ -212,11 +212,8 @@ mod tests {
             syn_rate_rps: f64::INFINITY,
             block_file: Some(file.clone()),
         };
-        let mut guard = GuardMaps::new(
-            &mut program::load(1_024, super::super::ProgramLevel::Off).unwrap(),
-            &config,
-        )
-        .unwrap();
+        let mut guard =
+            GuardMaps::new(&mut program::load(1_024, ProgramLevel::Off).unwrap(), &config).unwrap();
         let is_blocked =
             |guard: &GuardMaps, address: &str| guard.trie.get(&key(&network(address).unwrap()), 0).is_ok();
         assert!(is_blocked(&guard, "10.1.63.255") && !is_blocked(&guard, "11.1.0.0"));
