@@ -124,6 +124,7 @@ impl Agent {
         let mut memory_ticks = interval(MEMORY_INTERVAL);
         let mut sweep_ticks = interval(DataPlane::SWEEP_INTERVAL);
         sweep_ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.tell_time(clock::now());
         loop {
             tokio::select! {
                 () = until(self.control.poll_timeout()) => self.handle_timeout(clock::now()),
@@ -164,12 +165,18 @@ impl Agent {
         if let Some(usage) = self.usage.read(now, self.config.period) {
             self.control.handle_input(now, Input::Usage(usage));
         }
+        self.tell_time(now);
         let before = self.control.strategy();
         self.control.handle_timeout(now);
         let strategy = self.control.strategy();
         if strategy != before {
             info!(from = %before, to = %strategy, "The strategy has changed");
         }
+    }
+
+    fn tell_time(&mut self, now: Instant) {
+        let since_1970 = Duration::from_millis(clock::unix_ms());
+        self.control.handle_input(now, Input::Clock(since_1970));
     }
 
     fn handle_answer(&mut self, answer: Input) {

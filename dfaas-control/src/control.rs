@@ -85,6 +85,9 @@ pub enum Input {
     Admitted(BTreeSet<NodeId>),
     /// The data plane, all of it, follows the last policy of [`Output::Apply`].
     InForce,
+    /// How long ago 1970 began. Feed it at the start, and from time to time: Recalc acts at multiples of the period, when
+    /// the Go agents do. Without it, the period begins with this node.
+    Clock(Duration),
 }
 
 impl Input {
@@ -105,7 +108,8 @@ impl Input {
             | Self::PeerUp { .. }
             | Self::PeerDown { .. }
             | Self::Admitted(_)
-            | Self::InForce => {}
+            | Self::InForce
+            | Self::Clock(_) => {}
         }
         self
     }
@@ -226,6 +230,7 @@ impl Control {
             Input::TokenTaken { by, token } => self.pairing.handle_taken(now, &by, token),
             Input::Admitted(peers) => self.pairing.handle_admitted(peers),
             Input::InForce => self.pairing.handle_in_force(now, &self.policy),
+            Input::Clock(since_1970) => self.lineup.handle_clock(&self.local, now, since_1970),
         }
     }
 

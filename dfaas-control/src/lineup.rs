@@ -4,7 +4,7 @@
 //! learns and tells beside the acting one, and the one that has left is listened to for as long as peers may still act
 //! on what it told. All the while, what either would admit is admitted.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::counters::Counters;
 use crate::message::{self, Rejection};
@@ -170,6 +170,10 @@ impl Lineup {
 
     pub(crate) fn handle_usage(&mut self, usage: &NodeUsage) {
         self.each(|strategy| strategy.handle_usage(usage));
+    }
+
+    pub(crate) fn handle_clock(&mut self, local: &Local, now: Instant, since_1970: Duration) {
+        self.each(|strategy| strategy.handle_clock(local, now, since_1970));
     }
 
     pub(crate) fn handle_functions(&mut self, local: &Local, now: Instant) {

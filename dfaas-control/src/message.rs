@@ -125,7 +125,8 @@ pub(crate) struct NodeOffer {
 
 #[derive(Deserialize)]
 struct Envelope {
-    #[serde(rename = "MsgType")]
+    /// What a branch of the Go agents adds has its kind in an object `header`.
+    #[serde(rename = "MsgType", default)]
     kind: String,
 }
 
@@ -186,6 +187,9 @@ impl Message {
     pub(crate) fn decode(body: &[u8]) -> Result<Self, Rejection> {
         if body.len() > MESSAGE_BYTES_MAX {
             return Err(Rejection::TooLarge);
+        }
+        if !body.trim_ascii_start().starts_with(b"{") {
+            return Err(Rejection::Malformed);
         }
         match parse::<Envelope>(body)?.kind.as_str() {
             TYPE_STATE => parse::<StateBody>(body)?.check().map(Self::State),

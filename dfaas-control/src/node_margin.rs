@@ -6,8 +6,11 @@
 //! - A lost connection ends a neighbour at once. The margin's load is stored under the names that it has.
 //! - What is left of a function below half a percent counts as nothing; the original goes on for ever.
 //! - Without a forecast in time the last decision stays; the original ends.
+//! - A margin is told a while behind the node's info, as between theirs a forecast is asked for, and not to peers that
+//!   came in between: an agent of the original ends when it hears the margin of a node that it has no info of, and gossip
+//!   does not keep the order of two messages.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crate::counters::Counters;
@@ -28,6 +31,9 @@ use self::placement::{Machine, Placement, Target};
 mod forecast;
 mod placement;
 
+/// How long the margin is behind the info; less if a quarter of a period is.
+const SPACING: Duration = Duration::from_millis(300);
+
 /// The strategy's memory.
 #[derive(Debug)]
 pub(crate) struct NodeMargin {
@@ -42,7 +48,14 @@ pub(crate) struct NodeMargin {
     /// The mean of what this node will use, in percent of its limits, as of the last round.
     forecast_percent: Option<f64>,
     weights: BTreeMap<FunctionName, Weights>,
-    outbox: VecDeque<Vec<u8>>,
+    info: Option<Vec<u8>>,
+    /// The margin of this round, until it is told.
+    margin: Option<Vec<u8>>,
+    /// When a margin may be told.
+    margin_at: Instant,
+    /// Who was connected when the info was told.
+    informed: BTreeSet<NodeId>,
+    is_margin_due: bool,
     changed: bool,
     next_round: Instant,
 }
@@ -75,7 +88,11 @@ impl NodeMargin {
             round: Round::Decided,
             forecast_percent: None,
             weights: BTreeMap::new(),
-            outbox: VecDeque::new(),
+            info: None,
+            margin: None,
+            margin_at: now,
+            informed: BTreeSet::new(),
+            is_margin_due: false,
             changed: false,
             next_round: now,
         }
@@ -92,9 +109,11 @@ impl NodeMargin {
             node_type: margin.node_type,
             limits: margin.limits,
         };
-        self.outbox.clear();
-        self.outbox
-            .push_back(self.neighbours.own_info(local).encode_margin(&profile));
+        self.info = Some(self.neighbours.own_info(local).encode_margin(&profile));
+        self.margin = None;
+        self.is_margin_due = false;
+        self.margin_at = now + SPACING.min(local.settings.period / 4);
+        self.informed = local.connected.keys().cloned().collect();
         self.round = Round::Waiting { is_asked: false };
         self.decide(local);
     }
@@ -138,8 +157,7 @@ impl NodeMargin {
             } else {
                 Load::default()
             };
-            self.outbox
-                .push_back(MarginNews { margin_percent, load }.encode());
+            self.margin = Some(MarginNews { margin_percent, load }.encode());
         }
         if let Some(weights) = weights {
             self.weights = weights;
@@ -263,14 +281,25 @@ impl Strategy for NodeMargin {
         if is_due(&mut self.next_round, local.settings.period, now) {
             self.begin_round(local, now);
         }
+        if self.margin.is_some() && now >= self.margin_at {
+            self.is_margin_due = true;
+            if local.connected.keys().any(|id| !self.informed.contains(id)) {
+                self.margin = None;
+            }
+        }
     }
 
     fn poll_timeout(&self) -> Instant {
-        self.next_round
+        if self.margin.is_some() && !self.is_margin_due {
+            self.next_round.min(self.margin_at)
+        } else {
+            self.next_round
+        }
     }
 
     fn poll_publish(&mut self) -> Option<Vec<u8>> {
-        self.outbox.pop_front()
+        let margin = self.margin.take_if(|_| self.info.is_none() && self.is_margin_due);
+        self.info.take().or(margin)
     }
 
     fn poll_policy(&mut self, local: &Local) -> Option<Policy> {

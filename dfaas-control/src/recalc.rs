@@ -1,16 +1,16 @@
 //! Recalc, the algorithm of the Go agents, with its exact arithmetic.
 //!
-//! Step 1, at each multiple of the period since start, tells overload from underload and offers the margin in equal
-//! whole parts; step 2, half a period later, turns what others offered into weights. Kept apart on purpose:
+//! Step 1, at each multiple of the period, tells overload from underload and offers the margin in equal whole parts;
+//! step 2, half a period later, turns what others offered into weights, when they begin to admit what they offered. The
+//! multiples are those of the time since 1970, as the Go agents', where the shell tells the time; else they count from the
+//! start. Kept apart on purpose:
 //!
-//! - The raster begins when the node starts, not at multiples of wall-clock time, which a core does not know. Nodes
-//!   that start at different times act on offers up to half a period older.
 //! - Rates are over the whole period, and functions listed are always one's own: counting one second and echoing the
 //!   peer's list are defects of the original.
 //! - A lost connection ends the routes to a peer and the admissions from it at once.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::counters::Counters;
 use crate::explanation;
@@ -21,7 +21,7 @@ use crate::period_rates::PeriodRates;
 use crate::policy::{FunctionPolicy, Peer, Policy, Route, Trust};
 use crate::settings::Settings;
 use crate::status::PeerFunctionStatus;
-use crate::strategy::{Known, Local, Strategy, is_due};
+use crate::strategy::{Known, Local, Strategy, align, is_due};
 
 /// The strategy's memory.
 #[derive(Debug)]
@@ -209,6 +209,12 @@ impl Recalc {
 impl Strategy for Recalc {
     fn handle_counters(&mut self, counters: &Counters) {
         self.rates.add(counters);
+    }
+
+    fn handle_clock(&mut self, local: &Local, now: Instant, since_1970: Duration) {
+        let period = local.settings.period;
+        align(&mut self.next_step_1, period, Duration::ZERO, now, since_1970);
+        align(&mut self.next_step_2, period, period / 2, now, since_1970);
     }
 
     fn handle_functions(&mut self, _local: &Local, _now: Instant) {

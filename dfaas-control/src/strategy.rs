@@ -115,6 +115,7 @@ pub(crate) trait Strategy: Debug + Send + Sync {
         from: &NodeId,
         body: &[u8],
     ) -> Result<(), Rejection>;
+    fn handle_clock(&mut self, _local: &Local, _now: Instant, _since_1970: Duration) {}
     fn handle_peer_up(&mut self, _local: &Local, _now: Instant, _id: &NodeId) {}
     fn handle_peer_down(&mut self, now: Instant, id: &NodeId);
     fn handle_timeout(&mut self, local: &Local, now: Instant);
@@ -164,6 +165,18 @@ pub(crate) fn is_due(next: &mut Instant, step: Duration, now: Instant) -> bool {
 pub(crate) fn next_after(at: Instant, step: Duration, now: Instant) -> Instant {
     let next = at + step;
     if next > now { next } else { now + step }
+}
+
+/// Moves a raster to where a clock has its multiples of `step`, plus `behind`. One that is there but for a twentieth of a
+/// step stays, so that no point is missed or comes twice.
+pub(crate) fn align(next: &mut Instant, step: Duration, behind: Duration, now: Instant, clock: Duration) {
+    let nanos = |time: Duration| time.as_nanos() as u64;
+    let since_point = (nanos(clock) + nanos(step) - nanos(behind)) % nanos(step);
+    let wanted = now + step - Duration::from_nanos(since_point);
+    let apart = nanos(wanted.max(*next) - wanted.min(*next)) % nanos(step);
+    if apart.min(nanos(step) - apart) > nanos(step) / 20 {
+        *next = wanted;
+    }
 }
 
 #[cfg(test)]

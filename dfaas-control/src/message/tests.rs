@@ -102,9 +102,29 @@ fn absurd_values_are_rejected() {
 }
 
 #[test]
+fn only_objects_may_be_of_an_unknown_type() {
+    for body in ["{}", " {\"header\":{\"msg_type\":\"heartbeat\"}}"] {
+        assert_eq!(
+            Message::decode(body.as_bytes()),
+            Err(Rejection::UnknownType),
+            "{body}"
+        );
+    }
+    for body in ["", "[]", "null", "7", "\"nodestate\"", "{", "{}x"] {
+        assert_eq!(
+            Message::decode(body.as_bytes()),
+            Err(Rejection::Malformed),
+            "{body}"
+        );
+    }
+}
+
+#[test]
 fn malformed_messages_are_rejected() {
     rejected("nodestate", "nodestat", Rejection::UnknownType);
-    rejected("\"MsgType\"", "\"Type\"", Rejection::Malformed);
+    // Kinds of tomorrow may have their name elsewhere.
+    rejected("\"MsgType\"", "\"Type\"", Rejection::UnknownType);
+    rejected("\"MsgType\":\"nodestate\"", "\"MsgType\":7", Rejection::Malformed);
     rejected("\"Demand\":50.0", "\"Demand\":NaN", Rejection::Malformed);
     rejected("\"Demand\":50.0", "\"Demand\":1e999", Rejection::Malformed);
     rejected("\"Sequence\":3", "\"Sequence\":-3", Rejection::Malformed);

@@ -80,6 +80,42 @@ fn it_tells_of_itself_as_the_go_agents_do() {
 }
 
 #[test]
+fn the_margin_comes_a_while_behind_what_it_belongs_to() {
+    let mut node = Node::new();
+    node.hear("b", 0.0);
+    node.begin_round(40);
+    assert_eq!(node.told(), ["nodeinfoNMS"]);
+    let due = node.strategy.poll_timeout();
+    assert_eq!(due, node.now + PERIOD / 4);
+    node.strategy
+        .handle_timeout(&node.local, due - Duration::from_millis(1));
+    assert_eq!(node.told(), [""; 0]);
+    node.strategy.handle_timeout(&node.local, due);
+    assert_eq!(node.told(), ["nodemargininfoNMS"]);
+    assert_eq!(node.strategy.poll_timeout(), node.now + PERIOD);
+}
+
+#[test]
+fn a_peer_that_did_not_hear_the_info_hears_no_margin() {
+    let mut node = Node::new();
+    node.hear("b", 0.0);
+    node.local.connected.insert(id("b"), None);
+    node.begin_round(40);
+    node.told();
+    node.local.connected.insert(id("c"), None);
+    let due = node.strategy.poll_timeout();
+    node.strategy.handle_timeout(&node.local, due);
+    assert_eq!(node.told(), [""; 0]);
+    // It hears of the next round from its beginning.
+    node.now += PERIOD;
+    node.hear("b", 0.0);
+    node.begin_round(40);
+    let due = node.strategy.poll_timeout();
+    node.strategy.handle_timeout(&node.local, due);
+    assert_eq!(node.told(), ["nodeinfoNMS", "nodemargininfoNMS"]);
+}
+
+#[test]
 fn a_margin_of_an_unknown_node_is_dropped() {
     let mut node = Node::new();
     let margin = r#"{"MsgType":"nodemargininfoNMS","Margin":12.5,"Load":{"RateHighUsage":0,"RateLowUsage":3,"RateMediumUsage":0}}"#;
@@ -178,6 +214,30 @@ impl Node {
 
     /// A period in which so many requests came: what follows, and what was told.
     fn round(&mut self, user: u64) -> (Policy, Vec<Value>) {
+        self.begin_round(user);
+        let due = self.strategy.poll_timeout();
+        if due < self.now + PERIOD {
+            self.strategy.handle_timeout(&self.local, due);
+        }
+        let mut sent = Vec::new();
+        while let Some(body) = self.strategy.poll_publish() {
+            sent.push(serde_json::from_slice(&body).unwrap());
+        }
+        (self.strategy.poll_policy(&self.local).unwrap(), sent)
+    }
+
+    /// The kinds of what is told now.
+    fn told(&mut self) -> Vec<String> {
+        let kind = |body: Vec<u8>| {
+            let message: Value = serde_json::from_slice(&body).unwrap();
+            message["MsgType"].as_str().unwrap().to_owned()
+        };
+        std::iter::from_fn(|| self.strategy.poll_publish())
+            .map(kind)
+            .collect()
+    }
+
+    fn begin_round(&mut self, user: u64) {
         self.count(user);
         self.strategy.handle_timeout(&self.local, self.now);
         while let Some(question) = self.strategy.poll_question() {
@@ -186,11 +246,6 @@ impl Node {
             let answer = format!(r#"[{{"cpu_usage_node":{cpu},"ram_usage_node":0,"power_usage_node":0}}]"#);
             self.strategy.handle_answer(&self.local, Some(answer.as_bytes()));
         }
-        let mut sent = Vec::new();
-        while let Some(body) = self.strategy.poll_publish() {
-            sent.push(serde_json::from_slice(&body).unwrap());
-        }
-        (self.strategy.poll_policy(&self.local).unwrap(), sent)
     }
 }
 

@@ -141,6 +141,34 @@ fn an_entry_expires_after_a_period_and_a_fifth() {
 }
 
 #[test]
+fn steps_are_where_the_go_agents_have_them() {
+    let mut node = Node::hosting(&[("f", 10.0)]);
+    // Four seconds past a multiple of the period.
+    let clock = PERIOD * 30_000_000 + Duration::from_secs(4);
+    node.recalc.handle_clock(&node.local, node.now, clock);
+    let until = |at: Instant| at - node.now;
+    assert_eq!(until(node.recalc.next_step_1), Duration::from_secs(56));
+    assert_eq!(until(node.recalc.next_step_2), Duration::from_secs(26));
+}
+
+#[test]
+fn a_clock_that_is_a_little_off_moves_no_step() {
+    let mut node = Node::hosting(&[("f", 10.0)]);
+    let [first, second] = [node.recalc.next_step_1, node.recalc.next_step_2];
+    // The period began with a multiple of it, but for two seconds more or less.
+    for clock in [
+        PERIOD * 7 + Duration::from_secs(2),
+        PERIOD * 7 - Duration::from_secs(2),
+    ] {
+        node.recalc.handle_clock(&node.local, node.now, clock);
+        assert_eq!(
+            [node.recalc.next_step_1, node.recalc.next_step_2],
+            [first, second]
+        );
+    }
+}
+
+#[test]
 fn a_message_that_names_others_is_ignored() {
     let mut node = Node::hosting(&[("f", 10.0)]);
     assert_eq!(

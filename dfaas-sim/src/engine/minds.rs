@@ -36,6 +36,7 @@ impl Engine<'_> {
             }
         }
         if self.is_agent() {
+            self.tell(node, Input::Clock(Duration::from_nanos(self.clock.now_ns)));
             self.tell(node, Input::Functions(functions(spec, &self.scenario.functions)));
         } else {
             // What is known from the beginning: who runs what.
