@@ -29,6 +29,8 @@ pub(super) enum Verdict {
     Good,
     /// Nobody can read it.
     Malformed,
+    /// It is longer than ours ever are. A Go agent with many peers may have that much to say.
+    TooLarge,
     /// Its author writes too much.
     TooMany,
 }
@@ -49,7 +51,8 @@ impl Conduct {
         }
         // What is readable and makes no sense to us may make sense to another strategy, or to a newer agent.
         match check_message(body) {
-            Err(Rejection::Malformed | Rejection::TooLarge) => Verdict::Malformed,
+            Err(Rejection::Malformed) => Verdict::Malformed,
+            Err(Rejection::TooLarge) => Verdict::TooLarge,
             Ok(()) | Err(_) => Verdict::Good,
         }
     }
@@ -91,7 +94,7 @@ impl Verdict {
             Self::Good => MessageAcceptance::Accept,
             Self::Malformed => MessageAcceptance::Reject,
             Self::TooMany if is_from_author => MessageAcceptance::Reject,
-            Self::TooMany => MessageAcceptance::Ignore,
+            Self::TooMany | Self::TooLarge => MessageAcceptance::Ignore,
         }
     }
 }
@@ -107,6 +110,11 @@ mod tests {
     fn what_can_be_read_is_good() {
         for (body, want) in [
             (GOOD, Verdict::Good),
+            // As a branch of the Go agents wraps what it adds.
+            (
+                br#"{"header":{"msg_type":"heartbeat","timestamp":1},"payload":{}}"#,
+                Verdict::Good,
+            ),
             (br#"{"MsgType":"nodeinfo"}"#, Verdict::Malformed),
             (br#"{"MsgType":5}"#, Verdict::Malformed),
             (b"{", Verdict::Malformed),
@@ -161,6 +169,11 @@ mod tests {
             (
                 Verdict::TooMany,
                 MessageAcceptance::Reject,
+                MessageAcceptance::Ignore,
+            ),
+            (
+                Verdict::TooLarge,
+                MessageAcceptance::Ignore,
                 MessageAcceptance::Ignore,
             ),
         ] {

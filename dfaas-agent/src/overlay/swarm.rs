@@ -26,6 +26,10 @@ const PROTOCOL: &str = "/dfaas/1";
 /// Room for the signature, key, sequence number and topic around the body of a message, and for the 8 KiB of the next
 /// message that may be read with its end: libp2p-gossipsub 0.50 measures all it has read, not the one message.
 const ENVELOPE_BYTES_MAX: usize = 16 * 1024;
+/// What go-libp2p's gossip sends and takes at most at once. A larger one ends gossip with its sender, though both stay
+/// connected, so what is within it is taken, and judged afterwards.
+const TRANSMIT_BYTES_MAX: usize = 1 << 20;
+const _: () = assert!(MESSAGE_BYTES_MAX < TRANSMIT_BYTES_MAX);
 /// Messages queued for one slow peer: 32 MiB at the very most.
 const PEER_QUEUE: usize = 128;
 /// Room for the answers of a DHT with many members. go-libp2p takes as much.
@@ -87,7 +91,7 @@ fn gossip(settings: &OverlayConfig) -> Result<gossipsub::Behaviour> {
     let config = gossipsub::ConfigBuilder::default()
         .validation_mode(ValidationMode::Strict)
         .validate_messages()
-        .max_transmit_size(MESSAGE_BYTES_MAX + ENVELOPE_BYTES_MAX)
+        .max_transmit_size(TRANSMIT_BYTES_MAX + ENVELOPE_BYTES_MAX)
         .flood_publish(true)
         .heartbeat_initial_delay(settings.tuning.heartbeat)
         .heartbeat_interval(settings.tuning.heartbeat)

@@ -88,6 +88,26 @@ async fn a_bad_message_is_counted_and_not_passed_on() {
 }
 
 #[tokio::test]
+async fn who_says_as_much_as_a_go_agent_may_is_still_heard_afterwards() {
+    let [mut first, mut second, _third] = three().await;
+    first.until_met(2).await;
+    second.until_met(2).await;
+    let long_winded = Keypair::generate_ed25519();
+    let from = crate::identity::node_id(&long_winded);
+    // A megabyte with its envelope.
+    let large = vec![b'x'; (1 << 20) - 1024];
+    let shouting = tokio::spawn(shout(long_winded, first.address.clone(), [large, GOOD.to_vec()]));
+    for _ in 0..3 {
+        first
+            .until(|event| matches!(event, OverlayEvent::Message { from: id, body } if *id == from && body == GOOD))
+            .await;
+    }
+    shouting.abort();
+    assert!(first.handle.counts().rejected >= 1);
+    assert_eq!(first.handle.counts().banned, 0);
+}
+
+#[tokio::test]
 async fn who_floods_with_rubbish_is_cut_off_and_others_go_on() {
     let [mut first, mut second, mut third] = three().await;
     for node in [&mut first, &mut second, &mut third] {
