@@ -169,7 +169,7 @@ fn plain_target(target: &str) -> Asked<'_> {
         }
         _ => target,
     };
-    if target == "/" {
+    if matches!(target, "/" | "/healthz") {
         return Asked::Root;
     }
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);

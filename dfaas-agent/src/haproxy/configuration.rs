@@ -240,11 +240,11 @@ impl Rules {
 
     /// What is asked for. Nothing is normalized: what looks odd is refused.
     fn path(&mut self) {
-        self.line("acl root pathq -m str /");
+        self.line("acl root pathq -m str / /healthz");
         self.line("acl origin url_beg /");
         // Of a target that names the node, `path` is what is behind the authority (RFC 9112, section 3.2.2).
         self.line("acl absolute url_reg -i '^http://[^/?#]+/'");
-        self.line("acl root url_reg -i '^http://[^/?#]+/?$'");
+        self.line("acl root url_reg -i '^http://[^/?#]+(/|/healthz)?$'");
         self.line("acl framed req.ver -m str 2.0");
         self.line("acl function path_beg /function/");
         self.rule(&format!("return status 200 {}", page(Answer::Root)), "root");

@@ -11,9 +11,9 @@ use super::{
 };
 
 const REQUEST_LINE_END: u8 = 3;
-/// In a target that is neither `/` nor `/function/<name>`.
+/// In a target that is neither `/`, `/healthz` nor `/function/<name>`.
 const OTHER_TARGET: u8 = 4;
-/// Behind the target `/`.
+/// Behind the target `/` or `/healthz`.
 const ROOT_END: u8 = 5;
 const NAME_FIRST: u8 = 6;
 const NAME_MORE: u8 = 7;
@@ -87,6 +87,7 @@ const fn request_line(grammar: &mut Grammar) -> u8 {
     grammar.table[HEAD_METHOD_END as usize] = grammar.table[method_end as usize];
     grammar.on(slash, b' ', ROOT_END);
     grammar.on(OTHER_TARGET, b' ', version_start);
+    health_path(grammar, slash, version_start);
     function_path(grammar, slash, version_start);
     version(grammar, version_start);
     start
@@ -144,20 +145,30 @@ const fn method(grammar: &mut Grammar, start: u8) -> u8 {
     method_end
 }
 
-/// `function/<name>` behind the first slash.
-const fn function_path(grammar: &mut Grammar, slash: u8, version_start: u8) {
-    let literal = b"function/";
-    let mut from = slash;
+/// `healthz` behind the first slash: what the HAProxy of a Go agent asks under its strategies but Recalc.
+const fn health_path(grammar: &mut Grammar, slash: u8, version_start: u8) {
+    let end = literal(grammar, slash, b"healthz", version_start);
+    grammar.on(end, b' ', ROOT_END);
+}
+
+/// A path that is a mere literal. One that stops within it is like any other: it has no mark, and no name.
+const fn literal(grammar: &mut Grammar, start: u8, literal: &[u8], version_start: u8) -> u8 {
+    let mut from = start;
     let mut at = 0;
     while at < literal.len() {
         let to = grammar.state();
         grammar.on_class(to, Class::Visible, OTHER_TARGET);
-        // A target that stops within the literal is a path like any other: it has no mark, and no name.
         grammar.on(to, b' ', version_start);
         grammar.on(from, literal[at], to);
         from = to;
         at += 1;
     }
+    from
+}
+
+/// `function/<name>` behind the first slash.
+const fn function_path(grammar: &mut Grammar, slash: u8, version_start: u8) {
+    let from = literal(grammar, slash, b"function/", version_start);
     let tail = grammar.state();
     grammar.on_class(from, Class::Name, NAME_FIRST);
     name(grammar, NAME_FIRST, tail, version_start);
@@ -283,7 +294,7 @@ fn progress(state: u8, marks: &Marks) -> Progress {
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// `/`, exactly.
+    /// `/` or `/healthz`, exactly.
     Root,
     /// `/function/<name>`, with or without a path or query behind it.
     Function(Span),

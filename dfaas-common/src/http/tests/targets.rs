@@ -13,6 +13,19 @@ fn root_is_exactly_a_slash() {
 }
 
 #[test]
+fn health_checks_of_go_agents_ask_for_the_root_by_another_name() {
+    check(b"GET /healthz HTTP/1.0\r\n\r\n", |head| {
+        assert_eq!(head.target, Target::Root)
+    });
+    for target in ["/h", "/health", "/healthz/", "/healthz?", "/healthzz"] {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+        check(request.as_bytes(), |head| {
+            assert_eq!(head.target, Target::Other, "{target}")
+        });
+    }
+}
+
+#[test]
 fn every_other_target_is_marked_as_such() {
     for target in [
         "/system/functions",

@@ -86,7 +86,6 @@ fn targets() -> Vec<Attempt> {
     vec![
         get("the administration", "/system/functions", "403"),
         get("the administration in capitals", "/SYSTEM/functions", "403"),
-        get("the health of the platform", "/healthz", "403"),
         get("a function asked for later", "/async-function/near", "403"),
         get("no name", "/function", "403"),
         get("an empty name", "/function/", REFUSED),
