@@ -13,6 +13,7 @@ use crate::function_spec::FunctionSpec;
 use crate::lineup::{Lineup, Seat, SwitchError};
 use crate::message::{PEERS_MAX, Rejection, is_rate};
 use crate::names::{FunctionName, NodeId};
+use crate::neighbourhood::Scope;
 use crate::node_usage::NodeUsage;
 use crate::pairing::{Pairing, Token};
 use crate::policy::Policy;
@@ -160,6 +161,8 @@ pub struct Control {
     local: Local,
     lineup: Lineup,
     pairing: Pairing,
+    /// Who is connected and not admitted. None of it reaches a strategy.
+    waiting: BTreeMap<NodeId, Option<Duration>>,
     /// The policy in force.
     policy: Arc<Policy>,
     accepted: u64,
@@ -181,11 +184,13 @@ impl Control {
             settings,
             functions: BTreeMap::new(),
             connected: BTreeMap::new(),
+            admitted: Scope::default(),
         };
         Self {
             pairing: Pairing::new(&local.settings),
             lineup: Lineup::new(&local, now),
             local,
+            waiting: BTreeMap::new(),
             policy: Arc::default(),
             accepted: 0,
             rejected: BTreeMap::new(),
@@ -228,7 +233,7 @@ impl Control {
                 self.pairing.handle_told(now, &from, token, has_ours);
             }
             Input::TokenTaken { by, token } => self.pairing.handle_taken(now, &by, token),
-            Input::Admitted(peers) => self.pairing.handle_admitted(peers),
+            Input::Admitted(peers) => self.handle_admitted(now, peers),
             Input::InForce => self.pairing.handle_in_force(now, &self.policy),
             Input::Clock(since_1970) => self.lineup.handle_clock(&self.local, now, since_1970),
         }
@@ -320,6 +325,8 @@ impl Control {
     fn handle_message(&mut self, now: Instant, from: &NodeId, body: &[u8]) {
         let result = if *from == self.local.settings.node {
             Err(Rejection::OwnMessage)
+        } else if !self.local.admitted.includes(from) {
+            Err(Rejection::NotAdmitted)
         } else {
             self.lineup.handle_message(&self.local, now, from, body)
         };
@@ -331,6 +338,12 @@ impl Control {
 
     fn handle_peer_up(&mut self, now: Instant, id: NodeId, rtt: Option<Duration>) {
         if id == self.local.settings.node {
+            return;
+        }
+        if !self.local.admitted.includes(&id) {
+            if self.waiting.len() < PEERS_MAX || self.waiting.contains_key(&id) {
+                self.waiting.insert(id, rtt);
+            }
             return;
         }
         let full = self.local.connected.len() >= PEERS_MAX;
@@ -349,7 +362,28 @@ impl Control {
         }
     }
 
+    /// Forgets who is not admitted any more, and meets those that are now.
+    fn handle_admitted(&mut self, now: Instant, peers: BTreeSet<NodeId>) {
+        self.local.admitted = peers.iter().cloned().collect();
+        let struck = self.local.connected.extract_if(.., |id, _| !peers.contains(id));
+        let struck: Vec<(NodeId, Option<Duration>)> = struck.collect();
+        for (id, _) in &struck {
+            self.handle_peer_down(now, id);
+        }
+        for id in self.lineup.known().iter().filter(|id| !peers.contains(id)) {
+            self.lineup.handle_peer_down(now, id);
+        }
+        let met: Vec<_> = self.waiting.extract_if(.., |id, _| peers.contains(id)).collect();
+        self.waiting.extend(struck);
+        self.pairing.handle_admitted(peers, &self.policy);
+        for (id, rtt) in met {
+            self.handle_peer_up(now, id, rtt);
+        }
+        self.lineup.handle_admitted();
+    }
+
     fn handle_peer_down(&mut self, now: Instant, id: &NodeId) {
+        self.waiting.remove(id);
         self.local.connected.remove(id);
         self.lineup.handle_peer_down(now, id);
         self.pairing.handle_peer_down(id);

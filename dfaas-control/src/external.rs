@@ -134,6 +134,7 @@ impl External {
             band: RttBand::FARTHEST,
             bands: BTreeMap::new(),
             scope: self.scope.clone(),
+            admitted: local.admitted.told(&local.connected),
         }
     }
 

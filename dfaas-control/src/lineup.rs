@@ -4,6 +4,7 @@
 //! learns and tells beside the acting one, and the one that has left is listened to for as long as peers may still act
 //! on what it told. All the while, what either would admit is admitted.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use crate::counters::Counters;
@@ -186,6 +187,17 @@ impl Lineup {
 
     pub(crate) fn handle_peer_down(&mut self, now: Instant, id: &NodeId) {
         self.each(|strategy| strategy.handle_peer_down(now, id));
+    }
+
+    pub(crate) fn handle_admitted(&mut self) {
+        self.each(|strategy| strategy.handle_admitted());
+    }
+
+    /// Of whom any of the strategies has heard.
+    pub(crate) fn known(&self) -> BTreeSet<NodeId> {
+        let others = [self.handover.as_ref().map(Handover::seat), self.shadow.as_ref()];
+        let seats = [Some(&self.acting)].into_iter().chain(others).flatten();
+        seats.flat_map(|seat| seat.strategy.known().into_keys()).collect()
     }
 
     /// Gives a message to whom it may concern. It was of use if it was to one of them.

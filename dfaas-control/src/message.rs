@@ -18,7 +18,8 @@ pub(crate) use self::info::{MarginNews, NodeInfo, Profile};
 
 mod info;
 
-/// Largest message looked at: room for 1024 functions and 1000 peers, told of twice, with the longest names.
+/// Largest message looked at: room for 1024 functions with the longest names, and 1000 peers, told of three times, with
+/// identities of libp2p.
 pub const MESSAGE_BYTES_MAX: usize = 512 * 1024;
 /// Largest rate believed, in requests per second: beyond what any machine serves, far below where sums lose digits.
 pub(crate) const RATE_RPS_MAX: f64 = 1e9;
@@ -72,6 +73,9 @@ pub enum Rejection {
     /// There is no room for one more peer.
     #[error("no room for one more peer")]
     TableFull,
+    /// The operator does not admit its sender.
+    #[error("sender of the message is not admitted")]
+    NotAdmitted,
     /// It does not name this node.
     #[error("message is not addressed to this node")]
     NotAddressed,
@@ -102,6 +106,8 @@ pub(crate) struct NodeState {
     pub(crate) bands: BTreeMap<NodeId, RttBand>,
     /// To whom it sends.
     pub(crate) scope: Scope,
+    /// Whom its operator admits: it sends nothing to others, and takes nothing from them.
+    pub(crate) admitted: Scope,
 }
 
 /// What a node tells about one function, hosted or only asked for.
@@ -151,6 +157,8 @@ struct StateBody {
     bands: BTreeMap<NodeId, RttBand>,
     #[serde(rename = "Neighbours", default, skip_serializing_if = "Scope::is_everyone")]
     scope: Scope,
+    #[serde(default, skip_serializing_if = "Scope::is_everyone")]
+    admitted: Scope,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -212,7 +220,10 @@ impl NodeState {
 
     /// Tells whether who is how far from it, and its neighbour, is the same in the other state.
     pub(crate) fn is_placed_as(&self, other: &Self) -> bool {
-        (self.band, &self.bands) == (other.band, &other.bands) && self.scope == other.scope
+        fn placed(state: &NodeState) -> (RttBand, &BTreeMap<NodeId, RttBand>, [&Scope; 2]) {
+            (state.band, &state.bands, [&state.scope, &state.admitted])
+        }
+        placed(self) == placed(other)
     }
 
     /// The functions that its platform runs.
@@ -245,6 +256,7 @@ impl NodeState {
             band: self.band,
             bands: self.bands.clone(),
             scope: self.scope.clone(),
+            admitted: self.admitted.clone(),
         })
     }
 }
@@ -271,6 +283,7 @@ impl StateBody {
             return Err(Rejection::TooMany);
         }
         self.scope.check()?;
+        self.admitted.check()?;
         if !(self.period > 0.0 && self.period <= PERIOD_MAX.as_secs_f64()) {
             return Err(Rejection::AbsurdValue);
         }
@@ -285,6 +298,7 @@ impl StateBody {
             band: self.band,
             bands: self.bands,
             scope: self.scope,
+            admitted: self.admitted,
         })
     }
 }

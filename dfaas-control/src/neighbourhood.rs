@@ -2,6 +2,9 @@
 //!
 //! Each node chooses its own neighbours and tells all peers whom, so that all compute the same: a node sends only to
 //! its neighbours, and a peer admits only who has it among them. Everybody stays connected to everybody.
+//!
+//! Whom a node's operator admits is told in the same way, and between two of whom one does not admit the other there is nothing
+//! either way.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display, Formatter};
@@ -85,6 +88,19 @@ impl Scope {
     /// The chosen neighbours; none are named if everyone is one.
     pub(crate) fn named(&self) -> impl Iterator<Item = &NodeId> {
         self.0.iter().flatten()
+    }
+
+    /// The same, as it is told: who would name too many names only those that are connected.
+    pub(crate) fn told(&self, connected: &BTreeMap<NodeId, Option<Duration>>) -> Self {
+        let Some(ids) = self.0.as_ref().filter(|ids| ids.len() > PEERS_MAX) else {
+            return self.clone();
+        };
+        connected
+            .keys()
+            .filter(|id| ids.contains(*id))
+            .take(PEERS_MAX)
+            .cloned()
+            .collect()
     }
 
     /// Checks what a peer has told.

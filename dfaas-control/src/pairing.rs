@@ -114,6 +114,8 @@ pub(crate) struct Pairing {
     tokenless: Tokenless,
     /// All, if the operator has not said whom.
     admitted: Option<BTreeSet<NodeId>>,
+    /// Who was struck off while requests went between it and this node.
+    struck: BTreeSet<NodeId>,
     pairs: BTreeMap<NodeId, Pair>,
     outbox: VecDeque<Output>,
     changed: bool,
@@ -152,6 +154,7 @@ impl Pairing {
             rotation: settings.token_rotation,
             tokenless: settings.tokenless.clone(),
             admitted: None,
+            struck: BTreeSet::new(),
             pairs: BTreeMap::new(),
             outbox: VecDeque::new(),
             changed: false,
@@ -177,7 +180,10 @@ impl Pairing {
         self.changed |= self.pairs.remove(id).is_some();
     }
 
-    pub(crate) fn handle_admitted(&mut self, peers: BTreeSet<NodeId>) {
+    /// Others are admitted than while `policy` was decided.
+    pub(crate) fn handle_admitted(&mut self, peers: BTreeSet<NodeId>, policy: &Policy) {
+        self.struck.extend(policy.peers.keys().cloned());
+        self.struck.retain(|id| !peers.contains(id));
         self.admitted = Some(peers);
         self.changed = true;
     }
@@ -274,6 +280,7 @@ impl Pairing {
         if let Some(admitted) = &self.admitted {
             let barred = policy.peers.extract_if(.., |id, _| !admitted.contains(id));
             policy.barred = barred.map(|(id, _)| id).collect();
+            policy.barred.extend(self.struck.iter().cloned());
             for function in policy.functions.values_mut() {
                 function.admit.retain(|id, _| admitted.contains(id));
             }

@@ -84,6 +84,8 @@ pub(crate) struct Local {
     pub(crate) functions: BTreeMap<FunctionName, FunctionSpec>,
     /// Live connections and their round-trip times, where measured.
     pub(crate) connected: BTreeMap<NodeId, Option<Duration>>,
+    /// Whom the operator admits. Nobody else is among the connected, and nobody else's messages reach a strategy.
+    pub(crate) admitted: Scope,
 }
 
 impl Local {
@@ -118,6 +120,8 @@ pub(crate) trait Strategy: Debug + Send + Sync {
     fn handle_clock(&mut self, _local: &Local, _now: Instant, _since_1970: Duration) {}
     fn handle_peer_up(&mut self, _local: &Local, _now: Instant, _id: &NodeId) {}
     fn handle_peer_down(&mut self, now: Instant, id: &NodeId);
+    /// Others are admitted than before; those who are no more have been reported lost.
+    fn handle_admitted(&mut self) {}
     fn handle_timeout(&mut self, local: &Local, now: Instant);
     fn poll_timeout(&self) -> Instant;
     /// The newest message to publish, once. An older one that nobody fetched is superseded.

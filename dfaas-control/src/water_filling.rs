@@ -143,6 +143,7 @@ impl WaterFilling {
             band,
             bands,
             scope: local.scope(self.scope()),
+            admitted: local.admitted.told(&local.connected),
         };
         self.names = Some(names);
         self.outbox = Some(state.encode());
@@ -359,6 +360,10 @@ impl Strategy for WaterFilling {
             self.names = None;
             self.changed = true;
         }
+    }
+
+    fn handle_admitted(&mut self) {
+        self.publish_soon = true;
     }
 
     fn handle_timeout(&mut self, local: &Local, now: Instant) {

@@ -206,7 +206,7 @@ proptest! {
     }
 }
 
-/// As many functions and peers as permitted, with the longest names and numbers.
+/// As many functions and peers as permitted, with the longest names of functions, identities of libp2p and the longest numbers.
 fn largest() -> NodeState {
     let function = FunctionState {
         capacity_rps: 999_999_999.999,
@@ -214,7 +214,7 @@ fn largest() -> NodeState {
         service_time_p95_s: Some(86_399.999_999),
     };
     let functions = (0..FUNCTIONS_MAX).map(|i| (FunctionName::new(format!("{i:063}")).unwrap(), function));
-    let peers = || (0..PEERS_MAX).map(|i| NodeId::new(format!("{i:0128}")).unwrap());
+    let peers = || (0..PEERS_MAX).map(|i| NodeId::new(format!("{i:052}")).unwrap());
     NodeState {
         version: (u64::MAX, u64::MAX),
         service: "255.255.255.254:65535".parse().unwrap(),
@@ -223,6 +223,7 @@ fn largest() -> NodeState {
         band: RttBand::try_from(0).unwrap(),
         bands: peers().map(|id| (id, RttBand::FARTHEST)).collect(),
         scope: peers().collect(),
+        admitted: peers().collect(),
     }
 }
 

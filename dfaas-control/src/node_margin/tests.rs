@@ -182,6 +182,7 @@ impl Node {
                 settings,
                 functions: BTreeMap::from([(name("f"), FunctionSpec { capacity_rps: 10.0 })]),
                 connected: BTreeMap::new(),
+                admitted: Scope::default(),
             },
             now,
         }

@@ -162,7 +162,7 @@ fn it_is_told_why_nothing_is_sent_to_a_peer() {
     assert_eq!(reasons(&pairing), [no_token("old"), no_token(PEER)]);
     pairing.handle_told(start(), &node(PEER), token(7), true);
     assert_eq!(reasons(&pairing), [no_token("old")]);
-    pairing.handle_admitted([node("old")].into());
+    pairing.handle_admitted([node("old")].into(), &Policy::default());
     pairing.tokenless = Tokenless::Only([node("old")].into());
     assert_eq!(reasons(&pairing), [format!("peer {PEER} is not admitted")]);
 }
@@ -178,7 +178,7 @@ fn whom_the_operator_does_not_admit_is_barred() {
         policy
     };
     assert_eq!(applied(&pairing).barred, [].into());
-    pairing.handle_admitted([node("old"), node("unheard-of")].into());
+    pairing.handle_admitted([node("old"), node("unheard-of")].into(), &Policy::default());
     assert!(pairing.take_change());
     let policy = applied(&pairing);
     assert_eq!(policy.barred, [node(PEER)].into());

@@ -214,6 +214,7 @@ impl Node {
                 settings,
                 functions,
                 connected: BTreeMap::new(),
+                admitted: Scope::default(),
             },
             now,
         }

@@ -154,6 +154,7 @@ impl Node {
                 settings,
                 functions: functions.iter().map(spec).collect(),
                 connected: BTreeMap::new(),
+                admitted: Scope::default(),
             },
             now,
         }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::message::NodeState;
 use crate::names::NodeId;
+use crate::neighbourhood::Scope;
 use crate::rtt_band::RttBand;
 
 /// The band of each pair of nodes, and beyond all where nothing is sent. Nodes are numbered.
@@ -59,14 +60,13 @@ impl Distances {
                 told[b * count + a] = agreed;
             }
         }
-        for (row, (_, state)) in told.chunks_mut(count.max(1)).zip(live) {
-            if state.scope.is_everyone() {
-                continue;
+        for (a, (_, state)) in live.iter().enumerate() {
+            for b in outside(&state.scope, live) {
+                told[a * count + b] = RttBand::BEYOND;
             }
-            for (band, (id, _)) in row.iter_mut().zip(live) {
-                if !state.scope.includes(id) {
-                    *band = RttBand::BEYOND;
-                }
+            for b in outside(&state.admitted, live) {
+                told[a * count + b] = RttBand::BEYOND;
+                told[b * count + a] = RttBand::BEYOND;
             }
         }
         Self::new(count, told.into_iter().map(u8::from).collect())
@@ -160,6 +160,13 @@ impl Distances {
     }
 }
 
+/// The numbers of those that are not in a scope.
+fn outside(scope: &Scope, live: &[(&NodeId, &NodeState)]) -> impl Iterator<Item = usize> {
+    let live = if scope.is_everyone() { &[] } else { live };
+    let outside = live.iter().enumerate().filter(|(_, (id, _))| !scope.includes(id));
+    outside.map(|(number, _)| number)
+}
+
 const BEYOND: u8 = RttBand::BEYOND.number();
 
 /// Among alike nodes, this one is another one's neighbour, so it is left in.
@@ -241,7 +248,8 @@ mod tests {
             functions: BTreeMap::new(),
             band,
             bands: bands.iter().map(|&(name, band)| (id(name), band)).collect(),
-            scope: crate::neighbourhood::Scope::default(),
+            scope: Scope::default(),
+            admitted: Scope::default(),
         }
     }
 

@@ -12,6 +12,7 @@ mod hostile;
 mod neighbours;
 mod recalc;
 mod shares;
+mod strangers;
 mod switch;
 mod thousand;
 mod water_filling;
