@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dfaas_control::{Input, StrategyKind};
 use hyper::{Method, StatusCode, body::Bytes};
-use tokio::{sync::mpsc, time::timeout};
+use tokio::sync::mpsc;
 use tracing::debug;
 
 use crate::{config::Services, http_client::HttpClient};
@@ -34,6 +34,11 @@ impl Adviser {
         (adviser, receiver)
     }
 
+    /// Where answers of others go that the loop waits for.
+    pub(crate) fn answers(&self) -> mpsc::Sender<Input> {
+        self.answers.clone()
+    }
+
     /// Asks in the background. There is one answer to each question, maybe an empty one.
     pub(crate) fn ask(&self, strategy: StrategyKind, body: Vec<u8>) {
         let adviser = self.clone();
@@ -54,19 +59,16 @@ impl Adviser {
             | StrategyKind::Static
             | StrategyKind::AllLocal => return None,
         };
-        let exchange = self.client.exchange_json(method, url, Bytes::from(question));
-        match timeout(self.patience, exchange).await {
-            Ok(Ok((StatusCode::OK, body))) => Some(body.to_vec()),
-            Ok(Ok((status, _))) => {
+        let question = Bytes::from(question);
+        let exchange = self.client.exchange_json(method, url, question, self.patience);
+        match exchange.await {
+            Ok((StatusCode::OK, body)) => Some(body.to_vec()),
+            Ok((status, _)) => {
                 debug!(url, %status, "A strategy's service has refused");
                 None
             }
-            Ok(Err(error)) => {
+            Err(error) => {
                 debug!(url, %error, "A strategy's service has not answered");
-                None
-            }
-            Err(_) => {
-                debug!(url, patience = ?self.patience, "A strategy's service is late");
                 None
             }
         }

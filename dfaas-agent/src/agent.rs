@@ -22,7 +22,7 @@ use crate::{
     adviser::Adviser,
     api::Question,
     clock,
-    config::Config,
+    config::{Config, OPEN},
     data_plane::{Listener, NOT_IN_SIGHT},
     haproxy::State,
     memory,
@@ -32,6 +32,7 @@ use crate::{
     overlay::{OverlayEvent, OverlayHandle},
     plane::{DataPlane, PlaneKind},
     platform::PlatformEvent,
+    prober::Prober,
     report::{Check, Health, OverlayReport, Report},
     steering,
     usage::UsageMeter,
@@ -67,6 +68,7 @@ pub(crate) struct Agent {
     data_plane: DataPlane,
     overlay: OverlayHandle,
     adviser: Adviser,
+    prober: Prober,
     usage: UsageMeter,
     offer: Offer,
     listener: Listener,
@@ -77,6 +79,8 @@ pub(crate) struct Agent {
     faults: BTreeMap<&'static str, String>,
     policy: Arc<Policy>,
     admitted: Admitted,
+    /// Why the file of admitted peers cannot be used. What it said before holds, and the node is as ready as before.
+    stale_admission: Option<String>,
     /// The data plane has not taken the policy yet.
     is_pending: bool,
     /// The core knows that kernel and HAProxy follow the policy.
@@ -92,6 +96,7 @@ impl Agent {
         overlay: OverlayHandle,
         adviser: Adviser,
     ) -> Self {
+        let prober = Prober::new(node.clone(), config.service, adviser.answers());
         let admitted = admitted::follow(config.admitted_file.clone());
         Self {
             config,
@@ -101,6 +106,7 @@ impl Agent {
             data_plane,
             overlay,
             adviser,
+            prober,
             usage: UsageMeter::default(),
             offer: Offer::default(),
             listener: Listener::Absent,
@@ -109,6 +115,7 @@ impl Agent {
             faults: BTreeMap::new(),
             policy: Arc::default(),
             admitted,
+            stale_admission: None,
             is_pending: false,
             is_in_force: false,
         }
@@ -119,6 +126,7 @@ impl Agent {
     /// # Errors
     /// A task that tells the loop something has ended.
     pub(crate) async fn run(mut self, mut sources: Sources) -> Result<()> {
+        self.follow_admitted(clock::now());
         let mut listener_ticks = interval(LISTENER_INTERVAL);
         listener_ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut memory_ticks = interval(MEMORY_INTERVAL);
@@ -228,11 +236,7 @@ impl Agent {
             self.listener = listener;
             self.tell_functions(news);
         }
-        let admitted = self.admitted.follow();
-        if let Some(peers) = self.note("reading who is admitted", admitted).flatten() {
-            info!(peers = peers.len(), "Others are admitted than before");
-            self.control.handle_input(now, Input::Admitted(peers));
-        }
+        self.follow_admitted(now);
         let guarded = self.data_plane.follow_guard();
         self.note("reading whom the guard blocks", guarded);
         self.data_plane.follow_log();
@@ -242,6 +246,32 @@ impl Agent {
             self.write_policy();
         }
         self.tell_in_force();
+    }
+
+    /// Nobody else is let in, and nobody else's messages count.
+    fn follow_admitted(&mut self, now: Instant) {
+        match self.admitted.follow() {
+            Ok(news) => {
+                if self.stale_admission.take().is_some() {
+                    info!("The file of admitted peers can be read again");
+                }
+                if let Some(peers) = news {
+                    info!(peers = peers.len(), "Others are admitted than before");
+                    self.overlay.admit(peers.clone());
+                    self.control.handle_input(now, Input::Admitted(peers));
+                }
+            }
+            Err(error) => {
+                let text = format!("{error:#}");
+                if self.stale_admission.as_ref() != Some(&text) {
+                    warn!(
+                        error = text,
+                        "The file of admitted peers cannot be used; who was admitted before still is"
+                    );
+                }
+                self.stale_admission = Some(text);
+            }
+        }
     }
 
     fn tell_functions(&mut self, news: Option<Functions>) {
@@ -264,6 +294,7 @@ impl Agent {
                 Output::Publish(body) => self.overlay.publish(body),
                 Output::Ask { strategy, body } => self.adviser.ask(strategy, body),
                 Output::Apply(policy) => self.apply(policy),
+                Output::Probe { peer, service, token } => self.prober.probe(peer, service, token),
                 Output::DrawToken { peer } => self.draw_token(peer),
                 Output::SendToken {
                     to,
@@ -393,6 +424,16 @@ impl Agent {
         }
     }
 
+    /// What a person should look at although the node is ready.
+    fn warnings(&self) -> Vec<String> {
+        let open = self.config.is_open().then(|| OPEN.to_owned());
+        let stale = self
+            .stale_admission
+            .iter()
+            .map(|error| format!("who is admitted may be out of date (--admitted-peers-file): {error}"));
+        open.into_iter().chain(stale).collect()
+    }
+
     fn report(&self) -> Result<Box<Report>, String> {
         let now = clock::now();
         let health = self.health();
@@ -408,6 +449,7 @@ impl Agent {
             uptime_s: now.duration_since(self.started).as_secs_f64(),
             ready: health.is_ready(),
             problems: health.problems(),
+            warnings: self.warnings(),
             listener: self.listener.clone(),
             proxy: self.data_plane.proxy_state(),
             overlay: OverlayReport {
@@ -422,7 +464,7 @@ impl Agent {
 }
 
 /// What nobody can guess.
-fn random<const N: usize>() -> Result<[u8; N]> {
+pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
     let length = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
         .context("asking the system for randomness")?;

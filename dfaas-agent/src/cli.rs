@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     ffi::OsString,
     io::{self, IsTerminal, Write},
+    net::IpAddr,
     path::PathBuf,
     process::ExitCode,
 };
@@ -12,20 +13,22 @@ use anyhow::{Context, Result, bail};
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use dfaas_control::{FunctionName, StrategyKind};
 use hyper::Method;
+use libp2p::Multiaddr;
 use serde_json::Value;
 use tokio::runtime::Builder;
 use tracing::warn;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    api,
+    agent, api,
     config::{
-        ApiOptions, Config, DataPlaneOptions, Host, InterfaceOptions, KeyOptions, Layers, Mistakes, Options,
-        ProxyOptions,
+        ApiOptions, Config, DataPlaneOptions, FileOptions, Host, InterfaceOptions, KeyOptions, Layers,
+        MeetingOptions, Mistakes, Options, ProxyOptions,
     },
     data_plane::{self, Finding},
+    federation::{self, Files, Invitation},
     haproxy::{self, Entrance, Program},
-    http_client::HttpClient,
+    http_client::{HttpClient, TIMEOUT},
     identity,
     netns::InsideOptions,
     plane::PlaneChoice,
@@ -57,13 +60,20 @@ enum Command {
         action: ConfigAction,
     },
     /// Tell whether this host can run the agent
-    Check(InterfaceOptions),
+    Check {
+        #[command(flatten)]
+        interface: InterfaceOptions,
+        #[command(flatten)]
+        file: FileOptions,
+    },
     /// Print the configuration for a HAProxy that is not the agent's to start (--haproxy-socket)
     HaproxyConfig {
         #[command(flatten)]
         data_plane: Box<DataPlaneOptions>,
         #[command(flatten)]
         proxy: ProxyOptions,
+        #[command(flatten)]
+        file: FileOptions,
     },
     /// Tell what the running agent does
     Status {
@@ -101,10 +111,17 @@ enum Command {
         #[arg(long)]
         maps: bool,
     },
+    /// Found a private federation, invite others to it, or join one
+    Federation {
+        #[command(subcommand)]
+        action: FederationAction,
+    },
     /// Print the identity of this node
     Id {
         #[command(flatten)]
         key: KeyOptions,
+        #[command(flatten)]
+        file: FileOptions,
         /// Make the key if there is none
         #[arg(long)]
         create: bool,
@@ -118,6 +135,35 @@ struct AskOptions {
     api: ApiOptions,
     #[command(flatten)]
     inside: InsideOptions,
+    #[command(flatten)]
+    file: FileOptions,
+}
+
+#[derive(Debug, Subcommand)]
+enum FederationAction {
+    /// Make the key that keeps strangers out, and print an invitation: one line that holds the key
+    New {
+        #[command(flatten)]
+        meeting: MeetingOptions,
+        #[command(flatten)]
+        file: FileOptions,
+    },
+    /// Print an invitation to the federation of this node
+    Invite {
+        #[command(flatten)]
+        meeting: MeetingOptions,
+        #[command(flatten)]
+        file: FileOptions,
+    },
+    /// Take an invitation: from now on this node meets who has the same key, and nobody else
+    Join {
+        /// The line that `federation new` or `federation invite` has printed
+        invitation: String,
+        #[command(flatten)]
+        key: KeyOptions,
+        #[command(flatten)]
+        file: FileOptions,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -146,14 +192,18 @@ fn run(args: Args, layers: Layers, matches: &ArgMatches) -> ExitCode {
         Command::Config {
             action: ConfigAction::Show(options),
         } => show_config(&options, layers, matches),
-        Command::Check(options) => check(&options),
-        Command::HaproxyConfig { data_plane, proxy } => haproxy_config(&data_plane, &proxy),
+        _ if !layers.mistakes.is_empty() => Err(layers.mistakes.into()),
+        Command::Check { interface, .. } => check(&interface),
+        Command::HaproxyConfig {
+            data_plane, proxy, ..
+        } => haproxy_config(&data_plane, &proxy),
         Command::Status { ask, ready: true, .. } => ready(&ask),
         Command::Status { ask, json, .. } => status(&ask, json),
         Command::Explain { function, ask } => explain(&ask, &function),
         Command::Strategy { name, ask } => strategy(&ask, name),
         Command::Replay { file, strategy, maps } => recording::replay(&file, strategy, maps, &mut print),
-        Command::Id { key, create } => id(&key, create),
+        Command::Federation { action } => federate(&action),
+        Command::Id { key, create, .. } => id(&key, create),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -374,7 +424,11 @@ fn ask_agent(agent: &AskOptions, method: Method, path: &str, body: String) -> Re
     let address = agent.api.check()?;
     agent.inside.enter()?;
     let url = format!("http://{address}{path}");
-    let exchange = async { HttpClient::new().exchange_json(method, &url, body.into()).await };
+    let exchange = async {
+        HttpClient::new()
+            .exchange_json(method, &url, body.into(), TIMEOUT)
+            .await
+    };
     let (status, body) = block_on(exchange)?.context(if agent.inside.is_given() {
         "is the agent running in there? one that serves it from outside is asked without --netns"
     } else {
@@ -385,6 +439,41 @@ fn ask_agent(agent: &AskOptions, method: Method, path: &str, body: String) -> Re
         bail!("the agent answers {status}: {}", text.trim_end());
     }
     Ok(text)
+}
+
+fn federate(action: &FederationAction) -> Result<()> {
+    match action {
+        FederationAction::New { meeting, .. } => {
+            let key = agent::random()?;
+            invite(federation::found(
+                &Files::of(&meeting.key.state_dir),
+                key,
+                dialled_at(meeting)?,
+            )?)
+        }
+        FederationAction::Invite { meeting, .. } => {
+            let files = Files::of(&meeting.key.state_dir);
+            invite(federation::invite(&files.swarm_key, dialled_at(meeting)?)?)
+        }
+        FederationAction::Join { invitation, key, .. } => {
+            federation::join(&Files::of(&key.state_dir), &Invitation::parse(invitation)?)?;
+            print("This node belongs to the federation. Start its agent, or start it again.\n")
+        }
+    }
+}
+
+fn dialled_at(meeting: &MeetingOptions) -> Result<Vec<Multiaddr>> {
+    let keypair = identity::load_or_create(&meeting.key.file())?;
+    let interfaces = if_addrs::get_if_addrs().context("reading the addresses of this host")?;
+    let host: Vec<IpAddr> = interfaces.iter().map(if_addrs::Interface::ip).collect();
+    Ok(meeting.addresses(&host, keypair.public().to_peer_id())?)
+}
+
+fn invite(invitation: Invitation) -> Result<()> {
+    eprintln!(
+        "Whoever has this line can join. Start this node's agent again if it runs; others: dfaas-agent federation join LINE"
+    );
+    print(&format!("{}\n", invitation.text()))
 }
 
 fn id(key: &KeyOptions, create: bool) -> Result<()> {

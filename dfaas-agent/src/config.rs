@@ -31,7 +31,7 @@ pub(crate) use self::{
     host::Host,
     layers::Layers,
     mistakes::{Kind, Mistakes},
-    overlay::KeyOptions,
+    overlay::{KeyOptions, MeetingOptions},
     proxy::{ProxyChoice, ProxyOptions},
     strategy::Services,
 };
@@ -98,6 +98,15 @@ pub(crate) struct Options {
     pub(crate) api: ApiOptions,
 }
 
+/// The file of options, for commands that need a few of those of `run`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct FileOptions {
+    /// A TOML file of the options of `run`, of which this command takes those that it shares [default: /etc/dfaas/agent.toml,
+    /// if it is there]
+    #[arg(long, env = "AGENT_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
 /// Where the agent tells about itself.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ApiOptions {
@@ -118,6 +127,7 @@ pub(crate) struct Config {
     pub(crate) log: LogStyle,
     pub(crate) listen: Vec<Multiaddr>,
     pub(crate) key_file: PathBuf,
+    pub(crate) state_dir: PathBuf,
     pub(crate) swarm_key: Option<PreSharedKey>,
     pub(crate) bootstrap: Vec<Multiaddr>,
     pub(crate) mdns: bool,
@@ -149,6 +159,11 @@ pub(crate) struct Config {
     default_capacity_rps: f64,
 }
 
+/// What is said of a federation that everybody may join.
+pub(crate) const OPEN: &str = "THE FEDERATION IS OPEN: whoever finds this node may join, is sent the bodies of your users' \
+    requests, and takes part of your capacity; `dfaas-agent federation new` makes a key that keeps strangers out \
+    (--swarm-key-file), and --admitted-peers-file names who may take part";
+
 /// How lines of the log look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LogStyle {
@@ -175,12 +190,9 @@ impl Config {
         let log = options.check_log(&mut mistakes);
         let data_plane = options.data_plane.check(host, &mut mistakes);
         let core = options.check_core(data_plane.as_ref().map(|section| section.service), &mut mistakes);
-        let overlay = options
-            .overlay
-            .check(core.period.unwrap_or_default(), &mut mistakes);
-        let platform = options
-            .platform
-            .check(core.period.unwrap_or_default(), &mut mistakes);
+        let period = core.period.unwrap_or_default();
+        let overlay = options.overlay.check(period, &mut mistakes);
+        let platform = options.platform.check(period, &mut mistakes);
         let functions_port = data_plane.as_ref().map(|section| section.functions_port);
         let proxy = options.proxy.check(functions_port, &mut mistakes);
         if let (Some(PlaneChoice::Haproxy), Some(ProxyChoice::Off)) = (
@@ -209,6 +221,7 @@ impl Config {
             log,
             listen: overlay.listen,
             key_file: overlay.key_file,
+            state_dir: overlay.state_dir,
             swarm_key: overlay.swarm_key,
             bootstrap: overlay.bootstrap,
             mdns: overlay.mdns,
@@ -255,6 +268,11 @@ impl Config {
             default_capacity_rps: self.default_capacity_rps,
             node_margin: self.node_margin.clone(),
         }
+    }
+
+    /// Whether everybody may take part who finds this node.
+    pub(crate) const fn is_open(&self) -> bool {
+        self.swarm_key.is_none() && self.admitted_file.is_none()
     }
 
     /// Whether the guard is wanted.
@@ -309,7 +327,7 @@ impl Options {
         let settings = Settings {
             node: NodeId::new("self").expect("this is visible ASCII"),
             incarnation: 0,
-            service: service.unwrap_or(ServiceAddress::new(Ipv4Addr::LOCALHOST, 80)),
+            service: service.unwrap_or(ServiceAddress::new(Ipv4Addr::new(192, 0, 2, 1), 80)),
             period: core.period.unwrap_or(Duration::from_secs(1)),
             strategy: StrategyKind::WaterFilling,
             shadow: None,

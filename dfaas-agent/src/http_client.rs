@@ -14,7 +14,7 @@ use hyper_util::{
 };
 
 /// A platform that has answered nothing for so long will not.
-const TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
 /// A thousand functions with all their annotations take some two megabytes.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 
@@ -25,8 +25,8 @@ pub(crate) enum GetError {
     Url { url: String, source: hyper::http::Error },
     #[error("no answer from {url}: {reason}")]
     Connection { url: String, reason: String },
-    #[error("no answer from {url} within {TIMEOUT:?}")]
-    Timeout { url: String },
+    #[error("no answer from {url} within {patience:?}")]
+    Timeout { url: String, patience: Duration },
     #[error("the answer of {url} broke off: {reason}")]
     Body { url: String, reason: String },
 }
@@ -62,9 +62,7 @@ impl HttpClient {
             url: url.to_owned(),
             source,
         })?;
-        tokio::time::timeout(TIMEOUT, self.exchange(url, request))
-            .await
-            .map_err(|_elapsed| GetError::Timeout { url: url.to_owned() })?
+        self.within(TIMEOUT, url, request).await
     }
 
     /// Sends JSON to a URL, and returns status and body.
@@ -76,6 +74,7 @@ impl HttpClient {
         method: Method,
         url: &str,
         body: Bytes,
+        patience: Duration,
     ) -> Result<(StatusCode, Bytes), GetError> {
         let request = Request::builder()
             .method(method)
@@ -87,9 +86,33 @@ impl HttpClient {
                 url: url.to_owned(),
                 source,
             })?;
-        tokio::time::timeout(TIMEOUT, self.exchange(url, request))
-            .await
-            .map_err(|_elapsed| GetError::Timeout { url: url.to_owned() })?
+        self.within(patience, url, request).await
+    }
+
+    /// Sends a request of anybody's making, and returns status and body.
+    ///
+    /// # Errors
+    /// There is no whole answer in time.
+    pub(crate) async fn ask(
+        &self,
+        url: &str,
+        request: Request<Bytes>,
+        patience: Duration,
+    ) -> Result<(StatusCode, Bytes), GetError> {
+        self.within(patience, url, request.map(Full::new)).await
+    }
+
+    async fn within(
+        &self,
+        patience: Duration,
+        url: &str,
+        request: Request<Full<Bytes>>,
+    ) -> Result<(StatusCode, Bytes), GetError> {
+        let exchange = tokio::time::timeout(patience, self.exchange(url, request));
+        exchange.await.map_err(|_elapsed| GetError::Timeout {
+            url: url.to_owned(),
+            patience,
+        })?
     }
 
     async fn exchange(

@@ -92,7 +92,7 @@ fn create(path: &Path) -> Result<()> {
         Some(parent) if parent != Path::new("") => parent,
         Some(_) | None => Path::new("."),
     };
-    DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+    create_private_folder(parent)?;
     let temporary = temporary(path);
     let written = write_private(&temporary, &encode(&ed25519::Keypair::generate()));
     // A link, unlike a rename, never replaces the key of an agent that was quicker.
@@ -110,7 +110,13 @@ fn temporary(path: &Path) -> PathBuf {
     name.into()
 }
 
-fn write_private(path: &Path, text: &str) -> Result<()> {
+/// Makes a folder that only its owner may look into, if it is not there.
+pub(crate) fn create_private_folder(path: &Path) -> Result<()> {
+    Ok(DirBuilder::new().recursive(true).mode(0o700).create(path)?)
+}
+
+/// Writes a new file of secrets.
+pub(crate) fn write_private(path: &Path, text: &str) -> Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)

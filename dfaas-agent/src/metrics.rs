@@ -293,6 +293,11 @@ fn overlay(text: &mut Exposition, report: &Report) {
             counts.banned,
         ),
         (
+            "dfaas_overlay_unadmitted_total",
+            "Nodes sent away, and messages and tokens dropped, because they are not admitted.",
+            counts.unadmitted,
+        ),
+        (
             "dfaas_overlay_unproven_total",
             "Incoming connections that failed before it was proven who is at their other end.",
             counts.unproven,

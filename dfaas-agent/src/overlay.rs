@@ -1,5 +1,6 @@
 //! The overlay between nodes: a gossip topic over libp2p, and who is connected to us.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, TcpListener, UdpSocket};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -13,8 +14,10 @@ use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use libp2p::pnet::PreSharedKey;
 use serde::Serialize;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 
+mod addresses;
+mod admission;
 mod conduct;
 mod dialer;
 mod finder;
@@ -33,8 +36,8 @@ pub(crate) use tuning::{Tuning, silence};
 
 /// Bodies waiting to be published. The mind makes one a second, so a full queue means that the task hangs.
 const PUBLISH_QUEUE: usize = 64;
-/// Tokens waiting to be told: one for each peer that can be connected. What does not fit is told again later.
-const TOKEN_QUEUE: usize = 512;
+/// Tokens waiting to be told: one for each peer that a node keeps. What does not fit is told again later.
+const TOKEN_QUEUE: usize = 1024;
 /// Events waiting for the mind: some seconds' worth of messages from a hundred nodes.
 const EVENT_QUEUE: usize = 1024;
 /// How long a listener may take to say that it listens. It has bound its port before that.
@@ -166,6 +169,8 @@ pub(crate) struct OverlayCounts {
     pub(crate) found: u64,
     /// Nodes sent away because they did not join the topic.
     pub(crate) strangers: u64,
+    /// Nodes sent away, and messages and tokens dropped, because the operator does not admit who they are of.
+    pub(crate) unadmitted: u64,
     /// Nodes banned for a while because of what they sent.
     pub(crate) banned: u64,
     /// Incoming connections that ended before their other end had proven who it is, or had another pre-shared key.
@@ -179,6 +184,7 @@ pub(crate) struct OverlayCounts {
 pub(crate) struct OverlayHandle {
     publishes: mpsc::Sender<Vec<u8>>,
     tellings: mpsc::Sender<Telling>,
+    admitted: watch::Sender<BTreeSet<NodeId>>,
     shared: Arc<Shared>,
 }
 
@@ -193,6 +199,11 @@ impl OverlayHandle {
         if self.tellings.try_send(telling).is_err() {
             self.shared.dropped.increment();
         }
+    }
+
+    /// Lets these nodes in from now on, and no others.
+    pub(crate) fn admit(&self, nodes: BTreeSet<NodeId>) {
+        self.admitted.send_replace(nodes);
     }
 
     /// Publishes `body` to all connected nodes, soon. Never blocks; what does not fit is counted and dropped.
@@ -212,6 +223,7 @@ impl OverlayHandle {
             looks: self.shared.looks.load(),
             found: self.shared.found.load(),
             strangers: self.shared.strangers.load(),
+            unadmitted: self.shared.unadmitted.load(),
             banned: self.shared.banned.load(),
             unproven: self.shared.unproven.load(),
             punched: self.shared.punched.load(),
@@ -239,6 +251,7 @@ struct Shared {
     looks: Counter,
     found: Counter,
     strangers: Counter,
+    unadmitted: Counter,
     banned: Counter,
     unproven: Counter,
     punched: Counter,
@@ -274,11 +287,12 @@ pub(crate) async fn start(config: OverlayConfig) -> Result<(OverlayHandle, mpsc:
     }
     let (publishes, publish_queue) = mpsc::channel(PUBLISH_QUEUE);
     let (tellings, telling_queue) = mpsc::channel(TOKEN_QUEUE);
+    let (admitted, admissions) = watch::channel(BTreeSet::new());
     let (event_queue, events) = mpsc::channel(EVENT_QUEUE);
     let shared = Arc::new(Shared::default());
     let mut task = Task::new(
         &config,
-        (publish_queue, telling_queue),
+        (publish_queue, telling_queue, admissions),
         event_queue,
         Arc::clone(&shared),
     )?;
@@ -287,6 +301,7 @@ pub(crate) async fn start(config: OverlayConfig) -> Result<(OverlayHandle, mpsc:
     let handle = OverlayHandle {
         publishes,
         tellings,
+        admitted,
         shared,
     };
     Ok((handle, events))

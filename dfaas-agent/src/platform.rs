@@ -68,6 +68,8 @@ pub(crate) enum PlatformError {
 pub(crate) struct Platform {
     client: HttpClient,
     url: String,
+    /// The namespaces beside the default one, as the gateway told them last.
+    namespaces: Vec<String>,
     authorization: Option<HeaderValue>,
     period: Duration,
     settings: Settings,
@@ -98,7 +100,8 @@ impl Platform {
         let header = |credentials: &Credentials| credentials.header().expect("base 64 is visible ASCII");
         Self {
             client: HttpClient::new(),
-            url: format!("http://{}:{}/system/functions", config.host, config.port),
+            url: format!("http://{}:{}/system", config.host, config.port),
+            namespaces: Vec::new(),
             authorization: config.credentials.as_ref().map(header),
             period: config.period.max(PERIOD_MIN),
             settings,
@@ -143,10 +146,38 @@ impl Platform {
         }
     }
 
-    async fn ask(&self) -> Result<Vec<Entry>, PlatformError> {
-        let (status, body) = self.client.get(&self.url, self.authorization.as_ref()).await?;
+    /// What all namespaces have. A gateway lists those of one at a time.
+    async fn ask(&mut self) -> Result<Vec<Entry>, PlatformError> {
+        let mut entries = self.list(None).await?;
+        self.ask_for_namespaces().await?;
+        for namespace in &self.namespaces {
+            entries.extend(self.list(Some(namespace)).await?);
+        }
+        Ok(entries)
+    }
+
+    /// Gateways that know one namespace only need not have this; one that is just out of order changes nothing.
+    async fn ask_for_namespaces(&mut self) -> Result<(), PlatformError> {
+        let url = format!("{}/namespaces", self.url);
+        let (status, body) = self.client.get(&url, self.authorization.as_ref()).await?;
         match status {
-            StatusCode::OK => Ok(listing::read(&body)?),
+            StatusCode::OK => self.namespaces = listing::namespaces(&body),
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => {
+                self.namespaces.clear();
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    async fn list(&self, namespace: Option<&str>) -> Result<Vec<Entry>, PlatformError> {
+        let query = namespace.map(|namespace| format!("?namespace={namespace}"));
+        let url = format!("{}/functions{}", self.url, query.unwrap_or_default());
+        let (status, body) = self.client.get(&url, self.authorization.as_ref()).await?;
+        match status {
+            StatusCode::OK => Ok(listing::read(&body, namespace)?),
+            // It was there a moment ago.
+            StatusCode::NOT_FOUND if namespace.is_some() => Ok(Vec::new()),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(PlatformError::Unauthorized(status)),
             status => Err(PlatformError::Status(status)),
         }

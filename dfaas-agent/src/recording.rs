@@ -175,6 +175,8 @@ impl Player {
             self.control.handle_timeout(due);
         }
         match entry.event {
+            // Another strategy asks at other times, and its questions are answered as they come.
+            Event::Input(Input::Probed { .. }) if self.is_other => {}
             Event::Input(input) => self.control.handle_input(self.now, input),
             Event::Timeout => self.control.handle_timeout(self.now),
             Event::Switch(_) if self.is_other => {}
@@ -186,6 +188,18 @@ impl Player {
     fn tell(&mut self, print: &mut dyn FnMut(&str) -> Result<()>) -> Result<()> {
         let at_s = self.now.duration_since(self.start).as_secs_f64();
         while let Some(output) = self.control.poll_output() {
+            if let Output::Probe { peer, service, .. } = output {
+                if self.is_other {
+                    let is_there = true;
+                    let probed = Input::Probed {
+                        peer,
+                        service,
+                        is_there,
+                    };
+                    self.control.handle_input(self.now, probed);
+                }
+                continue;
+            }
             let Output::Apply(policy) = output else {
                 continue;
             };

@@ -29,6 +29,8 @@ pub(crate) struct Report {
     pub(crate) ready: bool,
     /// Why it is not ready.
     pub(crate) problems: Vec<String>,
+    /// What a person should look at although it is ready.
+    pub(crate) warnings: Vec<String>,
     pub(crate) listener: Listener,
     pub(crate) proxy: State,
     pub(crate) overlay: OverlayReport,
@@ -105,6 +107,13 @@ pub(crate) mod fixtures {
     use super::*;
     use crate::data_plane::{FunctionTotals, Histogram};
 
+    fn proxy() -> State {
+        State::Ready {
+            version: "2.6".to_owned(),
+            pid: 7,
+        }
+    }
+
     /// A node that sends half of what it is asked to a peer.
     pub(crate) fn report() -> Report {
         let peer = node("n2");
@@ -145,11 +154,9 @@ pub(crate) mod fixtures {
             uptime_s: 1.5,
             ready: true,
             problems: Vec::new(),
+            warnings: Vec::new(),
             listener: Listener::Present,
-            proxy: State::Ready {
-                version: "2.6".to_owned(),
-                pid: 7,
-            },
+            proxy: proxy(),
             overlay: OverlayReport {
                 connected: 1,
                 ..OverlayReport::default()

@@ -24,10 +24,10 @@ use crate::{
     api,
     choice::choose,
     clock,
-    config::{Config, Host, ProxyChoice},
+    config::{Config, Host, OPEN, ProxyChoice},
     data_plane::Kernel,
     haproxy::{Duty, Program, Proxy, ProxyConfig, Service},
-    identity,
+    identity, incarnation,
     mind::Mind,
     netns::{Netns, Watch},
     overlay::{self, OverlayConfig},
@@ -58,6 +58,9 @@ pub(crate) async fn run(config: Config, host: &Host, outside: Option<Outside>) -
     allow_many_files();
     warn_of_strange_address(&config, host);
     let prepared = Prepared::of(plane, &config, host)?;
+    if config.is_open() {
+        warn!("{OPEN}");
+    }
     let keypair = identity::load_or_create(&config.key_file)?;
     let node = identity::node_id(&keypair);
     let (api, container) = match outside {
@@ -84,7 +87,10 @@ pub(crate) async fn run(config: Config, host: &Host, outside: Option<Outside>) -
     })
     .await
     .context("meeting peers (--listen)")?;
-    let settings = config.settings(node.clone(), clock::unix_ms());
+    let settings = config.settings(
+        node.clone(),
+        incarnation::next(&config.state_dir, clock::unix_ms()),
+    );
     let start = clock::now();
     let recorder = config.record.as_deref();
     let recorder = recorder

@@ -73,7 +73,10 @@ fn head(text: &mut String, status: &Value) {
     let problems = elements(&status["problems"])
         .iter()
         .map(|problem| ("", string(problem)));
-    for (name, value) in lines.into_iter().chain(problems) {
+    let warnings = elements(&status["warnings"])
+        .iter()
+        .map(|warning| ("warning", string(warning)));
+    for (name, value) in lines.into_iter().chain(problems).chain(warnings) {
         writeln!(text, "{name:<8}  {value}").expect("a string takes everything");
     }
 }

@@ -17,6 +17,7 @@ use crate::neighbourhood::Scope;
 use crate::node_usage::NodeUsage;
 use crate::pairing::{Pairing, Token};
 use crate::policy::Policy;
+use crate::service_address::ServiceAddress;
 use crate::settings::Settings;
 use crate::status::{FunctionStatus, PeerStatus, ShadowStatus, Status};
 use crate::strategy::{Local, StrategyKind};
@@ -82,6 +83,15 @@ pub enum Input {
         /// The token.
         token: Token,
     },
+    /// A peer was asked as [`Output::Probe`] wanted.
+    Probed {
+        /// The peer.
+        peer: NodeId,
+        /// Where it was asked.
+        service: ServiceAddress,
+        /// Whether it answered as only a node does that knows the token.
+        is_there: bool,
+    },
     /// The operator admits these peers and no others. Without such a word, all are admitted.
     Admitted(BTreeSet<NodeId>),
     /// The data plane, all of it, follows the last policy of [`Output::Apply`].
@@ -108,6 +118,7 @@ impl Input {
             | Self::Answer { .. }
             | Self::PeerUp { .. }
             | Self::PeerDown { .. }
+            | Self::Probed { .. }
             | Self::Admitted(_)
             | Self::InForce
             | Self::Clock(_) => {}
@@ -143,6 +154,16 @@ pub enum Output {
         token: Token,
         /// Whether there is a token of the peer; if not, the peer tells it.
         has_theirs: bool,
+    },
+    /// Ask for `/` where a peer says that it takes requests, as a node would that forwards a request, and feed one
+    /// [`Input::Probed`] for it.
+    Probe {
+        /// The peer.
+        peer: NodeId,
+        /// Where to ask.
+        service: ServiceAddress,
+        /// What to send along.
+        token: Token,
     },
 }
 
@@ -185,6 +206,7 @@ impl Control {
             functions: BTreeMap::new(),
             connected: BTreeMap::new(),
             admitted: Scope::default(),
+            open: BTreeSet::new(),
         };
         Self {
             pairing: Pairing::new(&local.settings),
@@ -233,6 +255,11 @@ impl Control {
                 self.pairing.handle_told(now, &from, token, has_ours);
             }
             Input::TokenTaken { by, token } => self.pairing.handle_taken(now, &by, token),
+            Input::Probed {
+                peer,
+                service,
+                is_there,
+            } => self.pairing.handle_probed(now, &peer, service, is_there),
             Input::Admitted(peers) => self.handle_admitted(now, peers),
             Input::InForce => self.pairing.handle_in_force(now, &self.policy),
             Input::Clock(since_1970) => self.lineup.handle_clock(&self.local, now, since_1970),
@@ -241,8 +268,9 @@ impl Control {
 
     /// Tells that time has passed. Harmless if called early.
     pub fn handle_timeout(&mut self, now: Instant) {
-        self.lineup.handle_timeout(&mut self.local, now);
         self.pairing.handle_timeout(now);
+        self.local.open = self.pairing.open().cloned().collect();
+        self.lineup.handle_timeout(&mut self.local, now);
     }
 
     /// When to call [`Control::handle_timeout`] next. Water-filling asks for it ten times a period, to see a surge
@@ -269,9 +297,10 @@ impl Control {
             return None;
         }
         let mut policy = self.lineup.decided();
+        self.pairing.note_services(&policy.peers);
         self.pairing.apply(&mut policy);
         if policy == *self.policy {
-            return None;
+            return self.pairing.poll_output();
         }
         self.policy = Arc::new(policy);
         Some(Output::Apply(Arc::clone(&self.policy)))

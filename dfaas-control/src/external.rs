@@ -135,6 +135,7 @@ impl External {
             bands: BTreeMap::new(),
             scope: self.scope.clone(),
             admitted: local.admitted.told(&local.connected),
+            unreachable: BTreeSet::new(),
         }
     }
 

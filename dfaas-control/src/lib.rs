@@ -13,6 +13,7 @@ mod explanation;
 mod external;
 mod federation;
 mod function_spec;
+mod lenient;
 mod lineup;
 mod message;
 mod meter;

@@ -1,12 +1,13 @@
 //! What nodes tell each other: one JSON object per message, of the kind its `MsgType` says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::lenient;
 use crate::names::{FunctionName, NodeId};
 use crate::neighbourhood::Scope;
 use crate::rtt_band::RttBand;
@@ -18,7 +19,7 @@ pub(crate) use self::info::{MarginNews, NodeInfo, Profile};
 
 mod info;
 
-/// Largest message looked at: room for 1024 functions with the longest names, and 1000 peers, told of three times, with
+/// Largest message looked at: room for 1024 functions with the longest names, and 1000 peers, told of four times, with
 /// identities of libp2p.
 pub const MESSAGE_BYTES_MAX: usize = 512 * 1024;
 /// Largest rate believed, in requests per second: beyond what any machine serves, far below where sums lose digits.
@@ -29,6 +30,10 @@ pub(crate) const FUNCTIONS_MAX: usize = 1024;
 pub(crate) const PEERS_MAX: usize = 1_000;
 /// Longest service time believed, in seconds.
 pub(crate) const SERVICE_TIME_S_MAX: f64 = 86_400.0;
+
+/// The version of the messages that this node tells. A node that adds fields, bands or names need not raise it: what an older
+/// one does not know it leaves out. One that is to be raised is when fields change their meaning or kind.
+const VERSION: u32 = 1;
 
 const TYPE_STATE: &str = "nodestate";
 const TYPE_EXTERNAL: &str = "nodestateExternal";
@@ -52,6 +57,9 @@ pub enum Rejection {
     /// No strategy knows its type.
     #[error("message is of an unknown type")]
     UnknownType,
+    /// It cannot be read, and says that it is of a version that this node does not know.
+    #[error("message is of a newer version")]
+    NewerVersion,
     /// It belongs to a strategy other than the configured one.
     #[error("message belongs to another strategy")]
     OtherStrategy,
@@ -108,6 +116,8 @@ pub(crate) struct NodeState {
     pub(crate) scope: Scope,
     /// Whom its operator admits: it sends nothing to others, and takes nothing from them.
     pub(crate) admitted: Scope,
+    /// Whom it hears and cannot send to.
+    pub(crate) unreachable: BTreeSet<NodeId>,
 }
 
 /// What a node tells about one function, hosted or only asked for.
@@ -134,6 +144,9 @@ struct Envelope {
     /// What a branch of the Go agents adds has its kind in an object `header`.
     #[serde(rename = "MsgType", default)]
     kind: String,
+    /// Who says nothing of it is of the first.
+    #[serde(rename = "V", default)]
+    version: u32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -141,6 +154,8 @@ struct Envelope {
 struct StateBody {
     #[serde(rename = "MsgType")]
     kind: String,
+    #[serde(rename = "V", default)]
+    version: u32,
     incarnation: u64,
     sequence: u64,
     #[serde(rename = "HAProxyHost")]
@@ -150,18 +165,34 @@ struct StateBody {
     #[serde(rename = "IPv6", default, skip_serializing_if = "Option::is_none")]
     ipv6: Option<Ipv6Addr>,
     period: f64,
+    #[serde(deserialize_with = "lenient::map")]
     functions: BTreeMap<FunctionName, FunctionState>,
     #[serde(default = "farthest", skip_serializing_if = "is_farthest")]
     band: RttBand,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "lenient::map",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     bands: BTreeMap<NodeId, RttBand>,
     #[serde(rename = "Neighbours", default, skip_serializing_if = "Scope::is_everyone")]
     scope: Scope,
     #[serde(default, skip_serializing_if = "Scope::is_everyone")]
     admitted: Scope,
+    #[serde(
+        default,
+        deserialize_with = "lenient::set",
+        skip_serializing_if = "Option::is_none"
+    )]
+    unreachable: Option<BTreeSet<NodeId>>,
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(transparent, bound(deserialize = "N: Deserialize<'de>"))]
+struct LimitsBody<N>(#[serde(deserialize_with = "lenient::map")] BTreeMap<FunctionName, N>);
+
+#[derive(Serialize, Deserialize)]
+#[serde(bound(deserialize = "N: Deserialize<'de>"))]
 struct OfferBody<N> {
     #[serde(rename = "MsgType")]
     kind: String,
@@ -171,8 +202,8 @@ struct OfferBody<N> {
     port: u16,
     #[serde(rename = "IPv6", default, skip_serializing_if = "Option::is_none")]
     ipv6: Option<Ipv6Addr>,
-    #[serde(rename = "FuncLimits")]
-    limits: BTreeMap<NodeId, BTreeMap<FunctionName, N>>,
+    #[serde(rename = "FuncLimits", deserialize_with = "lenient::map")]
+    limits: BTreeMap<NodeId, LimitsBody<N>>,
     /// Go agents neither tell nor read it.
     #[serde(rename = "Neighbours", default, skip_serializing_if = "Scope::is_everyone")]
     scope: Scope,
@@ -199,7 +230,16 @@ impl Message {
         if !body.trim_ascii_start().starts_with(b"{") {
             return Err(Rejection::Malformed);
         }
-        match parse::<Envelope>(body)?.kind.as_str() {
+        let envelope: Envelope = parse(body)?;
+        let message = Self::decode_as(&envelope.kind, body);
+        match message {
+            Err(Rejection::Malformed) if envelope.version > VERSION => Err(Rejection::NewerVersion),
+            message => message,
+        }
+    }
+
+    fn decode_as(kind: &str, body: &[u8]) -> Result<Self, Rejection> {
+        match kind {
             TYPE_STATE => parse::<StateBody>(body)?.check().map(Self::State),
             TYPE_EXTERNAL => parse::<StateBody>(body)?.check().map(Self::External),
             TYPE_INFO | TYPE_INFO_RECALC => parse::<OfferBody<f64>>(body)?.check().map(Self::Offer),
@@ -220,10 +260,8 @@ impl NodeState {
 
     /// Tells whether who is how far from it, and its neighbour, is the same in the other state.
     pub(crate) fn is_placed_as(&self, other: &Self) -> bool {
-        fn placed(state: &NodeState) -> (RttBand, &BTreeMap<NodeId, RttBand>, [&Scope; 2]) {
-            (state.band, &state.bands, [&state.scope, &state.admitted])
-        }
-        placed(self) == placed(other)
+        (self.band, &self.bands, &self.unreachable) == (other.band, &other.bands, &other.unreachable)
+            && (&self.scope, &self.admitted) == (&other.scope, &other.admitted)
     }
 
     /// The functions that its platform runs.
@@ -246,6 +284,7 @@ impl NodeState {
     fn encode_as(&self, kind: &str) -> Vec<u8> {
         to_json(&StateBody {
             kind: kind.to_owned(),
+            version: VERSION,
             incarnation: self.version.0,
             sequence: self.version.1,
             host: self.service.ip().to_string(),
@@ -257,6 +296,7 @@ impl NodeState {
             bands: self.bands.clone(),
             scope: self.scope.clone(),
             admitted: self.admitted.clone(),
+            unreachable: Some(self.unreachable.clone()).filter(|ids| !ids.is_empty()),
         })
     }
 }
@@ -272,14 +312,21 @@ pub(crate) fn encode_offer(
         host: service.ip().to_string(),
         port: service.port(),
         ipv6: service.ipv6(),
-        limits,
+        limits: limits
+            .into_iter()
+            .map(|(id, limits)| (id, LimitsBody(limits)))
+            .collect(),
         scope: scope.clone(),
     })
 }
 
 impl StateBody {
     fn check(self) -> Result<NodeState, Rejection> {
-        if self.functions.len() > FUNCTIONS_MAX || self.bands.len() > PEERS_MAX {
+        let unreachable = self.unreachable.unwrap_or_default();
+        if self.functions.len() > FUNCTIONS_MAX
+            || self.bands.len() > PEERS_MAX
+            || unreachable.len() > PEERS_MAX
+        {
             return Err(Rejection::TooMany);
         }
         self.scope.check()?;
@@ -299,6 +346,7 @@ impl StateBody {
             bands: self.bands,
             scope: self.scope,
             admitted: self.admitted,
+            unreachable,
         })
     }
 }
@@ -315,12 +363,13 @@ impl FunctionState {
 
 impl OfferBody<f64> {
     fn check(self) -> Result<NodeOffer, Rejection> {
-        if self.limits.len() > PEERS_MAX || self.limits.values().any(|limits| limits.len() > FUNCTIONS_MAX) {
+        let limits = self.limits.into_iter().map(|(id, limits)| (id, limits.0));
+        let limits: BTreeMap<NodeId, BTreeMap<FunctionName, f64>> = limits.collect();
+        if limits.len() > PEERS_MAX || limits.values().any(|limits| limits.len() > FUNCTIONS_MAX) {
             return Err(Rejection::TooMany);
         }
         self.scope.check()?;
-        if !self
-            .limits
+        if !limits
             .values()
             .flat_map(BTreeMap::values)
             .all(|&limit| is_rate(limit))
@@ -329,7 +378,7 @@ impl OfferBody<f64> {
         }
         Ok(NodeOffer {
             service: address(&self.host, self.port, self.ipv6)?,
-            limits: self.limits,
+            limits,
             scope: self.scope,
         })
     }

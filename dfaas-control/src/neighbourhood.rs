@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::lenient;
 use crate::message::{PEERS_MAX, Rejection};
 use crate::names::NodeId;
 
@@ -36,7 +37,7 @@ pub enum Neighbourhood {
 /// The neighbours that a node has chosen, as it tells its peers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Scope(Option<BTreeSet<NodeId>>);
+pub struct Scope(#[serde(deserialize_with = "lenient::set")] Option<BTreeSet<NodeId>>);
 
 /// The neighbours of who has said nothing of them.
 pub(crate) static EVERYONE: Scope = Scope(None);

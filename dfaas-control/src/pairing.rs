@@ -2,6 +2,9 @@
 //!
 //! A token is told to its peer only when this node's data plane accepts it, and the one before is accepted until the
 //! next is drawn. So no request is refused while tokens change.
+//!
+//! Nothing is sent to where a peer says that it takes requests before a request with its token has been answered from there:
+//! nobody else knows that token, so nobody can have others send requests to a third.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::{self, Debug, Formatter};
@@ -13,6 +16,7 @@ use crate::control::Output;
 use crate::message::PEERS_MAX;
 use crate::names::{FunctionName, NodeId};
 use crate::policy::{Peer, Policy, Trust};
+use crate::service_address::ServiceAddress;
 use crate::settings::Settings;
 
 /// A peer that does not take its token is told again after this time, then after twice as long.
@@ -21,6 +25,9 @@ const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(64);
 /// For so many rotations the old token is accepted of a peer that does not take the new one.
 const PATIENCE: u32 = 2;
+/// So many changes of its token a peer may tell at once, and then one a second: each costs a new policy.
+const CHANGES_MAX: f64 = 4.0;
+const CHANGES_PER_SECOND: f64 = 1.0;
 const TOKEN_BYTES: usize = 16;
 
 /// The secret that proves to one node who sent a request: 128 bits.
@@ -99,7 +106,7 @@ impl Default for Tokenless {
 }
 
 impl Tokenless {
-    fn includes(&self, peer: &NodeId) -> bool {
+    pub(crate) fn includes(&self, peer: &NodeId) -> bool {
         match self {
             Self::Only(peers) => peers.contains(peer),
             Self::All => true,
@@ -112,6 +119,8 @@ impl Tokenless {
 pub(crate) struct Pairing {
     rotation: Duration,
     tokenless: Tokenless,
+    /// Where this node itself takes requests.
+    own: ServiceAddress,
     /// All, if the operator has not said whom.
     admitted: Option<BTreeSet<NodeId>>,
     /// Who was struck off while requests went between it and this node.
@@ -128,11 +137,39 @@ struct Pair {
     ours: [Option<Token>; 2],
     /// What the peer wants to be sent.
     theirs: Option<Token>,
+    /// What it wants to be sent since, if it has told that too soon.
+    next: Option<Token>,
+    changes: Changes,
+    /// Where it says that it takes requests.
+    service: Option<ServiceAddress>,
+    proof: Proof,
+    /// How long to wait after the next probe that is not answered.
+    probe_again: Duration,
     delivery: Delivery,
     /// How long the next attempt to tell the newest token waits for an answer.
     retry: Duration,
     /// When to draw the next token, and when to forget the old one although the peer has not taken the newest.
     due: Instant,
+}
+
+/// How many more changes of a token are taken at once.
+#[derive(Debug, Clone, Copy)]
+struct Changes {
+    left: f64,
+    at: Instant,
+}
+
+/// Whether a peer is where it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Proof {
+    /// It has not been asked there.
+    Missing,
+    /// It is being asked.
+    Awaited,
+    /// It did not answer, and is asked again at this time.
+    Refused(Instant),
+    /// It answered as only it can.
+    Given,
 }
 
 /// How far the newest token is.
@@ -151,6 +188,7 @@ enum Delivery {
 impl Pairing {
     pub(crate) fn new(settings: &Settings) -> Self {
         Self {
+            own: settings.service,
             rotation: settings.token_rotation,
             tokenless: settings.tokenless.clone(),
             admitted: None,
@@ -168,6 +206,14 @@ impl Pairing {
         let pair = Pair {
             ours: [None; 2],
             theirs: None,
+            next: None,
+            changes: Changes {
+                left: CHANGES_MAX,
+                at: now,
+            },
+            service: None,
+            proof: Proof::Missing,
+            probe_again: RETRY_MIN,
             delivery: Delivery::Drawing,
             retry: RETRY_MIN,
             due: now + self.rotation,
@@ -184,6 +230,7 @@ impl Pairing {
     pub(crate) fn handle_admitted(&mut self, peers: BTreeSet<NodeId>, policy: &Policy) {
         self.struck.extend(policy.peers.keys().cloned());
         self.struck.retain(|id| !peers.contains(id));
+        self.pairs.retain(|id, _| peers.contains(id));
         self.admitted = Some(peers);
         self.changed = true;
     }
@@ -219,16 +266,64 @@ impl Pairing {
         let Some(pair) = self.pairs.get_mut(from) else {
             return;
         };
-        if pair.theirs != Some(token) {
-            pair.theirs = Some(token);
-            self.changed = true;
-        }
+        pair.next = Some(token).filter(|_| pair.theirs != Some(token));
+        self.changed |= pair.take_next(now);
         if !has_ours && pair.delivery == Delivery::Taken {
             // It has started anew.
             pair.delivery = Delivery::Telling(now);
             pair.retry = RETRY_MIN;
         }
         self.tell(now);
+        self.probe();
+    }
+
+    /// A peer was asked where it says that it takes requests, and answered as only it can, or did not.
+    pub(crate) fn handle_probed(
+        &mut self,
+        now: Instant,
+        peer: &NodeId,
+        service: ServiceAddress,
+        is_there: bool,
+    ) {
+        let Some(pair) = self.pairs.get_mut(peer) else {
+            return;
+        };
+        if pair.proof != Proof::Awaited || pair.service != Some(service) {
+            return;
+        }
+        if is_there {
+            pair.proof = Proof::Given;
+            pair.probe_again = RETRY_MIN;
+            self.changed = true;
+        } else {
+            pair.proof = Proof::Refused(now + pair.probe_again);
+            pair.probe_again = (pair.probe_again * 2).min(RETRY_MAX);
+        }
+    }
+
+    /// Takes note of where peers say that they take requests.
+    pub(crate) fn note_services(&mut self, peers: &BTreeMap<NodeId, Peer>) {
+        let mut is_new = false;
+        for (id, peer) in peers {
+            if let Some(pair) = self.pairs.get_mut(id)
+                && pair.service != Some(peer.service)
+            {
+                pair.service = Some(peer.service);
+                pair.proof = Proof::Missing;
+                is_new = true;
+            }
+        }
+        if is_new {
+            self.probe();
+        }
+    }
+
+    /// The peers to which requests may go.
+    pub(crate) fn open(&self) -> impl Iterator<Item = &NodeId> {
+        let pairs = self.pairs.iter();
+        pairs
+            .filter(|(id, pair)| self.obstacle(id, Some(pair)).is_none())
+            .map(|(id, _)| id)
     }
 
     /// A peer has taken a token of ours.
@@ -244,6 +339,10 @@ impl Pairing {
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         for (id, pair) in &mut self.pairs {
+            self.changed |= pair.take_next(now);
+            if matches!(pair.proof, Proof::Refused(at) if at <= now) {
+                pair.proof = Proof::Missing;
+            }
             if now < pair.due {
                 continue;
             }
@@ -256,14 +355,11 @@ impl Pairing {
             }
         }
         self.tell(now);
+        self.probe();
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let next = |pair: &Pair| match pair.delivery {
-            Delivery::Telling(at) => at.min(pair.due),
-            Delivery::Drawing | Delivery::Entering | Delivery::Taken => pair.due,
-        };
-        self.pairs.values().map(next).min()
+        self.pairs.values().map(Pair::due).min()
     }
 
     pub(crate) fn poll_output(&mut self) -> Option<Output> {
@@ -293,12 +389,12 @@ impl Pairing {
                 tokenless: self.tokenless.includes(id),
             };
         }
-        let is_closed = |peer: &Peer| !peer.trust.tokenless && peer.trust.sends.is_none();
-        let closed = policy
-            .peers
-            .iter()
-            .filter(|(_, peer)| is_closed(peer))
-            .map(|(id, _)| id);
+        let is_closed = |id: &NodeId, peer: &Peer| {
+            // A peer without a token cannot be asked for a proof.
+            self.own.meets(&peer.service) || self.obstacle(id, self.pairs.get(id)).is_some()
+        };
+        let closed = policy.peers.iter().filter(|(id, peer)| is_closed(id, peer));
+        let closed = closed.map(|(id, _)| id);
         // Mostly there are none, and routes of thousands of peers need no look.
         let closed: Vec<&NodeId> = closed.chain(&policy.barred).collect();
         for function in policy.functions.values_mut() {
@@ -318,16 +414,60 @@ impl Pairing {
         let chosen = routes.into_iter().flat_map(BTreeMap::keys);
         let reason = |id: &NodeId| {
             let is_admitted = self.admitted.as_ref().is_none_or(|ids| ids.contains(id));
-            let has_told = self.pairs.get(id).is_some_and(|pair| pair.theirs.is_some());
+            let service = decided.peers.get(id).map(|peer| peer.service);
             if !is_admitted {
                 Some(format!("peer {id} is not admitted"))
-            } else if !has_told && !self.tokenless.includes(id) {
-                Some(format!("peer {id} has told no token yet, and would refuse"))
+            } else if let Some(service) = service.filter(|service| self.own.meets(service)) {
+                Some(format!(
+                    "peer {id} tells {service}, which is this node's own address"
+                ))
             } else {
-                None
+                let obstacle = self.obstacle(id, self.pairs.get(id))?;
+                Some(format!("peer {id} {obstacle}"))
             }
         };
         chosen.filter_map(reason).collect()
+    }
+
+    /// Why nothing can be sent to a peer, if that is so.
+    fn obstacle(&self, id: &NodeId, pair: Option<&Pair>) -> Option<String> {
+        if self.tokenless.includes(id) {
+            return None;
+        }
+        let Some(pair) = pair.filter(|pair| pair.theirs.is_some()) else {
+            return Some("has told no token yet, and would refuse".to_owned());
+        };
+        let service = pair.service?;
+        match pair.proof {
+            _ if self.own.meets(&service) => {
+                Some(format!("tells {service}, which is this node's own address"))
+            }
+            Proof::Given => None,
+            Proof::Missing | Proof::Awaited => {
+                Some(format!("is being asked at {service} whether it is there"))
+            }
+            Proof::Refused(_) => Some(format!(
+                "does not answer at {service}, where it says that it takes requests"
+            )),
+        }
+    }
+
+    /// Asks peers where they say that they take requests, if they have not been asked.
+    fn probe(&mut self) {
+        for (id, pair) in &mut self.pairs {
+            let (Proof::Missing, Some(token), Some(service)) = (pair.proof, pair.theirs, pair.service) else {
+                continue;
+            };
+            if self.own.meets(&service) || self.tokenless.includes(id) {
+                continue;
+            }
+            pair.proof = Proof::Awaited;
+            self.outbox.push_back(Output::Probe {
+                peer: id.clone(),
+                service,
+                token,
+            });
+        }
     }
 
     /// Tells the tokens that are due.
@@ -347,6 +487,52 @@ impl Pairing {
                 has_theirs: pair.theirs.is_some(),
             });
         }
+    }
+}
+
+impl Pair {
+    /// When something is to be done.
+    fn due(&self) -> Instant {
+        let delivery = match self.delivery {
+            Delivery::Telling(at) => at.min(self.due),
+            Delivery::Drawing | Delivery::Entering | Delivery::Taken => self.due,
+        };
+        let change = self.next.map(|_| self.changes.possible_at());
+        let probe = match self.proof {
+            Proof::Refused(at) => Some(at),
+            Proof::Missing | Proof::Awaited | Proof::Given => None,
+        };
+        [change, probe].into_iter().flatten().fold(delivery, Instant::min)
+    }
+
+    /// Takes the token that the peer told last, if it has not changed it too often.
+    fn take_next(&mut self, now: Instant) -> bool {
+        let Some(token) = self.next.filter(|_| self.changes.take(now)) else {
+            return false;
+        };
+        (self.theirs, self.next) = (Some(token), None);
+        true
+    }
+}
+
+impl Changes {
+    fn take(&mut self, now: Instant) -> bool {
+        let waited = now.saturating_duration_since(self.at).as_secs_f64();
+        let left = (self.left + waited * CHANGES_PER_SECOND).min(CHANGES_MAX);
+        let may = left >= 1.0;
+        if may {
+            *self = Self {
+                left: left - 1.0,
+                at: now,
+            };
+        }
+        may
+    }
+
+    fn possible_at(&self) -> Instant {
+        // Rounded up, so that there is a whole one then.
+        let missing_s = (1.0 - self.left).max(0.0) / CHANGES_PER_SECOND;
+        self.at + Duration::from_secs_f64(missing_s) + Duration::from_micros(1)
     }
 }
 

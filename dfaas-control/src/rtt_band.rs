@@ -12,12 +12,8 @@ const HYSTERESIS: f64 = 1.25;
 
 /// A class of round-trip times; smaller is nearer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "u8", into = "u8")]
+#[serde(from = "u64", into = "u8")]
 pub(crate) struct RttBand(u8);
-
-#[derive(Debug, thiserror::Error)]
-#[error("{0} is not a latency band")]
-pub(crate) struct NoSuchBand(u8);
 
 impl RttBand {
     /// The band of everything far away and of everything not measured: who wants to be near must show it.
@@ -70,15 +66,10 @@ impl RttBand {
     }
 }
 
-impl TryFrom<u8> for RttBand {
-    type Error = NoSuchBand;
-
-    fn try_from(value: u8) -> Result<Self, NoSuchBand> {
-        if value <= Self::FARTHEST.0 {
-            Ok(Self(value))
-        } else {
-            Err(NoSuchBand(value))
-        }
+impl From<u64> for RttBand {
+    /// Whoever knows more bands than this node has them beyond the last.
+    fn from(number: u64) -> Self {
+        u8::try_from(number).map_or(Self::FARTHEST, |number| Self(number.min(Self::FARTHEST.0)))
     }
 }
 

@@ -52,17 +52,27 @@ impl ServiceAddress {
         [Some(self.service.into()), ipv6].into_iter().flatten()
     }
 
-    /// Tells whether a request can be sent there at all.
+    /// Tells whether requests to the one would come to the other, by either version of IP.
+    pub(crate) fn meets(&self, other: &Self) -> bool {
+        let by_ipv6 = self.ipv6.is_some() && self.ipv6 == other.ipv6;
+        self.port() == other.port() && (self.ip() == other.ip() || by_ipv6)
+    }
+
+    /// Tells whether peers can send a request there at all.
     pub(crate) fn is_reachable(&self) -> bool {
         let ip = self.ip();
-        let by_ipv4 = self.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !ip.is_broadcast();
+        let names_a_host = !ip.is_unspecified() && !ip.is_multicast() && !ip.is_broadcast();
+        let is_here_only = ip.is_loopback() || ip.is_link_local();
+        let by_ipv4 = self.port() != 0 && names_a_host && !is_here_only;
         by_ipv4 && self.ipv6.as_ref().is_none_or(is_reachable_by_ipv6)
     }
 }
 
-/// An address that names one host to everybody: one of a link means another host on the next link.
+/// An address that names one host to everybody: one of a link means another host on the next link, and the loopback's one
+/// whoever reads it.
 fn is_reachable_by_ipv6(ip: &Ipv6Addr) -> bool {
-    !ip.is_unspecified() && !ip.is_multicast() && !ip.is_unicast_link_local() && ip.to_ipv4_mapped().is_none()
+    let names_a_host = !ip.is_unspecified() && !ip.is_multicast() && ip.to_ipv4_mapped().is_none();
+    names_a_host && !ip.is_loopback() && !ip.is_unicast_link_local()
 }
 
 impl fmt::Display for ServiceAddress {
@@ -90,14 +100,40 @@ mod tests {
     #[test]
     fn addresses_that_name_no_host_cannot_be_reached() {
         let with = |ipv6: &str| ServiceAddress::new([10, 0, 0, 1].into(), 80).with_ipv6(ipv6.parse().ok());
-        for good in ["", "fd00::1", "2001:db8::1", "::1"] {
+        for good in ["", "fd00::1", "2001:db8::1"] {
             assert!(with(good).is_reachable(), "{good}");
         }
-        for bad in ["::", "ff02::1", "fe80::1", "::ffff:10.0.0.1"] {
+        for bad in ["::", "::1", "ff02::1", "fe80::1", "::ffff:10.0.0.1"] {
             assert!(!with(bad).is_reachable(), "{bad}");
         }
-        assert!(!ServiceAddress::new([0, 0, 0, 0].into(), 80).is_reachable());
+        for bad in [
+            [0, 0, 0, 0],
+            [127, 0, 0, 1],
+            [127, 9, 9, 9],
+            [169, 254, 169, 254],
+            [224, 0, 0, 1],
+            [255, 255, 255, 255],
+        ] {
+            assert!(!ServiceAddress::new(bad.into(), 80).is_reachable(), "{bad:?}");
+        }
         assert!(!ServiceAddress::new([10, 0, 0, 1].into(), 0).is_reachable());
+    }
+
+    #[test]
+    fn addresses_meet_by_either_version() {
+        let of = |text: &str, ipv6: &str| {
+            let address: ServiceAddress = text.parse().unwrap();
+            address.with_ipv6(ipv6.parse().ok())
+        };
+        let own = of("10.0.0.1:80", "fd00::1");
+        assert!(own.meets(&of("10.0.0.1:80", "")) && own.meets(&of("10.0.0.2:80", "fd00::1")));
+        for other in [
+            of("10.0.0.2:80", "fd00::2"),
+            of("10.0.0.1:81", "fd00::1"),
+            of("10.0.0.2:80", ""),
+        ] {
+            assert!(!own.meets(&other), "{other}");
+        }
     }
 
     #[test]

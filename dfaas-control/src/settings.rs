@@ -131,7 +131,7 @@ mod tests {
         };
         assert_eq!(settings.errors().len(), 4);
         let settings = Settings {
-            service: "127.0.0.1:80".parse().unwrap(),
+            service: "10.0.0.1:80".parse().unwrap(),
             period: PERIOD_MIN,
             token_rotation: ROTATION_MIN,
             default_capacity_rps: 0.0,

@@ -1,6 +1,6 @@
 //! Ways to distribute the excess.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Debug, Display, Formatter};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
@@ -86,9 +86,16 @@ pub(crate) struct Local {
     pub(crate) connected: BTreeMap<NodeId, Option<Duration>>,
     /// Whom the operator admits. Nobody else is among the connected, and nobody else's messages reach a strategy.
     pub(crate) admitted: Scope,
+    /// The connected peers to which requests may go.
+    pub(crate) open: BTreeSet<NodeId>,
 }
 
 impl Local {
+    /// Whether requests may go to a peer. Who needs no token cannot be asked, and is taken for reachable.
+    pub(crate) fn reaches(&self, id: &NodeId) -> bool {
+        self.open.contains(id) || self.settings.tokenless.includes(id)
+    }
+
     /// The neighbours as of now, given those that peers know of.
     pub(crate) fn scope(&self, before: &Scope) -> Scope {
         self.settings.neighbourhood.choose(&self.connected, before)

@@ -35,6 +35,9 @@ const STALE_PERIODS: f64 = 2.5;
 /// How many own periods the version of a vanished node is remembered, so that a delayed message cannot revive it.
 const FORGET_PERIODS: u32 = 10;
 
+/// How many own periods a peer has to become one to which something can be sent, before the others hear that it is none.
+const PAIRING_PERIODS: u32 = 2;
+
 /// Most nodes among which every message is acted upon at once, within a millisecond. Among more, decisions cost so much
 /// and messages come so often that those of a sample share one decision.
 const DECIDE_AT_ONCE_NODES_MAX: usize = 32;
@@ -75,6 +78,8 @@ pub(crate) struct WaterFilling {
 #[derive(Debug)]
 struct Node {
     version: (u64, u64),
+    /// When it was heard for the first time.
+    met: Instant,
     heard: Instant,
     /// Absent once stale or lost.
     state: Option<NodeState>,
@@ -130,7 +135,7 @@ impl WaterFilling {
         self.names = Some(known);
     }
 
-    fn publish(&mut self, local: &Local) {
+    fn publish(&mut self, local: &Local, now: Instant) {
         self.sequence += 1;
         self.measure(local);
         let (band, bands) = self.told_bands(local);
@@ -144,6 +149,7 @@ impl WaterFilling {
             bands,
             scope: local.scope(self.scope()),
             admitted: local.admitted.told(&local.connected),
+            unreachable: self.unreachable(local, now),
         };
         self.names = Some(names);
         self.outbox = Some(state.encode());
@@ -154,6 +160,17 @@ impl WaterFilling {
         self.published = Some(state);
         self.publish_soon = false;
         self.changed = true;
+    }
+
+    /// Whom this node has heard for some time and cannot send to: it is not connected, its token or its address is not known.
+    fn unreachable(&self, local: &Local, now: Instant) -> BTreeSet<NodeId> {
+        let grace = local.settings.period * PAIRING_PERIODS;
+        let is_due = |node: &Node| node.state.is_some() && node.met + grace <= now;
+        let overdue = self
+            .nodes
+            .iter()
+            .filter(|&(id, node)| is_due(node) && !local.reaches(id));
+        overdue.map(|(id, _)| id.clone()).collect()
     }
 
     /// What this node hosts, and what its users ask for although it does not.
@@ -302,9 +319,9 @@ impl Strategy for WaterFilling {
         }
     }
 
-    fn handle_functions(&mut self, local: &Local, _now: Instant) {
+    fn handle_functions(&mut self, local: &Local, now: Instant) {
         self.names = None;
-        self.publish(local);
+        self.publish(local, now);
     }
 
     fn handle_message(
@@ -337,6 +354,7 @@ impl Strategy for WaterFilling {
         }
         let node = Node {
             version: state.version,
+            met: self.nodes.get(from).map_or(now, |node| node.met),
             heard: now,
             state: Some(state),
             lost: None,
@@ -387,7 +405,7 @@ impl Strategy for WaterFilling {
             due = true;
         }
         if due {
-            self.publish(local);
+            self.publish(local, now);
         }
     }
 

@@ -108,6 +108,7 @@ fn drain(node: &mut Control, listener: &mut Control, now: Instant) {
                 let token = Token::new([7; 16]);
                 node.handle_input(now, Input::TokenDrawn { peer, token });
             }
+            Output::Probe { peer, .. } => panic!("{peer} needs no token, and cannot be asked for it"),
             Output::SendToken { to, .. } => assert!(node.status(now).peers.contains_key(&to)),
         }
     }

@@ -7,6 +7,7 @@ use std::{
     ffi::OsString,
     fmt::{self, Display, Formatter, Write},
     fs,
+    io::ErrorKind,
 };
 
 use clap::{ArgMatches, Command, parser::ValueSource};
@@ -14,6 +15,8 @@ use toml::{Table, Value};
 
 use super::mistakes::{Kind, Mistakes};
 
+/// The command that has all options of the file.
+const RUN: &str = "run";
 const PREFIX: &str = "DFAAS_";
 const ALIAS_PREFIX: &str = "AGENT_";
 /// The option that names the file.
@@ -22,22 +25,8 @@ const FILE: &str = "config";
 const FILE_DEFAULT: &str = "/etc/dfaas/agent.toml";
 /// Options whose values are not for every eye.
 const SECRETS: [&str; 1] = ["openfaas-pass"];
-/// Variables of the provider, which may have the same environment.
-const OF_OTHERS: [&str; 11] = [
-    "DFAAS_BASIC_AUTH_PASSWORD_FILE",
-    "DFAAS_BASIC_AUTH_USER_FILE",
-    "DFAAS_FUNCTIONS",
-    "DFAAS_GATEWAY",
-    "DFAAS_GRACE",
-    "DFAAS_MAX_PROCESSES",
-    "DFAAS_MAX_REQUEST_BYTES",
-    "DFAAS_NODE_NAME",
-    "DFAAS_STACK",
-    "DFAAS_STATE_DIR",
-    "DFAAS_TESTBED_VICTIM",
-];
 /// Variables of tests begin so.
-const OF_TESTS: &str = "DFAAS_TEST_";
+const OF_TESTS: [&str; 2] = ["DFAAS_TEST_", "DFAAS_TESTBED_"];
 /// What the Go agents know and this one does without.
 const WITHOUT_MEANING: [&str; 16] = [
     "AGENT_BOOTSTRAP_FORCE",
@@ -112,13 +101,21 @@ impl Layers {
         else {
             return layers;
         };
+        let shared: BTreeSet<(&str, &str)> =
+            options(command.find_subcommand(RUN).unwrap_or(command)).collect();
         let (command, matches) = innermost(command, &matches);
         if !options(command).any(|(name, _)| name == FILE) {
             return layers;
         }
-        let file = layers.file(matches, environment);
-        layers.note_strange(command, &file, environment);
-        for (name, id) in options(command) {
+        let is_whole = shared
+            .iter()
+            .all(|option| options(command).any(|own| own == *option));
+        let file = layers.file(matches, environment, is_whole);
+        layers.note_unknown_keys(&shared, &file);
+        if is_whole {
+            layers.note_strange(command, environment);
+        }
+        for (name, id) in options(command).filter(|option| shared.contains(option)) {
             if name == FILE || matches.value_source(id) == Some(ValueSource::CommandLine) {
                 continue;
             }
@@ -143,6 +140,7 @@ impl Layers {
         &mut self,
         matches: &ArgMatches,
         environment: &BTreeMap<String, String>,
+        is_whole: bool,
     ) -> BTreeMap<String, (String, Origin)> {
         let given = matches
             .get_raw(FILE)
@@ -154,7 +152,9 @@ impl Layers {
         let path = named.clone().unwrap_or_else(|| FILE_DEFAULT.to_owned());
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
-            Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+            Err(error) if named.is_none() && error.kind() == ErrorKind::NotFound => return BTreeMap::new(),
+            // Who asks a running agent may not be who may read its secrets.
+            Err(error) if named.is_none() && !is_whole && error.kind() == ErrorKind::PermissionDenied => {
                 return BTreeMap::new();
             }
             Err(error) => {
@@ -184,32 +184,29 @@ impl Layers {
         options
     }
 
-    fn note_strange(
+    fn note_unknown_keys(
         &mut self,
-        command: &Command,
+        shared: &BTreeSet<(&str, &str)>,
         file: &BTreeMap<String, (String, Origin)>,
-        environment: &BTreeMap<String, String>,
     ) {
-        let known: BTreeSet<&str> = options(command).map(|(name, _)| name).collect();
-        for (key, (_, origin)) in file {
-            if !known.contains(key.as_str()) || key == FILE {
-                self.mistakes.note(
-                    Kind::Usage,
-                    &origin.to_string(),
-                    format_args!("there is no option {key:?}"),
-                );
-            }
+        let is_known = |key: &str| key != FILE && shared.iter().any(|&(name, _)| name == key);
+        for (key, (_, origin)) in file.iter().filter(|(key, _)| !is_known(key)) {
+            let text = format_args!("there is no option {key:?}");
+            self.mistakes.note(Kind::Usage, &origin.to_string(), text);
         }
-        let variables: BTreeSet<String> = known.iter().map(|name| variable(name)).collect();
+    }
+
+    fn note_strange(&mut self, command: &Command, environment: &BTreeMap<String, String>) {
+        let variables: BTreeSet<String> = options(command).map(|(name, _)| variable(name)).collect();
         let aliases: BTreeSet<String> = command
             .get_arguments()
             .filter_map(|argument| Some(argument.get_env()?.to_string_lossy().into_owned()))
             .collect();
         for name in environment.keys() {
-            let is_of_others = name.starts_with(OF_TESTS) || OF_OTHERS.contains(&name.as_str());
-            let is_own = name.starts_with(PREFIX) && !is_of_others;
-            if is_own && !variables.contains(name) {
-                self.mistakes.note(Kind::Usage, name, "there is no such option");
+            let is_of_tests = OF_TESTS.iter().any(|prefix| name.starts_with(prefix));
+            // The provider may have the same environment, and Kubernetes adds variables for each service by its name.
+            if name.starts_with(PREFIX) && !is_of_tests && !variables.contains(name) {
+                self.warnings.push(format!("{name} is no option of this command"));
             }
             if !name.starts_with(ALIAS_PREFIX) || aliases.contains(name) {
                 continue;

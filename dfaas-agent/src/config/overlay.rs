@@ -1,8 +1,8 @@
 //! How the agent meets its peers.
 
-use std::{fmt::Display, fs, path::PathBuf, time::Duration};
+use std::{fmt::Display, fs, net::IpAddr, path::PathBuf, time::Duration};
 
-use libp2p::{Multiaddr, multiaddr::Protocol, pnet::PreSharedKey};
+use libp2p::{Multiaddr, PeerId, multiaddr::Protocol, pnet::PreSharedKey};
 
 use super::{
     boolean,
@@ -12,6 +12,7 @@ use super::{
     relay::RelayOptions,
 };
 use crate::{
+    federation::{self, Files},
     identity,
     overlay::{BehindNat, Discovery, RelayLimits, Tuning},
 };
@@ -26,10 +27,50 @@ pub(crate) struct KeyOptions {
         value_name = "DIR",
         default_value = "/var/lib/dfaas"
     )]
-    state_dir: PathBuf,
+    pub(crate) state_dir: PathBuf,
     /// The node's private key; made if it is missing [default: identity.pem in the state directory]
     #[arg(long, env = "AGENT_PRIVATE_KEY_FILE", value_name = "FILE")]
     private_key_file: Option<PathBuf>,
+}
+
+/// Where others meet a node.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct MeetingOptions {
+    /// Where this node listens for peers: multiaddresses, separated by commas
+    #[arg(
+        long,
+        env = "AGENT_LISTEN",
+        value_name = "ADDRS",
+        default_value = "/ip4/0.0.0.0/tcp/31600"
+    )]
+    listen: String,
+    /// Where others can dial this node, if that is somewhere else: multiaddresses, separated by commas
+    #[arg(long, value_name = "ADDRS", default_value = "", hide_default_value = true)]
+    address: String,
+    #[command(flatten)]
+    pub(crate) key: KeyOptions,
+}
+
+impl MeetingOptions {
+    /// Where the node of this identity can be dialled.
+    ///
+    /// # Errors
+    /// What is no address.
+    pub(crate) fn addresses(&self, host: &[IpAddr], node: PeerId) -> Result<Vec<Multiaddr>, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let listen = mistakes.take("--listen", multiaddrs(self.listen.split(','), listening));
+        let told = mistakes.take("--address", multiaddrs(self.address.split(','), listening));
+        let (Some(listen), Some(told)) = (listen, told) else {
+            return Err(mistakes);
+        };
+        let listen = if told.is_empty() { listen } else { told };
+        let addresses = federation::addresses(&listen, host, node);
+        if addresses.is_empty() {
+            let text = "this host has no address at which others could dial it; name one";
+            mistakes.note(Kind::Host, "--address", text);
+        }
+        mistakes.none_or_else(addresses)
+    }
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -49,6 +90,7 @@ pub(super) struct OverlayOptions {
     #[command(flatten)]
     key: KeyOptions,
     /// The pre-shared key of a private federation, in a file such as go-ipfs' swarm.key; TCP only
+    /// [default: swarm.key in the state directory, if `federation new` or `join` has put it there]
     #[arg(long, env = "AGENT_SWARM_KEY_FILE", value_name = "FILE")]
     swarm_key_file: Option<PathBuf>,
     /// Whether to dial the peers that are named below
@@ -67,7 +109,8 @@ pub(super) struct OverlayOptions {
         default_value = ""
     )]
     bootstrap_nodes_list: String,
-    /// A file of peers to dial, a multiaddress a line
+    /// A file of peers to dial, a multiaddress a line [default: bootstrap in the state directory, if `federation join` has put
+    /// it there]
     #[arg(long, env = "AGENT_BOOTSTRAP_NODES_FILE", value_name = "FILE")]
     bootstrap_nodes_file: Option<PathBuf>,
     /// Whether to find peers of this network by mDNS
@@ -92,6 +135,7 @@ pub(super) struct OverlayOptions {
 pub(super) struct Section {
     pub(super) listen: Vec<Multiaddr>,
     pub(super) key_file: PathBuf,
+    pub(super) state_dir: PathBuf,
     pub(super) swarm_key: Option<PreSharedKey>,
     pub(super) bootstrap: Vec<Multiaddr>,
     pub(super) mdns: bool,
@@ -140,6 +184,7 @@ impl OverlayOptions {
         Some(Section {
             listen: listen?,
             key_file: self.key.file(),
+            state_dir: self.key.state_dir.clone(),
             swarm_key: swarm_key?,
             bootstrap,
             mdns: mdns? && !tuning.mdns_interval.is_zero(),
@@ -152,8 +197,13 @@ impl OverlayOptions {
     }
 
     fn has_swarm_key(&self) -> bool {
-        let file = self.swarm_key_file.as_ref();
-        file.is_some_and(|file| !file.as_os_str().is_empty())
+        self.swarm_key_file().is_some()
+    }
+
+    /// The key's file: the one that is named, or what was put into the state directory.
+    fn swarm_key_file(&self) -> Option<PathBuf> {
+        let own = Files::of(&self.key.state_dir).swarm_key;
+        named(self.swarm_key_file.as_ref()).or_else(|| Some(own).filter(|file| file.exists()))
     }
 
     /// The addresses to listen on, and those of QUIC beside those of TCP.
@@ -190,10 +240,10 @@ impl OverlayOptions {
 
     fn swarm_key(&self, mistakes: &mut Mistakes) -> Option<Option<PreSharedKey>> {
         const FLAG: &str = "--swarm-key-file";
-        let Some(path) = self.swarm_key_file.as_ref().filter(|_| self.has_swarm_key()) else {
+        let Some(path) = self.swarm_key_file() else {
             return Some(None);
         };
-        match identity::read_private(path) {
+        match identity::read_private(&path) {
             Ok(text) => {
                 let wrong = |error| format!("{} is no swarm.key: {error}", path.display());
                 let key = text.parse::<PreSharedKey>().map_err(wrong);
@@ -208,14 +258,12 @@ impl OverlayOptions {
 
     fn bootstrap_file(&self, mistakes: &mut Mistakes) -> Option<Vec<Multiaddr>> {
         const FLAG: &str = "--bootstrap-nodes-file";
-        let Some(path) = self
-            .bootstrap_nodes_file
-            .as_ref()
-            .filter(|path| !path.as_os_str().is_empty())
-        else {
+        let own = Files::of(&self.key.state_dir).bootstrap;
+        let named = named(self.bootstrap_nodes_file.as_ref());
+        let Some(path) = named.or_else(|| Some(own).filter(|file| file.exists())) else {
             return Some(Vec::new());
         };
-        match fs::read_to_string(path) {
+        match fs::read_to_string(&path) {
             Ok(text) => mistakes.take(
                 FLAG,
                 multiaddrs(
@@ -229,6 +277,11 @@ impl OverlayOptions {
             }
         }
     }
+}
+
+/// A file that is named; an empty variable is one that was not set.
+fn named(file: Option<&PathBuf>) -> Option<PathBuf> {
+    file.filter(|file| !file.as_os_str().is_empty()).cloned()
 }
 
 /// What is wrong with the protocols of an address for a use of it, if anything.

@@ -13,8 +13,8 @@ const DELAY_MIN: Duration = Duration::from_millis(250);
 const STABLE_AFTER: Duration = Duration::from_secs(5);
 /// A lost peer that is not in the bootstrap list is given up after so long. It may still dial us.
 const FORGET_AFTER: Duration = Duration::from_secs(600);
-/// Peers remembered beside the bootstrap list; many times a federation, and some 100 KiB.
-const MET_MAX: usize = 512;
+/// Peers remembered beside the bootstrap list: more than the thousand that a node keeps, and some 400 KiB.
+const MET_MAX: usize = 2048;
 /// Addresses remembered per peer; a host has a few interfaces, each with TCP and QUIC.
 const ADDRESSES_MAX: usize = 16;
 

@@ -7,17 +7,19 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use dfaas_control::NodeId;
 use futures_util::StreamExt;
 use libp2p::core::ConnectedPoint;
 use libp2p::core::transport::ListenerId;
 use libp2p::gossipsub::{self, IdentTopic, MessageAcceptance, PublishError};
-use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{ConnectionId, DialError, ListenError, Swarm, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, autonat, identify, mdns, ping};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tracing::{debug, info, warn};
 
+use super::addresses::{address_of, is_loopback};
+use super::admission::Admission;
 use super::conduct::{Conduct, Verdict};
 use super::dialer::Dialer;
 use super::finder::Finder;
@@ -37,11 +39,20 @@ const UNPROVEN_MAX: usize = 256;
 /// Places in the event queue that messages leave to news of peers.
 const RESERVED_FOR_PEERS: usize = 128;
 
+/// What the handles want.
+pub(super) type Orders = (
+    mpsc::Receiver<Vec<u8>>,
+    mpsc::Receiver<Telling>,
+    watch::Receiver<BTreeSet<NodeId>>,
+);
+
 pub(super) struct Task {
     swarm: Swarm<Behaviour>,
     topic: IdentTopic,
     publishes: mpsc::Receiver<Vec<u8>>,
     tellings: mpsc::Receiver<Telling>,
+    admissions: watch::Receiver<BTreeSet<NodeId>>,
+    admission: Admission,
     events: mpsc::Sender<OverlayEvent>,
     shared: Arc<Shared>,
     tokens: Tokens,
@@ -64,7 +75,7 @@ pub(super) struct Task {
 impl Task {
     pub(super) fn new(
         config: &OverlayConfig,
-        (publishes, tellings): (mpsc::Receiver<Vec<u8>>, mpsc::Receiver<Telling>),
+        (publishes, tellings, admissions): Orders,
         events: mpsc::Sender<OverlayEvent>,
         shared: Arc<Shared>,
     ) -> Result<Self> {
@@ -75,6 +86,8 @@ impl Task {
             topic,
             publishes,
             tellings,
+            admissions,
+            admission: Admission::default(),
             events,
             shared,
             tokens: Tokens::default(),
@@ -137,6 +150,7 @@ impl Task {
                     Some(body) => self.publish(body),
                     None => break,
                 },
+                Ok(()) = self.admissions.changed() => self.admit(),
                 Some(telling) = self.tellings.recv() => self.tell_token(&telling),
                 _ = ticks.tick() => self.handle_tick(clock::now()),
                 event = self.swarm.select_next_some() => self.handle_event(clock::now(), event),
@@ -170,6 +184,9 @@ impl Task {
     fn handle_token(&mut self, event: tokens::Event) {
         match self.tokens.handle(event) {
             News::Nothing => {}
+            News::Told(OverlayEvent::TokenTold { from, .. }, _) if !self.admits(&from) => {
+                self.shared.unadmitted.increment();
+            }
             News::Told(event, channel) => {
                 let has_room = self.events.capacity() > RESERVED_FOR_PEERS;
                 if has_room && self.tell(event) {
@@ -423,7 +440,29 @@ impl Task {
         let topic = self.topic.hash();
         let all = self.swarm.behaviour().gossip.all_peers();
         let members = all.filter(|(_, topics)| topics.contains(&&topic));
-        self.peers.joined(&members.map(|(peer, _)| *peer).collect());
+        let members = members.map(|(peer, _)| *peer).collect();
+        for stranger in self.admission.strangers(&members) {
+            self.dialer.forget_stranger(&stranger);
+            if self.swarm.behaviour_mut().banned.block_peer(stranger) {
+                info!(peer = %stranger, "Sent a node away that is not admitted");
+                self.shared.unadmitted.increment();
+            }
+        }
+        self.peers.joined(&members);
+    }
+
+    fn admit(&mut self) {
+        let admitted = self.admissions.borrow_and_update().clone();
+        for peer in self.admission.change(&admitted) {
+            self.swarm.behaviour_mut().banned.unblock_peer(peer);
+        }
+        self.note_members();
+    }
+
+    fn admits(&self, node: &NodeId) -> bool {
+        node.as_str()
+            .parse()
+            .is_ok_and(|peer| self.admission.allows(&peer))
     }
 
     /// Bans whom gossip takes nothing from any more, and lets those back in who were banned long enough.
@@ -476,6 +515,11 @@ impl Task {
             self.shared.rejected.increment();
             return MessageAcceptance::Reject;
         };
+        if !self.admission.allows(&source) {
+            // Who passed it on may admit its author.
+            self.shared.unadmitted.increment();
+            return MessageAcceptance::Ignore;
+        }
         let verdict = self.conduct.judge(now, source, &body);
         if verdict != Verdict::Good {
             debug!(%source, %passed_on_by, ?verdict, "Refused a message");
@@ -546,29 +590,4 @@ impl Task {
     fn tell(&self, event: OverlayEvent) -> bool {
         self.events.try_send(event).is_ok()
     }
-}
-
-fn address_of(address: &Multiaddr) -> Option<IpAddr> {
-    address.iter().find_map(|protocol| {
-        if let Protocol::Ip4(ip) = protocol {
-            Some(ip.into())
-        } else if let Protocol::Ip6(ip) = protocol {
-            Some(ip.into())
-        } else {
-            None
-        }
-    })
-}
-
-/// Whether an address means another host to everybody who reads it, so that it is of no use to those who learn it.
-fn is_loopback(address: &Multiaddr) -> bool {
-    address.iter().any(|protocol| {
-        if let Protocol::Ip4(ip) = protocol {
-            ip.is_loopback()
-        } else if let Protocol::Ip6(ip) = protocol {
-            ip.is_loopback()
-        } else {
-            false
-        }
-    })
 }

@@ -274,6 +274,46 @@ async fn an_address_in_use_is_an_error() {
     );
 }
 
+#[tokio::test]
+async fn who_is_not_admitted_is_kept_out_until_it_is() {
+    let first = Node::start(any(), vec![]).await;
+    let mut member = Node::start(any(), vec![first.address.clone()]).await;
+    member.handle.admit([first.id.clone()].into());
+    member.until_met(1).await;
+    // The stranger is connected with the first node, which admits everybody and passes on what it says.
+    let mut stranger = Node::start(any(), vec![first.address.clone(), member.address.clone()]).await;
+    stranger.until_met(1).await;
+    let mut first = first;
+    first.until_heard(&stranger.handle, &stranger.id, GOOD).await;
+    let kept_out = async {
+        while member.handle.counts().unadmitted < 3 {
+            stranger.handle.publish(GOOD.to_vec());
+            stranger
+                .handle
+                .tell_token(member.id.clone(), Token::new([7; 16]), true);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, kept_out)
+        .await
+        .expect("it is sent away, and what it says is dropped");
+    assert_eq!(member.handle.connected(), 1);
+    while let Ok(event) = member.events.try_recv() {
+        assert!(
+            !matches!(&event, OverlayEvent::Message { from, .. } | OverlayEvent::TokenTold { from, .. } if *from == stranger.id),
+            "{event:?}"
+        );
+    }
+    member
+        .handle
+        .admit([first.id.clone(), stranger.id.clone()].into());
+    member.until_heard(&stranger.handle, &stranger.id, GOOD).await;
+    let back = |event: &OverlayEvent| matches!(event, OverlayEvent::PeerUp { id, .. } if *id == stranger.id);
+    if member.handle.connected() < 2 {
+        member.until(back).await;
+    }
+}
+
 /// Publishes bodies again and again, to whoever listens on `address`.
 async fn shout(keypair: Keypair, address: Multiaddr, bodies: [Vec<u8>; 2]) {
     let topic = IdentTopic::new(TOPIC);

@@ -8,6 +8,8 @@ use std::{
 use dfaas_control::{FunctionName, FunctionSpec, LabelError, NameError, Settings};
 use serde::Deserialize;
 
+/// A gateway is asked once for each, each period.
+const NAMESPACES_MAX: usize = 64;
 const DEFAULT_NAMESPACE: &str = "openfaas-fn";
 /// Functions with this label are started by their first request.
 const SCALE_ZERO_LABEL: &str = "com.openfaas.scale.zero";
@@ -41,9 +43,30 @@ impl Display for Complaint {
     }
 }
 
-/// Reads the gateway's answer. A gateway written in Go says `null` where there is no function.
-pub(super) fn read(body: &[u8]) -> Result<Vec<Entry>, serde_json::Error> {
-    serde_json::from_slice::<Option<Vec<Entry>>>(body).map(Option::unwrap_or_default)
+/// Reads the gateway's answer about a namespace, or about the default one. A gateway written in Go says `null` where there is no
+/// function.
+pub(super) fn read(body: &[u8], namespace: Option<&str>) -> Result<Vec<Entry>, serde_json::Error> {
+    let mut entries = serde_json::from_slice::<Option<Vec<Entry>>>(body)?.unwrap_or_default();
+    if let Some(namespace) = namespace {
+        for entry in &mut entries {
+            entry.namespace.get_or_insert_with(|| namespace.to_owned());
+        }
+    }
+    Ok(entries)
+}
+
+/// Reads the gateway's list of namespaces: those beside the default one, whose names can stand in a URL.
+pub(super) fn namespaces(body: &[u8]) -> Vec<String> {
+    let all = serde_json::from_slice::<Option<Vec<String>>>(body).unwrap_or_default();
+    let is_label = |name: &String| {
+        let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        !name.is_empty() && name.bytes().all(is_plain)
+    };
+    let others = all.unwrap_or_default().into_iter();
+    others
+        .filter(|name| name != DEFAULT_NAMESPACE && is_label(name))
+        .take(NAMESPACES_MAX)
+        .collect()
 }
 
 /// The functions that are ready, and what to complain about, by the name as listed.
@@ -127,10 +150,11 @@ mod tests {
 
     #[test]
     fn no_functions_may_be_null() {
-        assert!(read(b"null").unwrap().is_empty());
-        assert!(read(b"[]").unwrap().is_empty());
-        assert!(read(b"{}").is_err());
-        assert!(read(b"").is_err());
+        assert!(read(b"null", None).unwrap().is_empty());
+        assert!(read(b"[]", None).unwrap().is_empty());
+        assert!(read(b"{}", None).is_err());
+        assert!(read(b"", None).is_err());
+        assert!(namespaces(b"null").is_empty() && namespaces(b"<html>").is_empty());
     }
 
     #[track_caller]

@@ -40,6 +40,20 @@ async fn ready_functions_are_listed_with_their_capacity() {
 }
 
 #[tokio::test]
+async fn functions_of_all_namespaces_are_listed() {
+    let port = serve(StatusCode::OK, LIST).await;
+    let mut gateway = platform(port, None);
+    gateway.url = format!("http://127.0.0.1:{port}/of-two/system");
+    let names: Vec<String> = list(&mut gateway)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(names, ["figlet", "mine.dev", "odd", "plain"]);
+}
+
+#[tokio::test]
 async fn credentials_are_sent() {
     let port = serve(StatusCode::OK, "[]").await;
     let credentials = Credentials {
@@ -121,7 +135,15 @@ async fn accept(listener: TcpListener, status: StatusCode, body: &'static str) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
         let service = service_fn(move |request: Request<_>| async move {
-            assert_eq!(request.uri().path(), "/system/functions");
+            let (status, body) = match request.uri().to_string().as_str() {
+                "/system/functions" | "/of-two/system/functions" => (status, body),
+                "/of-two/system/namespaces" => (status, r#"["openfaas-fn","dev","no/label"]"#),
+                "/of-two/system/functions?namespace=dev" => {
+                    (status, r#"[{"name": "mine", "availableReplicas": 1}]"#)
+                }
+                "/system/namespaces" => (StatusCode::NOT_FOUND, ""),
+                other => panic!("{other} is not asked for"),
+            };
             let credentials = request.headers().get(AUTHORIZATION);
             let is_right = credentials.is_none_or(|header| header == "Basic YWRtaW46c2VjcmV0");
             let status = if is_right { status } else { StatusCode::FORBIDDEN };

@@ -83,7 +83,7 @@ fn recorded() -> (tempfile::TempDir, std::path::PathBuf, Vec<String>) {
     assert!(start <= player.start);
     let id = NodeId::new("n2").unwrap();
     let functions = BTreeMap::from([(name(), FunctionSpec { capacity_rps: 10.0 })]);
-    let from = id.clone();
+    let (from, peer) = (id.clone(), id.clone());
     let told = Input::TokenTold {
         from: id.clone(),
         token: Token::new([0xab; 16]),
@@ -96,6 +96,11 @@ fn recorded() -> (tempfile::TempDir, std::path::PathBuf, Vec<String>) {
         Input::Message {
             from,
             body: PEER.into(),
+        },
+        Input::Probed {
+            peer,
+            service: "10.0.0.2:80".parse().unwrap(),
+            is_there: true,
         },
     ];
     let mut decided = Vec::new();

@@ -141,14 +141,22 @@ fn routes_of(output: &Output) -> Option<usize> {
             .values()
             .next()
             .map(|function| function.routes.len()),
-        Output::Publish(_) | Output::Ask { .. } | Output::DrawToken { .. } | Output::SendToken { .. } => None,
+        Output::Publish(_)
+        | Output::Ask { .. }
+        | Output::DrawToken { .. }
+        | Output::SendToken { .. }
+        | Output::Probe { .. } => None,
     }
 }
 
 fn bodies(outputs: &[Output]) -> impl Iterator<Item = &[u8]> {
     outputs.iter().filter_map(|output| match output {
         Output::Publish(body) => Some(&body[..]),
-        Output::Apply(_) | Output::Ask { .. } | Output::DrawToken { .. } | Output::SendToken { .. } => None,
+        Output::Apply(_)
+        | Output::Ask { .. }
+        | Output::DrawToken { .. }
+        | Output::SendToken { .. }
+        | Output::Probe { .. } => None,
     })
 }
 

@@ -123,6 +123,7 @@ impl Node {
                 functions: BTreeMap::from([(name("f"), FunctionSpec { capacity_rps: 10.0 })]),
                 connected: BTreeMap::new(),
                 admitted: Scope::default(),
+                open: BTreeSet::new(),
             },
             now,
         }

@@ -6,6 +6,7 @@ use std::net::Ipv6Addr;
 use serde::{Deserialize, Serialize};
 
 use super::{FUNCTIONS_MAX, Rejection, address, is_rate, to_json};
+use crate::lenient;
 use crate::names::FunctionName;
 use crate::neighbourhood::Scope;
 use crate::node_usage::{Load, NodeUsage};
@@ -56,7 +57,7 @@ pub(super) struct InfoBody {
     #[serde(rename = "MaxValues", default, skip_serializing_if = "Option::is_none")]
     limits: Option<NodeUsage>,
     /// An empty list of Go is `null`.
-    #[serde(rename = "Functions")]
+    #[serde(rename = "Functions", deserialize_with = "lenient::set")]
     functions: Option<BTreeSet<FunctionName>>,
     /// Go agents neither tell nor read it.
     #[serde(rename = "Neighbours", default, skip_serializing_if = "Scope::is_everyone")]

@@ -183,6 +183,7 @@ impl Node {
                 functions: BTreeMap::from([(name("f"), FunctionSpec { capacity_rps: 10.0 })]),
                 connected: BTreeMap::new(),
                 admitted: Scope::default(),
+                open: std::collections::BTreeSet::new(),
             },
             now,
         }

@@ -168,6 +168,86 @@ fn it_is_told_why_nothing_is_sent_to_a_peer() {
 }
 
 #[test]
+fn nothing_is_sent_to_where_nobody_has_answered_with_the_token() {
+    let mut pairing = paired();
+    pairing.handle_told(start(), &node(PEER), token(7), true);
+    pairing.note_services(&policy().peers);
+    let routes = |pairing: &Pairing| {
+        let mut policy = policy();
+        pairing.apply(&mut policy);
+        let figlet = policy.functions.into_values().next().unwrap();
+        figlet.routes.into_keys().collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (routes(&pairing), outputs(&mut pairing)),
+        (vec![], vec![probe(2, 7)])
+    );
+    assert_eq!(pairing.open().count(), 0);
+    // Somebody else is there: asked again after a second, then after two.
+    let mut now = start();
+    for wait_s in [1, 2] {
+        pairing.handle_probed(now, &node(PEER), service(2), false);
+        assert!(pairing.poll_timeout().unwrap() <= now + Duration::from_secs(wait_s));
+        pairing.handle_timeout(now + Duration::from_millis(wait_s * 1000 - 1));
+        assert_eq!(probes(&mut pairing), []);
+        now += Duration::from_secs(wait_s);
+        pairing.handle_timeout(now);
+        assert_eq!(probes(&mut pairing), [probe(2, 7)]);
+    }
+    pairing.take_change();
+    pairing.handle_probed(now, &node(PEER), service(3), true);
+    assert!(!pairing.take_change(), "an answer from elsewhere proves nothing");
+    pairing.handle_probed(now, &node(PEER), service(2), true);
+    assert!(pairing.take_change());
+    assert_eq!(routes(&pairing), [node(PEER)]);
+    assert_eq!(pairing.open().collect::<Vec<_>>(), [&node(PEER)]);
+    // It moves: what it has proven was about the old place.
+    let mut moved = policy();
+    moved.peers.get_mut(&node(PEER)).unwrap().service = service(9);
+    pairing.note_services(&moved.peers);
+    assert_eq!(routes(&pairing), []);
+    assert_eq!(probes(&mut pairing), [probe(9, 7)]);
+}
+
+#[test]
+fn who_tells_our_own_address_is_not_even_asked() {
+    let mut pairing = pairing(Tokenless::All);
+    let mut lie = policy();
+    for peer in lie.peers.values_mut() {
+        peer.service = service(1);
+    }
+    pairing.handle_peer_up(start(), &node(PEER));
+    pairing.handle_told(start(), &node(PEER), token(7), true);
+    pairing.note_services(&lie.peers);
+    assert_eq!(probes(&mut pairing), []);
+    let reasons = pairing.reasons(&lie, &FunctionName::new("f").unwrap());
+    assert!(
+        reasons[0].contains("10.0.0.1:80, which is this node's own address"),
+        "{reasons:?}"
+    );
+    pairing.apply(&mut lie);
+    assert!(lie.functions.values().all(|function| function.routes.is_empty()));
+}
+
+#[test]
+fn a_token_that_changes_all_the_time_costs_a_policy_a_second() {
+    let mut pairing = paired();
+    let mut policies = 0;
+    let mut last = start();
+    for change in 0..1_000_u32 {
+        last = start() + Duration::from_millis(10) * change;
+        pairing.handle_told(last, &node(PEER), token((change % 251) as u8), true);
+        policies += u32::from(pairing.take_change());
+    }
+    assert!((4..=14).contains(&policies), "{policies} in ten seconds");
+    // The last one is not forgotten.
+    let at = pairing.poll_timeout().unwrap();
+    assert!(at <= last + Duration::from_secs(1), "{:?}", at - last);
+    pairing.handle_timeout(at);
+    assert_eq!(trust(&pairing).sends, Some(token((999 % 251) as u8)));
+}
+
+#[test]
 fn whom_the_operator_does_not_admit_is_barred() {
     let mut pairing = pairing(Tokenless::All);
     let applied = |pairing: &Pairing| {
@@ -236,10 +316,34 @@ fn told(number: u8) -> Output {
     }
 }
 
+fn probes(pairing: &mut Pairing) -> Vec<Output> {
+    let mut outputs = outputs(pairing);
+    outputs.retain(|output| matches!(output, Output::Probe { .. }));
+    outputs
+}
+
+fn probe(number: u8, with: u8) -> Output {
+    Output::Probe {
+        peer: node(PEER),
+        service: service(number),
+        token: token(with),
+    }
+}
+
+fn service(number: u8) -> ServiceAddress {
+    ServiceAddress::new(Ipv4Addr::new(10, 0, 0, number), 80)
+}
+
+fn trust(pairing: &Pairing) -> Trust {
+    let mut policy = policy();
+    pairing.apply(&mut policy);
+    policy.peers[&node(PEER)].trust
+}
+
 /// A policy that sends a function's requests to the peer and to an old node.
 fn policy() -> Policy {
     let peer = |number| Peer {
-        service: ServiceAddress::new(Ipv4Addr::new(10, 0, 0, number), 80),
+        service: service(number),
         trust: Trust::default(),
     };
     let route = |weight| Route { weight, cap_rps: 1.0 };
@@ -258,7 +362,7 @@ fn pairing(tokenless: Tokenless) -> Pairing {
     Pairing::new(&Settings {
         node: node("self"),
         incarnation: 1,
-        service: ServiceAddress::new(Ipv4Addr::LOCALHOST, 80),
+        service: service(1),
         period: Duration::from_secs(1),
         strategy: StrategyKind::WaterFilling,
         token_rotation: ROTATION,

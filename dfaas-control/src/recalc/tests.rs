@@ -215,6 +215,7 @@ impl Node {
                 functions,
                 connected: BTreeMap::new(),
                 admitted: Scope::default(),
+                open: BTreeSet::new(),
             },
             now,
         }

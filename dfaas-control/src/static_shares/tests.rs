@@ -155,6 +155,7 @@ impl Node {
                 functions: functions.iter().map(spec).collect(),
                 connected: BTreeMap::new(),
                 admitted: Scope::default(),
+                open: std::collections::BTreeSet::new(),
             },
             now,
         }

@@ -53,19 +53,19 @@ impl<'a> Allocation<'a> {
     pub(crate) fn new(loads: &[Load], distances: &'a Distances, viewer: usize) -> Self {
         let mut left: Vec<f64> = loads.iter().map(|load| load.surplus_rps()).collect();
         let deficits: Vec<f64> = loads.iter().map(|load| load.deficit_rps()).collect();
-        let page = if distances.is_whole() {
+        let mut page = Page::new(viewer, loads.len());
+        if distances.is_whole() {
             let mut grants = fair_shares(&deficits, left.iter().sum());
-            let mut page = Page::new(viewer, loads.len());
             placing::place(&mut page, distances, &mut grants, &mut left);
-            page
         } else {
-            let flows = partial::place(&deficits, &mut left, distances);
-            Page {
-                viewer,
-                sent: flows.sent(viewer, loads.len()),
-                received: flows.received(viewer, loads.len()),
+            let surplus = left.clone();
+            if !partial::place_directly(&mut page, &deficits, &mut left, distances) {
+                left = surplus;
+                let flows = partial::place(&deficits, &mut left, distances);
+                page.sent = flows.sent(viewer, loads.len());
+                page.received = flows.received(viewer, loads.len());
             }
-        };
+        }
         Self {
             distances,
             page,

@@ -64,6 +64,9 @@ impl Distances {
             for b in outside(&state.scope, live) {
                 told[a * count + b] = RttBand::BEYOND;
             }
+            for &b in state.unreachable.iter().filter_map(|id| numbers.get(id)) {
+                told[a * count + b] = RttBand::BEYOND;
+            }
             for b in outside(&state.admitted, live) {
                 told[a * count + b] = RttBand::BEYOND;
                 told[b * count + a] = RttBand::BEYOND;
@@ -186,6 +189,7 @@ impl Distances {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::time::Duration;
 
     use super::*;
@@ -250,11 +254,12 @@ mod tests {
             bands: bands.iter().map(|&(name, band)| (id(name), band)).collect(),
             scope: Scope::default(),
             admitted: Scope::default(),
+            unreachable: BTreeSet::new(),
         }
     }
 
-    fn band(number: u8) -> RttBand {
-        RttBand::try_from(number).unwrap()
+    fn band(number: u64) -> RttBand {
+        RttBand::from(number)
     }
 
     fn id(name: &str) -> NodeId {

@@ -5,6 +5,28 @@ use super::*;
 use dfaas_control::{Input, Rejection};
 
 #[test]
+fn pairs_that_hear_each_other_and_are_not_connected_are_not_reckoned_with() {
+    let mut world = three_nodes(StrategyKind::WaterFilling);
+    // What the one tells still comes to the other by way of the second.
+    for (name, lost) in [("n1", "n3"), ("n3", "n1")] {
+        let id = world::node(lost);
+        world.input(name, Input::PeerDown { id });
+    }
+    load(&mut world, [30.0, 0.0, 0.0]);
+    world.run(6 * SECOND);
+    let tallies = world.run(5 * SECOND);
+    about(tallies["n1"].at("n2"), 100, 2);
+    about(served(&tallies), 150, 2);
+    // They are connected again.
+    for (name, met) in [("n1", "n3"), ("n3", "n1")] {
+        let (id, rtt) = (world::node(met), None);
+        world.input(name, Input::PeerUp { id, rtt });
+    }
+    world.run(3 * SECOND);
+    assert!(world.run(SECOND)["n1"].at("n3") > 0);
+}
+
+#[test]
 fn nothing_is_sent_to_a_silent_node_after_two_and_a_half_periods() {
     let mut world = overloaded();
     world.kill("n3");

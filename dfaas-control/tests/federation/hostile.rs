@@ -36,6 +36,14 @@ fn nonsense_is_counted_by_its_kind_and_changes_nothing() {
             Rejection::BadAddress,
         ),
         (
+            state(1, 1, FAIR).replace("10.77.0.66", "127.0.0.1"),
+            Rejection::BadAddress,
+        ),
+        (
+            state(1, 1, FAIR).replace("10.77.0.66", "169.254.169.254"),
+            Rejection::BadAddress,
+        ),
+        (
             state(1, 1, FAIR).replace("nodestate", "nodestates"),
             Rejection::UnknownType,
         ),
@@ -58,6 +66,33 @@ fn nonsense_is_counted_by_its_kind_and_changes_nothing() {
         "nothing of it is kept"
     );
     assert_eq!(world.host("n1").policy, before);
+}
+
+#[test]
+fn who_tells_the_address_of_another_gets_no_request() {
+    let mut world = three_nodes(StrategyKind::WaterFilling);
+    world.start(LIAR, &[]);
+    load(&mut world, [60.0, 0.0, 0.0]);
+    for (address, round) in [
+        ("10.77.0.3", 1),
+        ("10.77.0.1", 2),
+        ("10.77.0.66", 3),
+        ("10.77.0.3", 4),
+    ] {
+        for sequence in 1..=8 {
+            let lie = state(8 + round, sequence, CLAIM_OF_CAPACITY).replace("10.77.0.66", address);
+            for name in ["n1", "n2", "n3"] {
+                say(&mut world, name, LIAR, &lie);
+            }
+            let tallies = world.run(SECOND / 2);
+            assert_eq!(tallies["n1"].at(LIAR), 0, "{address}");
+            assert!(!world.host("n1").receivers(FUNCTION).contains(LIAR), "{address}");
+            // Once all know that nothing goes there, all help as if it said nothing.
+            if sequence > 7 {
+                about(served(&tallies), 30, 2);
+            }
+        }
+    }
 }
 
 #[test]

@@ -122,7 +122,7 @@ impl World {
         let settings = Settings {
             node: node(name),
             incarnation,
-            service: ServiceAddress::new(Ipv4Addr::new(10, 77, 0, index), 80),
+            service: address(index),
             period: self.period,
             strategy: self.kind,
             token_rotation: TOKEN_ROTATION,
@@ -319,6 +319,16 @@ impl World {
                     let token = Token::new(random.to_be_bytes());
                     self.feed(name, Input::TokenDrawn { peer, token });
                 }
+                Output::Probe { peer, service, token } => {
+                    let is_there = self.answers(name, service, token);
+                    let probed = Input::Probed {
+                        peer,
+                        service,
+                        is_there,
+                    };
+                    // There and back again.
+                    self.post(name, probed);
+                }
                 Output::SendToken {
                     to,
                     token,
@@ -337,6 +347,15 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Whether whoever is at an address takes this token for that of a node.
+    fn answers(&self, asker: &str, service: ServiceAddress, token: Token) -> bool {
+        let there = self.hosts.values().find(|host| address(host.index) == service);
+        there.is_some_and(|host| {
+            let peer = host.policy.peers.get(&node(asker));
+            host.control.is_some() && peer.is_some_and(|peer| peer.trust.accepts.contains(&Some(token)))
+        })
     }
 
     fn send(&mut self, from: &str, body: &[u8]) {
@@ -525,6 +544,10 @@ impl Host {
             .find(|peer| open(self, peer))
             .map(|peer| peer.to_string())
     }
+}
+
+fn address(index: u8) -> ServiceAddress {
+    ServiceAddress::new(Ipv4Addr::new(10, 77, 0, index), 80)
 }
 
 pub(crate) fn node(name: &str) -> NodeId {

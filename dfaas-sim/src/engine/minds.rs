@@ -222,6 +222,15 @@ impl Engine<'_> {
                     };
                     self.post(node, self.numbers[&to] as usize, told);
                 }
+                // In the simulator nobody is where he is not.
+                Output::Probe { peer, service, .. } => {
+                    let probed = Input::Probed {
+                        peer,
+                        service,
+                        is_there: true,
+                    };
+                    self.feed(node, probed);
+                }
                 // There is no service in the simulator.
                 Output::Ask { strategy, .. } => self.feed(node, Input::Answer { strategy, body: None }),
             }

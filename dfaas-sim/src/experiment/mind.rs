@@ -86,7 +86,10 @@ fn drain(control: &mut Control, policy: &mut Policy) -> Option<Vec<u8>> {
         match output {
             Output::Publish(body) => said = Some(body),
             Output::Apply(applied) => *policy = (*applied).clone(),
-            Output::Ask { .. } | Output::DrawToken { .. } | Output::SendToken { .. } => {}
+            Output::Ask { .. }
+            | Output::DrawToken { .. }
+            | Output::SendToken { .. }
+            | Output::Probe { .. } => {}
         }
     }
     said

@@ -57,6 +57,9 @@ fn strange_names_are_told() {
     let file = File::new("");
     let strange = [
         ("DFAAS_STRATEGI", "x"),
+        ("DFAAS_CLIENT_TIMEOUT", "1s"),
+        ("DFAAS_PORT_80_TCP", "tcp://10.0.0.1:80"),
+        ("DFAAS_TEST_NETEM", "loss 2%"),
         ("AGENT_REJECTOR_HOST", "x"),
         ("AGENT_RLMODEL_EXPLORE", "x"),
         ("AGENT_NONSENSE", "x"),
@@ -64,14 +67,14 @@ fn strange_names_are_told() {
         ("HOME", "/"),
     ];
     let layers = file.merge(&[], &strange);
-    assert_eq!(
-        layers.mistakes.to_string(),
-        "DFAAS_STRATEGI: there is no such option"
-    );
+    assert_eq!(layers.mistakes.to_string(), "");
     let want = [
         "AGENT_NONSENSE is no option, neither here nor of the Go agents",
         "AGENT_REJECTOR_HOST is of the Go agents and has no meaning here",
         "AGENT_RLMODEL_EXPLORE is of the Go agents and has no meaning here",
+        "DFAAS_CLIENT_TIMEOUT is no option of this command",
+        "DFAAS_PORT_80_TCP is no option of this command",
+        "DFAAS_STRATEGI is no option of this command",
     ];
     assert_eq!(layers.warnings, want);
 }
@@ -97,6 +100,56 @@ fn a_file_that_is_named_must_be_there_and_be_toml() {
             .mistakes
             .to_string()
             .contains("strategy is neither text")
+    );
+}
+
+#[test]
+fn all_commands_have_the_layers_of_what_they_share_with_run() {
+    let file = File::new(
+        "api = \"127.0.0.1:9999\"\nstate-dir = \"/somewhere\"\ninterface = \"eth7\"\nnetns = \"7\"\nstrategy = \"recalc\"\n",
+    );
+    let command = <crate::cli::Args as clap::CommandFactory>::command();
+    let path = file.path.to_str().unwrap();
+    let merged = |arguments: &[&str], environment: &[(&str, &str)]| {
+        let file = ["--config", path];
+        let own = ["dfaas-agent"].iter().chain(arguments).chain(&file);
+        let variable = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
+        let environment = environment.iter().map(variable).collect();
+        let layers = Layers::merge(&command, own.map(OsString::from).collect(), &environment);
+        assert!(layers.mistakes.is_empty(), "{}", layers.mistakes);
+        assert!(command.clone().try_get_matches_from(&layers.arguments).is_ok());
+        let added = layers.arguments.iter().skip(arguments.len() + 3);
+        added
+            .map(|text| text.to_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let asks = ["--api=127.0.0.1:9999"];
+    for command in [
+        &["status"][..],
+        &["explain", "figlet"],
+        &["strategy"],
+        &["status", "--json"],
+    ] {
+        assert_eq!(merged(command, &[]), asks, "{command:?}");
+        // A variable goes before the file.
+        assert_eq!(
+            merged(command, &[("DFAAS_API", "[::1]:1")]),
+            ["--api=[::1]:1"],
+            "{command:?}"
+        );
+    }
+    assert_eq!(merged(&["id"], &[]), ["--state-dir=/somewhere"]);
+    assert_eq!(merged(&["id", "--state-dir=/here"], &[]), [""; 0]);
+    assert_eq!(merged(&["check"], &[]), ["--interface=eth7", "--netns=7"]);
+    assert!(merged(&["haproxy-config"], &[]).contains(&"--interface=eth7".to_owned()));
+    let wrong = File::new("interfase = \"eth7\"\n");
+    let arguments = ["dfaas-agent", "status", "--config", wrong.path.to_str().unwrap()];
+    let layers = Layers::merge(&command, arguments.map(OsString::from).into(), &BTreeMap::new());
+    assert!(
+        layers
+            .mistakes
+            .to_string()
+            .contains("there is no option \"interfase\"")
     );
 }
 

@@ -20,19 +20,7 @@ type Path = Vec<(usize, usize)>;
 /// Places as much of the deficits as is within reach, and takes it from what is left.
 pub(super) fn place(deficits: &[f64], left: &mut [f64], distances: &Distances) -> Flows {
     let mut flows = Flows::default();
-    let mut rest = deficits.to_vec();
-    // Each round satisfies all of a part, or uses up all that one of its senders reaches.
-    for _ in 0..rest.len() {
-        let granted = grants(&rest, left, distances);
-        if granted.iter().all(|&rate| rate < REST_RPS_MIN) {
-            break;
-        }
-        let mut unplaced = granted.clone();
-        placing::place(&mut flows, distances, &mut unplaced, left);
-        for (i, rest) in rest.iter_mut().enumerate() {
-            *rest = (*rest - granted[i] + unplaced[i]).max(0.0);
-        }
-    }
+    let mut rest = share(&mut flows, deficits, left, distances);
     let mut hopeless = vec![false; rest.len()];
     for (sender, rest) in rest.iter_mut().enumerate() {
         while *rest >= REST_RPS_MIN
@@ -44,6 +32,37 @@ pub(super) fn place(deficits: &[f64], left: &mut [f64], distances: &Distances) -
     flows
 }
 
+/// The same where nobody has to move on, in a book that need not hold all: tells whether it is so. All that is placed between
+/// hundreds of senders and hundreds of receivers is a hundred thousand pairs, of which a node needs its own.
+pub(super) fn place_directly(
+    book: &mut impl Book,
+    deficits: &[f64],
+    left: &mut [f64],
+    distances: &Distances,
+) -> bool {
+    let rest = share(book, deficits, left, distances);
+    let is_little = |rates: &[f64]| rates.iter().all(|&rate| rate < REST_RPS_MIN);
+    is_little(&rest) || is_little(left)
+}
+
+/// Has each part share what it has, and returns what is not placed.
+fn share(book: &mut impl Book, deficits: &[f64], left: &mut [f64], distances: &Distances) -> Vec<f64> {
+    let mut rest = deficits.to_vec();
+    // Each round satisfies all of a part, or uses up all that one of its senders reaches.
+    for _ in 0..rest.len() {
+        let granted = grants(&rest, left, distances);
+        if granted.iter().all(|&rate| rate < REST_RPS_MIN) {
+            break;
+        }
+        let mut unplaced = granted.clone();
+        placing::place(book, distances, &mut unplaced, left);
+        for (i, rest) in rest.iter_mut().enumerate() {
+            *rest = (*rest - granted[i] + unplaced[i]).max(0.0);
+        }
+    }
+    rest
+}
+
 /// Each part's surplus, in max-min fair shares.
 fn grants(rest: &[f64], left: &[f64], distances: &Distances) -> Vec<f64> {
     let has_room = |j: usize| left[j] >= REST_RPS_MIN;
@@ -53,16 +72,21 @@ fn grants(rest: &[f64], left: &[f64], distances: &Distances) -> Vec<f64> {
             parts.join(i, j);
         }
     }
-    let mut totals: BTreeMap<usize, f64> = BTreeMap::new();
+    // Of a thousand nodes with room most are in a part where nobody asks.
+    let mut askers: BTreeMap<usize, (Vec<usize>, f64)> = BTreeMap::new();
+    for i in (0..rest.len()).filter(|&i| rest[i] >= REST_RPS_MIN) {
+        askers.entry(parts.of(i)).or_default().0.push(i);
+    }
     for j in (0..left.len()).filter(|&j| has_room(j)) {
-        *totals.entry(parts.of(j)).or_insert(0.0) += left[j];
+        if let Some((_, total)) = askers.get_mut(&parts.of(j)) {
+            *total += left[j];
+        }
     }
     let mut grants = vec![0.0; rest.len()];
-    for (part, total) in totals {
-        let asked = |i: usize| if parts.of(i) == part { rest[i] } else { 0.0 };
-        let asked: Vec<f64> = (0..rest.len()).map(asked).collect();
-        for (grant, share) in grants.iter_mut().zip(placing::fair_shares(&asked, total)) {
-            *grant += share;
+    for (members, total) in askers.into_values() {
+        let asked: Vec<f64> = members.iter().map(|&i| rest[i]).collect();
+        for (&i, share) in members.iter().zip(placing::fair_shares(&asked, total)) {
+            grants[i] = share;
         }
     }
     grants

@@ -380,7 +380,7 @@ fn same_band(pairs: &[(f64, f64)]) -> Whole {
 }
 
 fn band(value: u8) -> RttBand {
-    RttBand::try_from(value).expect("tests use existing bands")
+    RttBand::from(u64::from(value))
 }
 
 #[track_caller]
