@@ -77,7 +77,9 @@ fn data_plane(node: &Node) -> String {
 /// One line says who steers, why, and what to do about it.
 fn check_fallback(node: &Node) {
     let log = fs::read_to_string(node.namespace().path("/run/agent.log")).unwrap();
-    let warnings: Vec<&str> = log.lines().filter(|line| line.contains("WARN")).collect();
+    // That everybody may join is said by each node of these tests.
+    let is_about_this = |line: &&str| line.contains("WARN") && !line.contains("THE FEDERATION IS OPEN");
+    let warnings: Vec<&str> = log.lines().filter(is_about_this).collect();
     let [line] = warnings[..] else {
         panic!("not one warning: {log}");
     };

@@ -36,6 +36,7 @@ mod share;
 mod silence;
 mod smuggling;
 mod spread;
+mod strangers;
 mod strategies;
 mod tcp;
 mod transfers;
