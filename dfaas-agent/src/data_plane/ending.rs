@@ -133,15 +133,18 @@ fn end(
         };
         ends.extend(choose(&flow).map(|end| (client_key, server_key, end)));
     }
-    let sender = Sender::new().context("opening a socket for resets")?;
+    // All before the first reset, so that the programs leave the resets alone: a local server that is kept for later has
+    // the very addresses and ports of its client's connection.
     for (client_key, server_key, end) in &ends {
-        // First, so that the programs leave the resets alone.
         let _ended = upstreams.remove(server_key);
+        if matches!(end, End::Whole(_)) {
+            let _ended = clients.remove(client_key);
+        }
+    }
+    let sender = Sender::new().context("opening a socket for resets")?;
+    for (_, _, end) in &ends {
         let resets = match end {
-            End::Whole(resets) => {
-                let _ended = clients.remove(client_key);
-                &resets[..]
-            }
+            End::Whole(resets) => &resets[..],
             End::Parked(reset) => std::slice::from_ref(reset),
         };
         for reset in resets {
