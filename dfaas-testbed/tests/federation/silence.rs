@@ -39,10 +39,16 @@ fn both_ends_of_a_silent_connection_are_reset() {
             sockets(&federation)
         )
     });
-    for wire in &idle {
-        let error = wire.stream().read(&mut [0]).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
-    }
+    let ends: Vec<_> = idle
+        .iter()
+        .map(|wire| wire.stream().read(&mut [0]).unwrap_err().kind())
+        .collect();
+    assert_eq!(
+        ends,
+        vec![ErrorKind::ConnectionReset; idle.len()],
+        "{}",
+        federation.nodes[0].status().unwrap().0["totals"]["events"]
+    );
     let events = federation.nodes[0].status().unwrap().0["totals"]["events"].clone();
     assert_eq!(events["ended_silent"].as_u64(), Some(idle.len() as u64));
     federation.stop().unwrap();
