@@ -133,18 +133,18 @@ fn end(
         };
         ends.extend(choose(&flow).map(|end| (client_key, server_key, end)));
     }
-    // All before the first reset, so that the programs leave the resets alone: a local server that is kept for later has
-    // the very addresses and ports of its client's connection.
-    for (client_key, server_key, end) in &ends {
-        let _ended = upstreams.remove(server_key);
-        if matches!(end, End::Whole(_)) {
-            let _ended = clients.remove(client_key);
-        }
-    }
+    // A local server that is kept for later has the very addresses and ports of its client's connection: the programs would
+    // take the client's reset for its own, so it goes first.
+    ends.sort_by_key(|(_, _, end)| matches!(end, End::Whole(_)));
     let sender = Sender::new().context("opening a socket for resets")?;
-    for (_, _, end) in &ends {
+    for (client_key, server_key, end) in &ends {
+        // First, so that the programs leave the resets alone.
+        let _ended = upstreams.remove(server_key);
         let resets = match end {
-            End::Whole(resets) => &resets[..],
+            End::Whole(resets) => {
+                let _ended = clients.remove(client_key);
+                &resets[..]
+            }
             End::Parked(reset) => std::slice::from_ref(reset),
         };
         for reset in resets {
