@@ -101,30 +101,23 @@ async fn accept(listener: TcpListener, target: SocketAddr) {
     }
 }
 
-/// Passes bytes and ends of both directions on. Where one side fails, the other is reset: a clean end would tell it
-/// that it has everything.
+/// Passes bytes and ends of both directions on. Whatever else ends it resets both sides: a clean end would tell them that
+/// they have everything.
 async fn pass(mut client: TcpStream, target: SocketAddr) -> io::Result<()> {
-    let mut platform = match TcpStream::connect(target).await {
-        Ok(platform) => platform,
-        Err(error) => {
-            reset(&client)?;
-            return Err(error);
-        }
-    };
+    end_by_reset(&client, true)?;
+    let mut platform = TcpStream::connect(target).await?;
+    end_by_reset(&platform, true)?;
     client.set_nodelay(true)?;
     platform.set_nodelay(true)?;
-    let passed = tokio::io::copy_bidirectional(&mut client, &mut platform).await;
-    if let Err(error) = passed {
-        reset(&client)?;
-        reset(&platform)?;
-        return Err(error);
-    }
-    Ok(())
+    tokio::io::copy_bidirectional(&mut client, &mut platform).await?;
+    end_by_reset(&client, false)?;
+    end_by_reset(&platform, false)
 }
 
-/// Has a connection end by a reset when it is closed (`SO_LINGER` of 0 seconds, socket(7)).
-fn reset(connection: &TcpStream) -> io::Result<()> {
-    Ok(sockopt::set_socket_linger(connection, Some(Duration::ZERO))?)
+/// Whether a connection ends by a reset when it is closed (`SO_LINGER` of 0 seconds, socket(7)).
+fn end_by_reset(connection: &TcpStream, does: bool) -> io::Result<()> {
+    let linger = does.then_some(Duration::ZERO);
+    Ok(sockopt::set_socket_linger(connection, linger)?)
 }
 
 #[cfg(test)]
