@@ -85,16 +85,14 @@ impl Loan {
             return Ok(Listener::Hidden);
         };
         if relay::is_multipath(socket.as_fd()) {
+            let relay = Relay::before(socket.as_fd(), self.place.is_ipv6());
+            self.relay = Some(relay.context("relaying to a listener that speaks Multipath TCP")?);
             warn!(
                 whose,
                 is_ipv6 = self.place.is_ipv6(),
                 port,
                 "The listener speaks Multipath TCP, which BPF cannot lend: the agent relays its connections, which is \
                  slower; start its program with GODEBUG=multipathtcp=0"
-            );
-            self.relay = Some(
-                Relay::before(socket.as_fd(), self.place.is_ipv6())
-                    .context("relaying to a listener that speaks Multipath TCP")?,
             );
         }
         let lent = self.relay.as_ref().map_or(socket.as_fd(), Relay::listener);
