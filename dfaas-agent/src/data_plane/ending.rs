@@ -78,20 +78,24 @@ pub(super) fn end_silent(
     })?;
     // Those that have no server at present are left.
     let sender = Sender::new().context("opening a socket for resets")?;
+    let mut ended = 0;
     for key in silent.keys() {
         let Ok(client) = clients.get(key, 0) else {
+            ended += 1;
             continue;
         };
         if !is_silent(key, &client) {
+            // It has spoken meanwhile.
             continue;
         }
+        ended += 1;
         let _ended = clients.remove(key);
         if let Some(sequence) = next_of_us(&client) {
             let reset = reset_to(*key, ours, sequence);
             sender.send(&reset).context("sending a reset")?;
         }
     }
-    Ok(silent.len())
+    Ok(ended)
 }
 
 /// Where our next byte to a client would be that has no server at present, if it has not had our end.
