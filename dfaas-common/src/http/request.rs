@@ -96,17 +96,7 @@ const fn request_line(grammar: &mut Grammar) -> u8 {
 /// `http://<authority>` before the path, which a server takes from whoever sends it (RFC 9112, section 3.2.2). The authority
 /// is not read: this node's users call it by many names. An empty one is none (RFC 9110, section 4.2.1).
 const fn absolute_form(grammar: &mut Grammar, method_end: u8, slash: u8, version_start: u8) {
-    let literal = b"http://";
-    let mut from = method_end;
-    let mut at = 0;
-    while at < literal.len() {
-        let to = grammar.state();
-        grammar.on_class(to, Class::Visible, OTHER_TARGET);
-        grammar.on(to, b' ', version_start);
-        grammar.on_any_case(from, literal[at], to);
-        from = to;
-        at += 1;
-    }
+    let from = literal(grammar, method_end, b"http://", true, version_start);
     let authority = grammar.state();
     authority_byte(grammar, from, authority);
     authority_byte(grammar, authority, authority);
@@ -147,19 +137,30 @@ const fn method(grammar: &mut Grammar, start: u8) -> u8 {
 
 /// `healthz` behind the first slash: what the HAProxy of a Go agent asks under its strategies but Recalc.
 const fn health_path(grammar: &mut Grammar, slash: u8, version_start: u8) {
-    let end = literal(grammar, slash, b"healthz", version_start);
+    let end = literal(grammar, slash, b"healthz", false, version_start);
     grammar.on(end, b' ', ROOT_END);
 }
 
-/// A path that is a mere literal. One that stops within it is like any other: it has no mark, and no name.
-const fn literal(grammar: &mut Grammar, start: u8, literal: &[u8], version_start: u8) -> u8 {
+/// A part of a target that is a mere literal, in lower or any case. A target that stops within it is like any other: it has
+/// no mark, and no name.
+const fn literal(
+    grammar: &mut Grammar,
+    start: u8,
+    literal: &[u8],
+    is_any_case: bool,
+    version_start: u8,
+) -> u8 {
     let mut from = start;
     let mut at = 0;
     while at < literal.len() {
         let to = grammar.state();
         grammar.on_class(to, Class::Visible, OTHER_TARGET);
         grammar.on(to, b' ', version_start);
-        grammar.on(from, literal[at], to);
+        if is_any_case {
+            grammar.on_any_case(from, literal[at], to);
+        } else {
+            grammar.on(from, literal[at], to);
+        }
         from = to;
         at += 1;
     }
@@ -168,7 +169,7 @@ const fn literal(grammar: &mut Grammar, start: u8, literal: &[u8], version_start
 
 /// `function/<name>` behind the first slash.
 const fn function_path(grammar: &mut Grammar, slash: u8, version_start: u8) {
-    let from = literal(grammar, slash, b"function/", version_start);
+    let from = literal(grammar, slash, b"function/", false, version_start);
     let tail = grammar.state();
     grammar.on_class(from, Class::Name, NAME_FIRST);
     name(grammar, NAME_FIRST, tail, version_start);
