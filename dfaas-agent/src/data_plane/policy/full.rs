@@ -30,25 +30,10 @@ fn functions_find_room_when_others_go() {
 fn rows_that_are_gone_already_stop_no_policy() {
     let mut maps = rehearsal();
     maps.apply(&policy(0..2, 0..2)).unwrap();
-    let keys: Vec<_> = maps.policy.functions.keys().map(Result::unwrap).collect();
-    for key in keys {
-        maps.policy.functions.remove(&key).unwrap();
-    }
-    for pair in maps
-        .policy
-        .admissions
-        .keys()
-        .map(Result::unwrap)
-        .collect::<Vec<_>>()
-    {
-        maps.policy.admissions.remove(&pair).unwrap();
-    }
-    for pair in maps.policy.caps.keys().map(Result::unwrap).collect::<Vec<_>>() {
-        maps.policy.caps.remove(&pair).unwrap();
-    }
-    for key in maps.policy.peers.keys().map(Result::unwrap).collect::<Vec<_>>() {
-        maps.policy.peers.remove(&key).unwrap();
-    }
+    empty(&mut maps.policy.functions);
+    empty(&mut maps.policy.admissions);
+    empty(&mut maps.policy.caps);
+    empty(&mut maps.policy.peers);
     let later = policy(5..6, 5..6);
     for _ in 0..3 {
         maps.apply(&later).unwrap();
@@ -152,6 +137,13 @@ fn counts(maps: &Rehearsal) -> [usize; 4] {
         rows(policy.peers.keys()),
         rows(policy.stamps.keys()),
     ]
+}
+
+fn empty<K: aya::Pod, V: aya::Pod>(map: &mut HashMap<MapData, K, V>) {
+    let keys: Vec<K> = map.keys().map(Result::unwrap).collect();
+    for key in keys {
+        map.remove(&key).unwrap();
+    }
 }
 
 fn rows<K>(keys: impl Iterator<Item = Result<K, aya::maps::MapError>>) -> usize {
