@@ -21,8 +21,6 @@ use crate::kit::PLENTY_RPS;
 
 /// A function of node 1, and one of node 2.
 const FUNCTIONS: [&str; 2] = ["near", "far"];
-/// The maps that hold what is known of connections.
-const MAPS: [&str; 4] = ["CLIENTS", "UPSTREAMS", "HELD", "AHEAD"];
 /// How long it may take until a connection that has ended is forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(10);
 

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use dfaas_testbed::{DATA_PLANE, Federation, Function, Namespace, NodeSpec, Process, figlet, patience};
+use dfaas_testbed::{DATA_PLANE, Federation, Function, Namespace, Node, NodeSpec, Process, figlet, patience};
 
 /// More than any test asks for.
 pub(crate) const PLENTY_RPS: u32 = 1_000_000;
@@ -34,6 +34,32 @@ pub(crate) fn pair() -> &'static Federation {
         let far = vec![Function::echo(PLENTY_RPS).named("far")];
         Federation::start(&[NodeSpec::new(near), NodeSpec::new(far)]).unwrap()
     })
+}
+
+/// The maps that hold what is known of connections.
+pub(crate) const FLOW_MAPS: [&str; 4] = ["CLIENTS", "UPSTREAMS", "HELD", "AHEAD"];
+
+/// How many entries all nodes have of connections.
+pub(crate) fn left(federation: &Federation) -> usize {
+    let nodes = federation.nodes.iter();
+    nodes
+        .flat_map(|node| node.map_entries(&FLOW_MAPS).unwrap().into_values())
+        .sum()
+}
+
+/// How many connections the platforms have at the service port.
+pub(crate) fn service_sockets(federation: &Federation) -> usize {
+    let count = |node: &Node| {
+        let filter = ["-H", "-t", "-n", "state", "established", "sport", "=", ":80"];
+        let output = node.namespace().output("ss", &filter).unwrap();
+        assert!(output.status.success(), "{output:?}");
+        output
+            .stdout
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .count()
+    };
+    federation.nodes.iter().map(count).sum()
 }
 
 /// Three nodes that draw letters, for 10, 20 and 30 requests a second.

@@ -11,12 +11,10 @@ use anyhow::Result;
 use dfaas_testbed::{Federation, Function, Namespace, NodeSpec, Wire, wait_until};
 use rustix::net::sockopt::set_socket_linger;
 
-use crate::kit::{PLENTY_RPS, turn};
+use crate::kit::{FLOW_MAPS, PLENTY_RPS, left, turn};
 
 const CONNECTIONS: usize = 10_000;
 const THREADS: usize = 8;
-/// The maps that hold what is known of connections.
-const MAPS: [&str; 4] = ["CLIENTS", "UPSTREAMS", "HELD", "AHEAD"];
 /// How long a connection that has ended may be remembered.
 const FORGOTTEN: Duration = Duration::from_secs(10);
 const FUNCTIONS: [&str; 2] = ["near", "far"];
@@ -63,7 +61,7 @@ fn connections_that_ended_leave_nothing() {
     let mut wire = Wire::connect(&federation.client, server).unwrap();
     for number in 0..2 {
         wire.ask(&request(number, "keep-alive"), "POST").unwrap();
-        assert!(left(&federation) > 0, "{MAPS:?} are empty");
+        assert!(left(&federation) > 0, "{FLOW_MAPS:?} are empty");
     }
     drop(wire);
     let mut faults = Vec::new();
@@ -76,13 +74,6 @@ fn connections_that_ended_leave_nothing() {
         }
     }
     assert!(faults.is_empty(), "{faults:?}");
-}
-
-fn left(federation: &Federation) -> usize {
-    let nodes = federation.nodes.iter();
-    nodes
-        .flat_map(|node| node.map_entries(&MAPS).unwrap().into_values())
-        .sum()
 }
 
 /// Opens, uses and ends its share of all connections.

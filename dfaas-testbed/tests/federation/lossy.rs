@@ -14,7 +14,7 @@ use dfaas_testbed::{
     wait_until,
 };
 
-use crate::kit::{PLENTY_RPS, start_ours, tell, try_curl, turn};
+use crate::kit::{FLOW_MAPS, PLENTY_RPS, start_ours, tell, try_curl, turn};
 
 /// The length of a transfer, in megabytes, unless this variable says another.
 const LENGTH: (&str, u64) = ("DFAAS_TEST_LONG_MB", 100);
@@ -97,8 +97,6 @@ fn pipelines_go_on_behind_missing_segments() {
 fn a_kept_connection_goes_round_ten_peers() {
     const PEERS: usize = 10;
     const REQUESTS: usize = 1_000;
-    /// What is known of connections.
-    const MAPS: [&str; 4] = ["CLIENTS", "UPSTREAMS", "HELD", "AHEAD"];
     /// How long a connection that has ended may be remembered.
     const FORGOTTEN: Duration = Duration::from_secs(15);
     let _turn = turn();
@@ -150,7 +148,7 @@ fn a_kept_connection_goes_round_ten_peers() {
     );
     assert!((1..=PEERS).contains(&most), "{most} servers for {PEERS} peers");
     drop(wire);
-    let left = || node.map_entries(&MAPS).unwrap();
+    let left = || node.map_entries(&FLOW_MAPS).unwrap();
     wait_until("all forgotten", FORGOTTEN, || left().values().sum::<usize>() == 0)
         .unwrap_or_else(|error| panic!("{error}: {:?}", left()));
 }

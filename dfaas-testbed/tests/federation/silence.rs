@@ -8,7 +8,7 @@ use std::{
 
 use dfaas_testbed::{Federation, Function, NodeSpec, Wire, wait_until};
 
-use crate::kit::{PLENTY_RPS, turn};
+use crate::kit::{PLENTY_RPS, left, service_sockets, turn};
 
 /// How long a connection may keep silent here.
 const SILENCE_S: u64 = 2;
@@ -18,7 +18,6 @@ const WORK_S: u64 = 12;
 const CLEARED: Duration = Duration::from_secs(25);
 /// How long a word takes.
 const SOON: Duration = Duration::from_secs(5);
-const MAPS: [&str; 2] = ["CLIENTS", "UPSTREAMS"];
 const FUNCTIONS: [&str; 2] = ["near", "far"];
 
 #[test]
@@ -30,13 +29,13 @@ fn both_ends_of_a_silent_connection_are_reset() {
     idle.push(asked(&federation, &["near", "far"]));
     // Nobody serves the last request of this one.
     idle.push(asked(&federation, &["near", "nobody"]));
-    assert!(left(&federation) > 0 && sockets(&federation) > 0);
-    let is_cleared = || left(&federation) == 0 && sockets(&federation) == 0;
+    assert!(left(&federation) > 0 && service_sockets(&federation) > 0);
+    let is_cleared = || left(&federation) == 0 && service_sockets(&federation) == 0;
     wait_until("all cleared", CLEARED, is_cleared).unwrap_or_else(|error| {
         panic!(
             "{error}: {} entries, {} sockets",
             left(&federation),
-            sockets(&federation)
+            service_sockets(&federation)
         )
     });
     let ends: Vec<_> = idle
@@ -105,26 +104,4 @@ fn asked(federation: &Federation, names: &[&str]) -> Wire {
         assert_eq!(status, if *name == "nobody" { 404 } else { 200 });
     }
     wire
-}
-
-fn left(federation: &Federation) -> usize {
-    let nodes = federation.nodes.iter();
-    nodes
-        .flat_map(|node| node.map_entries(&MAPS).unwrap().into_values())
-        .sum()
-}
-
-/// How many connections the platforms have at the service port.
-fn sockets(federation: &Federation) -> usize {
-    let count = |node: &dfaas_testbed::Node| {
-        let filter = ["-H", "-t", "-n", "state", "established", "sport", "=", ":80"];
-        let output = node.namespace().output("ss", &filter).unwrap();
-        assert!(output.status.success(), "{output:?}");
-        output
-            .stdout
-            .split(|byte| *byte == b'\n')
-            .filter(|line| !line.is_empty())
-            .count()
-    };
-    federation.nodes.iter().map(count).sum()
 }

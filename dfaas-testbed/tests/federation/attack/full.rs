@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::Result;
 use dfaas_testbed::{Federation, Wire, wait_until};
 
-use super::{FUNCTIONS, MAPS, event, two, wait_for_clients};
-use crate::kit::turn;
+use super::{FUNCTIONS, event, two, wait_for_clients};
+use crate::kit::{FLOW_MAPS, turn};
 
 /// The least that an agent can be given.
 const FLOWS: usize = 1024;
@@ -43,7 +43,7 @@ fn a_full_node_refuses_and_recovers() {
     }
     check_pipelines(&mut served);
     drop(served);
-    let left = || node.map_entries(&MAPS).unwrap();
+    let left = || node.map_entries(&FLOW_MAPS).unwrap();
     let all_gone = || left().values().all(|entries| *entries == 0);
     let waited = wait_until("all forgotten", Duration::from_secs(10), all_gone);
     waited.unwrap_or_else(|error| panic!("{error}: {:?}", left()));

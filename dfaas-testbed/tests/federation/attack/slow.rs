@@ -9,8 +9,8 @@ use std::{
 
 use dfaas_testbed::{Federation, Wire, now, wait_until};
 
-use super::{FUNCTIONS, Honest, MAPS, event, plain, two};
-use crate::kit::turn;
+use super::{FUNCTIONS, Honest, event, plain, two};
+use crate::kit::{left, service_sockets, turn};
 
 /// How long a client may keep silent here.
 const SILENCE_S: u64 = 2;
@@ -71,14 +71,14 @@ fn slow_and_stuck_clients_are_ended() {
     assert!(left(&federation) > 0, "slow clients take room");
     let mut honest = Honest::new(&federation, 0);
     let start = now();
-    let cleared = || left(&federation) == 0 && sockets(&federation) == 0;
+    let cleared = || left(&federation) == 0 && service_sockets(&federation) == 0;
     honest.ask_while(|| trickle(&federation, &stuck));
     let waited = wait_until("all cleared", CLEARED, cleared);
     waited.unwrap_or_else(|error| {
         panic!(
             "{error}: {} entries, {} sockets",
             left(&federation),
-            sockets(&federation)
+            service_sockets(&federation)
         )
     });
     println!(
@@ -183,26 +183,4 @@ fn connect(federation: &Federation) -> TcpStream {
 
 fn head(function: &str, length: usize) -> Vec<u8> {
     format!("POST /function/{function} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n").into_bytes()
-}
-
-fn left(federation: &Federation) -> usize {
-    let nodes = federation.nodes.iter();
-    nodes
-        .flat_map(|node| node.map_entries(&MAPS).unwrap().into_values())
-        .sum()
-}
-
-/// How many connections the platforms have at the service port.
-fn sockets(federation: &Federation) -> usize {
-    let count = |node: &dfaas_testbed::Node| {
-        let filter = ["-H", "-t", "-n", "state", "established", "sport", "=", ":80"];
-        let output = node.namespace().output("ss", &filter).unwrap();
-        assert!(output.status.success(), "{output:?}");
-        output
-            .stdout
-            .split(|byte| *byte == b'\n')
-            .filter(|line| !line.is_empty())
-            .count()
-    };
-    federation.nodes.iter().map(count).sum()
 }
