@@ -45,7 +45,7 @@ pub(crate) enum Needs {
 /// The federations that are asked everything once more, with HAProxy as the data plane.
 const FEDERATION: &str = "dfaas-testbed federation";
 /// What of the federations' tests concerns the kernel alone, and why.
-const KERNEL_ONLY: [(&str, &str); 18] = [
+const KERNEL_ONLY: [(&str, &str); 21] = [
     (
         "attack::flood",
         "half-open connections in OPENING; HAProxy's are the host's own",
@@ -66,8 +66,16 @@ const KERNEL_ONLY: [(&str, &str); 18] = [
         "faults::a_kept_connection",
         "requests on kept connections that the programs take back from a silent peer",
     ),
+    (
+        "faults::what_a_silent_peer",
+        "requests on kept connections that the programs leave with a silent peer",
+    ),
     ("ipv6::haproxy_leads", "what the kernel hands over to HAProxy"),
     ("leftovers::", "entries of maps"),
+    (
+        "lossy::a_kept_connection",
+        "servers that the programs keep for later",
+    ),
     ("paths::", "messages of routers that the programs translate"),
     (
         "program_log::",
@@ -78,6 +86,7 @@ const KERNEL_ONLY: [(&str, &str); 18] = [
         "reconfiguration::",
         "refusals of a peer that is behind with its policy, which only the kernel takes back",
     ),
+    ("silence::", "sweeps of maps; HAProxy has time-outs of its own"),
     ("tcp::blind", "sequence numbers that the programs check"),
     (
         "unjudged::",
