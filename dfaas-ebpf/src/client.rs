@@ -433,7 +433,9 @@ fn reset(
         return pass(packet, headers, client, scratch);
     }
     count::event(|events| &mut events.reset);
-    let verdict = last(packet, headers, key, client, scratch)?;
+    // Its server has nothing of what is held.
+    let held = if is_held { client.request.ahead } else { 0 };
+    let verdict = last(packet, headers, held, key, client, scratch)?;
     release::forget(key, scratch);
     Ok(verdict)
 }
@@ -456,7 +458,7 @@ fn finish(
         }
     }
     let verdict = if headers.payload_bytes() == 0 {
-        last(packet, headers, key, client, scratch)?
+        last(packet, headers, 0, key, client, scratch)?
     } else {
         pass(packet, headers, client, scratch)?
     };
@@ -480,7 +482,7 @@ fn pass_closing(
         return pass(packet, headers, client, scratch);
     }
     let verdict = if headers.payload_bytes() == 0 {
-        last(packet, headers, key, client, scratch)?
+        last(packet, headers, 0, key, client, scratch)?
     } else {
         pass(packet, headers, client, scratch)?
     };
@@ -499,11 +501,13 @@ fn note_end(headers: &Headers, client: &mut Locked<Client>) -> bool {
     })
 }
 
-/// Passes a reset or FIN without payload, after what makes the servers go that are kept for later.
+/// Passes a reset or FIN without payload, which stands behind so many bytes that are held, after what makes the servers go
+/// that are kept for later.
 #[inline(always)]
 fn last(
     packet: &Packet,
     headers: &Headers,
+    held: u32,
     key: &FlowKey,
     client: &mut Locked<Client>,
     scratch: &mut Scratch,
@@ -512,7 +516,7 @@ fn last(
     release::parked(packet, key, scratch)?;
     let numbers = client.numbering.to_server(numbers(headers));
     compose::onward(headers, scratch);
-    scratch.segment.sequence = numbers.sequence;
+    scratch.segment.sequence = numbers.sequence.wrapping_sub(held);
     scratch.segment.acknowledgment = numbers.acknowledgment;
     scratch.segment.window = numbers.window;
     send_bare(packet, headers, client, scratch)
