@@ -147,6 +147,8 @@ pub(crate) struct Kernel {
     platform: Loan,
     haproxy: Loan,
     platform_ipv6: Loan,
+    /// Why the platform cannot be reached over IPv6 although it listens there: a node does without.
+    ipv6_fault: Option<String>,
     haproxy_ipv6: Loan,
 }
 
@@ -177,6 +179,7 @@ impl Kernel {
             platform: Loan::new(Place::Platform, takes_data_in_syn),
             haproxy: Loan::new(Place::Haproxy, takes_data_in_syn),
             platform_ipv6: Loan::new(Place::PlatformIpv6, takes_data_in_syn),
+            ipv6_fault: None,
             haproxy_ipv6: Loan::new(Place::HaproxyIpv6, takes_data_in_syn),
             _ebpf: ebpf,
         })
@@ -245,9 +248,16 @@ impl Kernel {
         let by_ipv6 = self
             .platform_ipv6
             .follow(&mut self.listeners, self.functions_port);
-        let platform = self.platform.follow(&mut self.listeners, self.functions_port);
-        self.flag(maps::LOCAL_IPV6, by_ipv6.as_ref().unwrap_or(&Listener::Absent))?;
-        by_ipv6.and(platform)
+        let fault = by_ipv6.as_ref().err().map(|error| format!("{error:#}"));
+        if let Some(error) = fault.as_ref().filter(|_| fault != self.ipv6_fault) {
+            warn!(
+                error,
+                "The platform's listener of IPv6 cannot be lent; HAProxy has what comes over IPv6"
+            );
+        }
+        self.ipv6_fault = fault;
+        self.flag(maps::LOCAL_IPV6, &by_ipv6.unwrap_or(Listener::Absent))?;
+        self.platform.follow(&mut self.listeners, self.functions_port)
     }
 
     /// Tells the guard, if there is one, whom its file blocks. Call it every 200 ms.
