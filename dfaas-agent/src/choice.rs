@@ -5,7 +5,7 @@ use tracing::warn;
 
 use crate::{
     config::{Config, ProxyChoice},
-    data_plane::{self, Finding, GuardMode},
+    data_plane::{self, Finding, GuardMode, ProgramLevel},
     haproxy::Program,
     plane::{PlaneChoice, PlaneKind},
 };
@@ -32,6 +32,9 @@ pub(crate) fn choose(config: &Config) -> Result<PlaneKind> {
         bail!("the kernel cannot steer here, and HAProxy alone neither ({obstacle}): {reason}");
     }
     warn!("HAProxy alone steers requests, as the kernel cannot: {reason}");
+    if config.program_level() != ProgramLevel::Off {
+        warn!("--log-programs tells nothing then: there are no programs");
+    }
     Ok(PlaneKind::Haproxy)
 }
 
