@@ -33,10 +33,10 @@ pub(crate) struct KeyOptions {
     private_key_file: Option<PathBuf>,
 }
 
-/// Where others meet a node.
+/// Where a node waits for others.
 #[derive(Clone, Debug, clap::Args)]
-pub(crate) struct MeetingOptions {
-    /// Where this node listens for peers: multiaddresses, separated by commas
+struct ListenOptions {
+    /// Where to listen for peers: multiaddresses, separated by commas
     #[arg(
         long,
         env = "AGENT_LISTEN",
@@ -44,6 +44,19 @@ pub(crate) struct MeetingOptions {
         default_value = "/ip4/0.0.0.0/tcp/31600"
     )]
     listen: String,
+}
+
+impl ListenOptions {
+    fn check(&self) -> Result<Vec<Multiaddr>, String> {
+        multiaddrs(self.listen.split(','), listening)
+    }
+}
+
+/// Where others meet a node.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct MeetingOptions {
+    #[command(flatten)]
+    listen: ListenOptions,
     /// Where others can dial this node, if that is somewhere else: multiaddresses, separated by commas
     #[arg(long, value_name = "ADDRS", default_value = "", hide_default_value = true)]
     address: String,
@@ -58,7 +71,7 @@ impl MeetingOptions {
     /// What is no address.
     pub(crate) fn addresses(&self, host: &[IpAddr], node: PeerId) -> Result<Vec<Multiaddr>, Mistakes> {
         let mut mistakes = Mistakes::default();
-        let listen = mistakes.take("--listen", multiaddrs(self.listen.split(','), listening));
+        let listen = mistakes.take("--listen", self.listen.check());
         let told = mistakes.take("--address", multiaddrs(self.address.split(','), listening));
         let (Some(listen), Some(told)) = (listen, told) else {
             return Err(mistakes);
@@ -75,14 +88,8 @@ impl MeetingOptions {
 
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct OverlayOptions {
-    /// Where to listen for peers: multiaddresses, separated by commas
-    #[arg(
-        long,
-        env = "AGENT_LISTEN",
-        value_name = "ADDRS",
-        default_value = "/ip4/0.0.0.0/tcp/31600"
-    )]
-    listen: String,
+    #[command(flatten)]
+    listen: ListenOptions,
     /// Whether to listen and dial over QUIC too, at the UDP ports of the same numbers: true, false, or auto for wherever
     /// there is no pre-shared key
     #[arg(long, env = "AGENT_QUIC_ENABLED", value_name = "BOOL", default_value = "auto")]
@@ -159,7 +166,7 @@ impl KeyOptions {
 
 impl OverlayOptions {
     pub(super) fn check(&self, period: Duration, mistakes: &mut Mistakes) -> Option<Section> {
-        let listen = multiaddrs(self.listen.split(','), listening).and_then(some);
+        let listen = self.listen.check().and_then(some);
         let listen = mistakes.take("--listen", listen);
         let swarm_key = self.swarm_key(mistakes);
         let listen = self.with_quic(listen, self.has_swarm_key(), mistakes);
