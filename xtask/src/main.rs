@@ -5,6 +5,7 @@
 
 mod bench;
 mod build;
+mod conformance;
 mod demo;
 mod docker;
 mod ebpf;
@@ -65,6 +66,8 @@ enum Task {
     Readme,
     /// Makes the figures of docs/results.md anew
     Results(results::Args),
+    /// Runs the table of what OpenFaaS does against our platform, and the real programs beside it
+    Conformance(conformance::Args),
     /// Checks the rules that no other tool checks
     Tidy,
 }
@@ -92,6 +95,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Test(args) => return test::run(&args),
         Task::Vmtest(args) => return vmtest::run(&args),
         Task::DockerTest(args) => return docker::run(&args),
+        Task::Conformance(args) => return conformance::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Readme => readme::run(),
         Task::Results(args) => results::run(&args),

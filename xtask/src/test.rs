@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Result, ensure};
 
 use crate::{
-    build, docker, ebpf, readme,
+    build, conformance, docker, ebpf, readme,
     report::Report,
     results, setup, shell,
     suite::{Extent, Needs, Program, Suite},
@@ -82,6 +82,7 @@ impl Ring {
         match self {
             Self::Host => {
                 run_all(report, programs, Needs::Nothing);
+                report.check("conformance", conformance::check);
                 report.check("results", results::check);
                 report.tests("examples in docs", build::host_crates("test").arg("--doc"));
             }

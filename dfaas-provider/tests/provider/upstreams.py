@@ -1,4 +1,7 @@
 """A warm function that behaves as KIND says: what servers do that one would not guess."""
+import base64
+import hashlib
+import itertools
 import os
 import socket
 import threading
@@ -6,6 +9,7 @@ import time
 
 KIND = os.environ["KIND"]
 PORT = int(os.environ["PORT"])
+NUMBERS = itertools.count(1)
 
 
 def head(stream):
@@ -56,6 +60,43 @@ def framing(stream):
     """Tells how the request was framed."""
     text = head(stream)
     answer(stream, "200 OK", "chunked" if "transfer-encoding" in text.lower() else "length")
+
+
+def line(stream):
+    """Tells what was asked for."""
+    method, path, _ = head(stream).split(" ", 2)
+    answer(stream, "200 OK", f"{method} {path}")
+
+
+def silent(stream):
+    """Takes a request and says nothing."""
+    head(stream)
+    time.sleep(60)
+
+
+def websocket(stream):
+    """Changes to WebSocket (RFC 6455, section 4.2.2)."""
+    text = head(stream)
+    key = next(field.split(":", 1)[1].strip() for field in text.split("\r\n") if field.lower().startswith("sec-websocket-key:"))
+    accept = base64.b64encode(hashlib.sha1(f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()).digest()).decode()
+    stream.sendall(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        f"Sec-WebSocket-Accept: {accept}\r\n\r\n".encode()
+    )
+    stream.recv(100)
+
+
+def number(stream):
+    """Tells the number of this answer of the process."""
+    if head(stream):
+        answer(stream, "200 OK", str(next(NUMBERS)))
+
+
+def mortal(stream):
+    """Ends the process when it is asked for /die."""
+    if "/die" in head(stream):
+        os._exit(3)
+    answer(stream, "200 OK", "alive")
 
 
 def serve(stream):
