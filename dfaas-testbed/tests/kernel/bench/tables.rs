@@ -108,6 +108,12 @@ impl Bench {
         upstreams.map(|(key, upstream)| (key, upstream.value)).collect()
     }
 
+    /// The clients of which bytes are held in this table.
+    pub(crate) fn waiting(&mut self, table: &str) -> Vec<FlowKey> {
+        let held = self.hash::<FlowKey, Held>(table);
+        held.keys().map(Result::unwrap).collect()
+    }
+
     /// Changes the entry of a client.
     pub(crate) fn change_client(&mut self, key: &FlowKey, change: impl FnOnce(&mut Client)) {
         let mut clients = self.hash::<FlowKey, Locked<Client>>("CLIENTS");

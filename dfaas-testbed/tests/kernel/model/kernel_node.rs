@@ -133,12 +133,13 @@ impl KernelNode {
                 self.bench.forget::<Locked<Upstream>>("UPSTREAMS", &key);
             }
         }
-        // The model's clients are all gone: their handshakes are the oldest there are.
-        for key in self.asked.keys().copied().collect::<Vec<_>>() {
-            if !live.contains(&key) {
-                self.bench.forget::<Opening>("OPENING", &key);
-                self.bench.forget::<Held>("HELD", &key);
-                self.bench.forget::<Held>("AHEAD", &key);
+        // The model's clients are all gone: what is held of them does not change any more.
+        for table in ["HELD", "AHEAD"] {
+            for key in self.bench.waiting(table) {
+                if !live.contains(&key) {
+                    self.bench.forget::<Opening>("OPENING", &key);
+                    self.bench.forget::<Held>(table, &key);
+                }
             }
         }
     }
