@@ -36,14 +36,17 @@ pub(crate) fn waiting(
     scratch: &mut Scratch,
 ) -> Result<Next, Fault> {
     let sequence = headers.sequence.get();
-    if headers.flags & RST != 0 {
+    let is_reset = headers.flags & RST != 0;
+    if is_reset && ends(sequence, client) {
         return reset(packet, headers, key, client, scratch).map(Next::Verdict);
     }
-    if headers.payload_bytes() == 0 {
-        if sequence.wrapping_add(1) != client.asking.next() || headers.flags & FIN != 0 {
+    if is_reset || headers.payload_bytes() == 0 {
+        let probes = sequence.wrapping_add(1) == client.asking.next() && headers.flags & FIN == 0;
+        let is_near = sequence.wrapping_sub(client.asking.next()) < client::WINDOW_MAX as u32;
+        if !probes && !(is_reset && is_near) {
             return Ok(Next::Verdict(swallow()));
         }
-        // It probes.
+        // It probes, or resets what is not acknowledged: who is gone resets this, too (RFC 5961, section 3.2).
         scratch.opening = client.asking;
         request::acknowledge(packet, config, headers, scratch)?;
         return Ok(Next::Verdict(packet.out()));
@@ -97,6 +100,16 @@ pub(crate) fn waiting(
     }))
 }
 
+/// Whether a reset with this number ends the connection: it stands behind the client's last byte, or behind a FIN, which
+/// waits for the server too.
+#[inline(always)]
+fn ends(sequence: u32, client: &Client) -> bool {
+    let behind_held = client.request.at.wrapping_add(client.request.ahead);
+    sequence.wrapping_sub(client.request.at) <= 1
+        || sequence == client.asking.next()
+        || sequence == behind_held
+}
+
 /// A client that waits for a server resets its connection.
 #[inline(always)]
 fn reset(
@@ -106,15 +119,6 @@ fn reset(
     client: &Client,
     scratch: &mut Scratch,
 ) -> Result<i32, Fault> {
-    // Behind its last byte, or behind a FIN, which waits for the server too.
-    let sequence = headers.sequence.get();
-    let behind_held = client.request.at.wrapping_add(client.request.ahead);
-    let is_next = sequence.wrapping_sub(client.request.at) <= 1
-        || sequence == client.asking.next()
-        || sequence == behind_held;
-    if !is_next {
-        return Ok(swallow());
-    }
     count::event(|events| &mut events.reset);
     let sent = client
         .first_bytes

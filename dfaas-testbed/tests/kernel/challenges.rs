@@ -159,6 +159,29 @@ fn who_has_lost_a_connection_ends_it_where_the_challenge_says() {
 }
 
 #[test]
+fn a_reset_behind_bytes_that_never_came_is_challenged() {
+    let mut bench = bench();
+    for (port, (name, come, unacknowledged)) in (52_500..).zip([STATES[0], STATES[1]]) {
+        let mut talk = come(&mut bench, port);
+        let before = entries(&mut bench);
+        let reset = Sent {
+            sequence: talk.client_next + 200,
+            ..talk.client("RA", "")
+        };
+        let challenge = challenge(&mut bench, &reset);
+        let acknowledged = talk.client_next - unacknowledged as u32;
+        assert_eq!(challenge.tcp.acknowledgment_number, acknowledged, "{name}");
+        assert_eq!(entries(&mut bench), before, "{name}");
+        let exact = Sent {
+            sequence: acknowledged,
+            ..reset
+        };
+        bench.ingress(&exact.bytes());
+        assert_eq!(entries(&mut bench), [0; 5], "{name}");
+    }
+}
+
+#[test]
 fn probes_between_requests_are_answered() {
     let states: [State; 5] = [
         ("opened", Talk::open, 0),

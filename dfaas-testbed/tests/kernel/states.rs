@@ -46,7 +46,12 @@ fn a_reset_of_the_client_ends_all() {
             if seen.verdict == Verdict::Redirect {
                 let challenge = Segment::read(&seen.frame);
                 assert_eq!(challenge.flags(), "A", "{name}: {wrong}");
-                assert_eq!(challenge.tcp.acknowledgment_number, talk.client_next, "{name}");
+                let unacknowledged = match name {
+                    "at a server that was not met" => REQUEST.len(),
+                    _ => 0,
+                };
+                let acknowledged = talk.client_next - unacknowledged as u32;
+                assert_eq!(challenge.tcp.acknowledgment_number, acknowledged, "{name}");
             }
         }
         let seen = bench.ingress(&reset.bytes());
