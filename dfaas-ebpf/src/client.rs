@@ -146,22 +146,30 @@ fn spliced(
     if length > 0 {
         let was_left = client.request.left;
         let place = client.update(|client| client.request.note(sequence, length));
-        match place {
-            Place::Old => {
-                if let Some(verdict) = retry::leave_silent(packet, headers, key, client, scratch)? {
-                    return Ok(Next::Verdict(verdict));
-                }
-                if client.is_of_parts(sequence) {
-                    return replay(packet, headers, key, client, scratch);
-                }
+        if matches!(place, Place::Behind | Place::Beyond) {
+            return behind(packet, headers, key, client, scratch);
+        }
+        let is_again = match place {
+            Place::Old => true,
+            // Its rest belongs to the next request.
+            Place::Crossing(_) => was_left == 0,
+            _ => false,
+        };
+        if was_left > 0 && client.request.left == 0 {
+            asked(client);
+        }
+        if is_again {
+            if let Some(verdict) = retry::leave_silent(packet, headers, key, client, scratch)? {
+                return Ok(Next::Verdict(verdict));
             }
-            Place::Within if was_left > 0 && client.request.left == 0 => asked(client),
-            Place::Within => {}
-            Place::Crossing(keep) => {
-                asked(client);
-                return cut(packet, headers, key, client, keep, scratch).map(Next::Verdict);
+            if client.is_of_parts(sequence)
+                && let Some(next) = replay(packet, headers, key, client, place, scratch)?
+            {
+                return Ok(next);
             }
-            Place::Behind | Place::Beyond => return behind(packet, headers, key, client, scratch),
+        }
+        if let Place::Crossing(keep) = place {
+            return cut(packet, headers, key, client, keep, scratch).map(Next::Verdict);
         }
         if let Some(at) = client.numbering.stamp_within(sequence, length) {
             return stamp_again(packet, headers, client, at, scratch).map(Next::Verdict);
@@ -214,28 +222,34 @@ fn leave_stamp(client: &mut Locked<Client>) {
     }
 }
 
-/// A client sends the last part of a head again, of which its server may have nothing.
+/// A client sends the last part of a head again, of which its server may have nothing. What follows in the same segment comes
+/// again; nothing happens to such a one here if the head is no longer held.
 #[inline(always)]
 fn replay(
     packet: &Packet,
     headers: &Headers,
     key: &FlowKey,
     client: &mut Locked<Client>,
+    place: Place,
     scratch: &mut Scratch,
-) -> Result<Next, Fault> {
+) -> Result<Option<Next>, Fault> {
     if let Some(verdict) = parts::replay(packet, headers, key, client, scratch)? {
-        return Ok(Next::Verdict(verdict));
+        return Ok(Some(Next::Verdict(verdict)));
+    }
+    if place != Place::Old {
+        return Ok(None);
     }
     if maps::upstream(&client.upstream).is_some_and(|upstream| upstream.is(IS_TAKEN)) {
-        return pass(packet, headers, client, scratch).map(Next::Verdict);
+        let verdict = pass(packet, headers, client, scratch)?;
+        return Ok(Some(Next::Verdict(verdict)));
     }
     scratch.server = client.upstream;
     if !retry::take_back(key, client, &scratch.server, Phase::Spliced) {
-        return Ok(Next::Verdict(swallow()));
+        return Ok(Some(Next::Verdict(swallow())));
     }
     // The client is told that its bytes are gone.
     scratch.opening = client.asking;
-    Ok(Next::Ask)
+    Ok(Some(Next::Ask))
 }
 
 /// A segment that begins behind the current request: the next one, which may be decided once the last one is answered.

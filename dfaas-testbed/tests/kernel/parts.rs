@@ -51,6 +51,35 @@ fn a_lost_request_to_a_kept_peer_is_made_again() {
 }
 
 #[test]
+fn a_lost_request_with_the_next_one_behind_it_is_made_again() {
+    for cut in CUTS {
+        let mut bench = bench(Limit::NONE, Limit::UNLIMITED);
+        let mut talk = Talk::open(&mut bench, 50_007);
+        let peer = answered_by_peer(&mut bench, &mut talk);
+        talk.client_says(&mut bench, &REQUEST[..cut]);
+        let both = format!("{}{}", &REQUEST[cut..], &REQUEST[..20]);
+        let onward = Segment::read(&talk.client_says(&mut bench, &both).frame);
+        assert_eq!(onward.text(), stamped(), "{cut}: the first one alone");
+        assert_eq!(onward.tcp.source_port, peer.destination_port);
+        for number in 0..2 {
+            let again = Segment::read(&bench.ingress(&talk.client_again().bytes()).frame);
+            assert_eq!(again.text(), stamped(), "{cut} {number}");
+            assert_eq!(again.tcp.sequence_number, onward.tcp.sequence_number);
+        }
+        // The peer stays silent.
+        for _ in 0..2 {
+            bench.wait(&talk.sent.key(), RETRANSMISSION_MS);
+            let again = Segment::read(&bench.ingress(&talk.client_again().bytes()).frame);
+            assert_eq!(again.text(), stamped(), "{cut}");
+        }
+        bench.wait(&talk.sent.key(), RETRANSMISSION_MS);
+        let reset = Segment::read(&bench.ingress(&talk.client_again().bytes()).frame);
+        assert!(reset.tcp.rst, "{cut}: the peer is told");
+        assert_eq!(bench.events()["upstream_silent"], 1);
+    }
+}
+
+#[test]
 fn a_lost_replay_to_the_stack_is_made_again() {
     let mut bench = bench(Limit::UNLIMITED, Limit::NONE);
     let mut talk = Talk::open(&mut bench, 50_003);
