@@ -1,7 +1,5 @@
 //! Asks the services that strategies consult, and brings the answers back to the loop.
 
-use std::time::Duration;
-
 use dfaas_control::{Input, StrategyKind};
 use hyper::{Method, StatusCode, body::Bytes};
 use tokio::sync::mpsc;
@@ -15,20 +13,19 @@ const ANSWERS_MAX: usize = 8;
 #[derive(Clone, Debug)]
 pub(crate) struct Adviser {
     services: Services,
-    /// Who has not answered within a period is too late.
-    patience: Duration,
     client: HttpClient,
     answers: mpsc::Sender<Input>,
 }
 
 impl Adviser {
     /// An adviser, and where its answers come out.
-    pub(crate) fn new(services: Services, patience: Duration) -> (Self, mpsc::Receiver<Input>) {
+    pub(crate) fn new(services: Services) -> (Self, mpsc::Receiver<Input>) {
         let (answers, receiver) = mpsc::channel(ANSWERS_MAX);
+        let urls = [&services.external, &services.forecaster];
+        let client = HttpClient::for_urls(urls.into_iter().flatten().map(String::as_str));
         let adviser = Self {
             services,
-            patience,
-            client: HttpClient::new(),
+            client,
             answers,
         };
         (adviser, receiver)
@@ -60,7 +57,9 @@ impl Adviser {
             | StrategyKind::AllLocal => return None,
         };
         let question = Bytes::from(question);
-        let exchange = self.client.exchange_json(method, url, question, self.patience);
+        let exchange = self
+            .client
+            .exchange_json(method, url, question, self.services.patience);
         match exchange.await {
             Ok((StatusCode::OK, body)) => Some(body.to_vec()),
             Ok((status, _)) => {

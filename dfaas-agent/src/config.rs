@@ -203,7 +203,7 @@ impl Config {
             mistakes.note(Kind::Usage, "--haproxy", text);
         }
         let api = options.api.take(&mut mistakes);
-        let strategy = options.strategy.check(&mut mistakes);
+        let strategy = options.strategy.check(core.period, &mut mistakes);
         let sections = (debug.zip(log), overlay, data_plane, platform, proxy, api);
         let admitted_file = core.pairing.admitted_file;
         let pairing = (core.pairing.rotation, core.pairing.tokenless);

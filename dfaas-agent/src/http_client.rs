@@ -1,6 +1,6 @@
-//! HTTP questions to servers nearby: the platform, and the agent itself.
+//! HTTP questions: to the platform, to services that strategies ask, and to the agent itself.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
@@ -8,10 +8,13 @@ use hyper::{
     body::Bytes,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue},
 };
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
+use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use tracing::warn;
 
 /// A platform that has answered nothing for so long will not.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
@@ -31,17 +34,48 @@ pub(crate) enum GetError {
     Body { url: String, reason: String },
 }
 
-/// A client with a pool of idle connections.
+/// A client with a pool of idle connections, which speaks https to whom it was made for.
 #[derive(Clone, Debug)]
 pub(crate) struct HttpClient {
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }
 
 impl HttpClient {
+    /// A client for servers that speak plain HTTP.
     pub(crate) fn new() -> Self {
+        Self::trusting(RootCertStore::empty())
+    }
+
+    /// A client for these URLs, or schemes. Where one is https, it trusts whom the host trusts.
+    pub(crate) fn for_urls<'a>(urls: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut authorities = RootCertStore::empty();
+        if urls.into_iter().any(|url| url.starts_with("https")) {
+            let found = rustls_native_certs::load_native_certs();
+            let (usable, _) = authorities.add_parsable_certificates(found.certs);
+            if usable == 0 {
+                warn!(
+                    "There are no certificates of authorities on this host, so nobody is trusted by https: install \
+                     ca-certificates, or name a file of your own by SSL_CERT_FILE"
+                );
+            }
+        }
+        Self::trusting(authorities)
+    }
+
+    fn trusting(authorities: RootCertStore) -> Self {
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("ring has the ciphers of TLS 1.2 and 1.3")
+            .with_root_certificates(authorities)
+            .with_no_client_auth();
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(config)
+            .https_or_http()
+            .enable_http1()
+            .build();
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
-            .build_http();
+            .build(connector);
         Self { client }
     }
 
@@ -148,3 +182,6 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     }
     error.to_string()
 }
+
+#[cfg(test)]
+mod tests;

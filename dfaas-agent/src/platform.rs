@@ -27,6 +27,8 @@ const EVENTS_MAX: usize = 4;
 /// What the agent has to know to ask the platform.
 #[derive(Clone, Debug)]
 pub(crate) struct PlatformConfig {
+    /// `http` or `https`.
+    pub(crate) scheme: &'static str,
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) credentials: Option<Credentials>,
@@ -99,8 +101,8 @@ impl Platform {
     pub(crate) fn new(config: &PlatformConfig, settings: Settings) -> Self {
         let header = |credentials: &Credentials| credentials.header().expect("base 64 is visible ASCII");
         Self {
-            client: HttpClient::new(),
-            url: format!("http://{}:{}/system", config.host, config.port),
+            client: HttpClient::for_urls([config.scheme]),
+            url: format!("{}://{}:{}/system", config.scheme, config.host, config.port),
             namespaces: Vec::new(),
             authorization: config.credentials.as_ref().map(header),
             period: config.period.max(PERIOD_MIN),

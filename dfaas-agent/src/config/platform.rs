@@ -14,7 +14,7 @@ use crate::platform::{Credentials, PlatformConfig};
 
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct PlatformOptions {
-    /// The host of the OpenFaaS gateway
+    /// The host of the OpenFaaS gateway; https://HOST asks it by TLS
     #[arg(
         long,
         env = "AGENT_OPENFAAS_HOST",
@@ -51,7 +51,11 @@ pub(super) struct PlatformOptions {
 
 impl PlatformOptions {
     pub(super) fn check(&self, period: Duration, mistakes: &mut Mistakes) -> Option<PlatformConfig> {
-        let host = mistakes.take("--openfaas-host", host(&self.openfaas_host));
+        let (scheme, name) = match self.openfaas_host.strip_prefix("https://") {
+            Some(name) => ("https", name),
+            None => ("http", self.openfaas_host.as_str()),
+        };
+        let host = mistakes.take("--openfaas-host", host(name));
         let port = mistakes.take("--openfaas-port", port(&self.openfaas_port));
         let user = mistakes.take(
             "--openfaas-user",
@@ -73,6 +77,7 @@ impl PlatformOptions {
         };
         let credentials = mistakes.take("--openfaas-user, --openfaas-pass", credentials);
         Some(PlatformConfig {
+            scheme,
             host: host?,
             port: port?,
             credentials: credentials?,
@@ -89,7 +94,7 @@ fn host(text: &str) -> Result<String, String> {
     match text.parse::<Authority>() {
         Ok(authority) if authority.host() == text => Ok(text.to_owned()),
         Ok(_) | Err(_) => Err(format!(
-            "{text:?} is not a host name or address; scheme and port do not belong here"
+            "{text:?} is not a host name or address, if need be with https:// before it; the port is --openfaas-port"
         )),
     }
 }

@@ -1,6 +1,6 @@
 //! How the excess is distributed, and what single strategies have to know.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
 
 use dfaas_control::{
     ForecasterKind, FunctionName, LoadGroup, MarginSettings, Neighbourhood, NodeUsage, StrategyKind,
@@ -11,6 +11,7 @@ use super::{
     mistakes::{Kind, Mistakes},
     neighbours::neighbourhood,
 };
+use crate::go_duration;
 
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct StrategyOptions {
@@ -52,6 +53,15 @@ pub(super) struct StrategyOptions {
         default_value = "linear"
     )]
     forecaster: String,
+    /// external and a service as forecaster: how long an answer may take, at most a period [default: a period]
+    #[arg(
+        long,
+        env = "AGENT_SERVICE_TIMEOUT",
+        value_name = "DURATION",
+        default_value = "",
+        hide_default_value = true
+    )]
+    service_timeout: String,
     /// node-margin: a JSON file with lists of functions under HIGH_USAGE, MEDIUM_USAGE and LOW_USAGE
     #[arg(long, env = "AGENT_GROUP_LIST_FILE_NAME", value_name = "FILE")]
     group_list_file: Option<PathBuf>,
@@ -97,10 +107,12 @@ pub(super) struct Section {
 pub(crate) struct Services {
     pub(crate) external: Option<String>,
     pub(crate) forecaster: Option<String>,
+    /// How long an answer may take.
+    pub(crate) patience: Duration,
 }
 
 impl StrategyOptions {
-    pub(super) fn check(&self, mistakes: &mut Mistakes) -> Option<Section> {
+    pub(super) fn check(&self, period: Option<Duration>, mistakes: &mut Mistakes) -> Option<Section> {
         let strategy = mistakes.take("--strategy", self.strategy.parse());
         let shadow = match self.shadow.as_str() {
             "" => Some(None),
@@ -120,6 +132,10 @@ impl StrategyOptions {
             let text = "the strategy external needs to know where its service is";
             mistakes.note(Kind::Usage, "--external-url", text);
         }
+        let patience = match self.service_timeout.as_str() {
+            "" => Some(period.unwrap_or_default()),
+            text => mistakes.take("--service-timeout", patience(text, period)),
+        };
         let has_service = matches!(forecaster, Some(Some(_)));
         let node_margin = self.node_margin(has_service, mistakes);
         Some(Section {
@@ -130,6 +146,7 @@ impl StrategyOptions {
             services: Services {
                 external: external?,
                 forecaster: forecaster?,
+                patience: patience?,
             },
         })
     }
@@ -189,11 +206,24 @@ impl StrategyOptions {
 }
 
 fn url(text: &str) -> Result<String, String> {
+    let is_spoken = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https"));
     match text.parse::<Uri>() {
-        Ok(uri) if uri.scheme_str() == Some("http") && uri.host().is_some() => Ok(text.to_owned()),
+        Ok(uri) if is_spoken(&uri) && uri.host().is_some() => Ok(text.to_owned()),
         Ok(_) | Err(_) => Err(format!(
-            "{text:?} is not a URL such as http://127.0.0.1:8000/decide"
+            "{text:?} is not a URL such as http://127.0.0.1:8000/decide or https://advice.example/decide"
         )),
+    }
+}
+
+/// A strategy asks once a period, and forgets a question when it asks the next one.
+fn patience(text: &str, period: Option<Duration>) -> Result<Duration, String> {
+    let patience = go_duration::parse(text).map_err(|error| error.to_string())?;
+    match period {
+        _ if patience.is_zero() => Err("nobody answers in no time".to_owned()),
+        Some(period) if patience > period => Err(format!(
+            "{patience:?} is longer than a period (--recalc-period), which is {period:?}"
+        )),
+        Some(_) | None => Ok(patience),
     }
 }
 

@@ -430,3 +430,43 @@ fn haproxy_steers_alone_only_where_there_is_one() {
             .starts_with("--data-plane: \"luck\" is not one of auto, kernel, haproxy")
     );
 }
+
+#[test]
+fn platform_and_services_may_be_asked_by_https() {
+    let config = check(&[
+        "--openfaas-host=https://gateway.example",
+        "--openfaas-port=443",
+        "--external-url=https://advice.example/decide",
+        "--forecaster=https://forecast.example:8443/usage",
+        "--recalc-period=30s",
+        "--service-timeout=20s",
+    ])
+    .unwrap();
+    assert_eq!(
+        (config.platform.scheme, config.platform.host.as_str()),
+        ("https", "gateway.example")
+    );
+    assert_eq!(
+        config.services.external.as_deref(),
+        Some("https://advice.example/decide")
+    );
+    assert_eq!(config.services.patience, Duration::from_secs(20));
+    let config = check(&["--recalc-period=30s"]).unwrap();
+    assert_eq!(config.platform.scheme, "http");
+    assert_eq!(config.services.patience, Duration::from_secs(30));
+}
+
+#[test]
+fn a_service_has_no_longer_than_a_period() {
+    for wrong in [
+        "--service-timeout=0s",
+        "--service-timeout=2s",
+        "--service-timeout=soon",
+    ] {
+        let mistakes = check(&["--recalc-period=1s", wrong]).unwrap_err();
+        let [line] = mistakes.lines()[..] else {
+            panic!("{mistakes}");
+        };
+        assert!(line.starts_with("--service-timeout: "), "{line}");
+    }
+}

@@ -173,6 +173,7 @@ fn platform(port: u16, credentials: Option<Credentials>) -> Platform {
         node_margin: dfaas_control::MarginSettings::default(),
     };
     let config = PlatformConfig {
+        scheme: "http",
         host: "127.0.0.1".to_owned(),
         port,
         credentials,
