@@ -1,8 +1,12 @@
 //! The agent tells how it is: a small HTTP server for operators, probes and Prometheus.
 
 mod answer;
+pub(crate) mod changes;
 
-use std::{convert::Infallible, io::ErrorKind, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible, io::ErrorKind, net::SocketAddr, os::unix::net::UnixListener, sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, Error, Result, anyhow};
 use dfaas_control::{Explanation, FunctionName, StrategyKind, SwitchError};
@@ -15,7 +19,8 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncWrite},
+    net::{self, TcpListener},
     sync::{Semaphore, mpsc, oneshot},
     time::{sleep, timeout},
 };
@@ -51,11 +56,27 @@ pub(crate) enum Question {
     Switch(StrategyKind, oneshot::Sender<Result<(), SwitchError>>),
 }
 
-/// Takes the address.
+/// Where the agent is asked.
+#[derive(Debug)]
+pub(crate) struct Listeners {
+    /// For everybody who reaches it.
+    questions: std::net::TcpListener,
+    /// For who may change something.
+    changes: UnixListener,
+}
+
+/// Takes the address, and the name for changes that goes with it.
 ///
 /// # Errors
 /// It is taken already, or not of this host.
-pub(crate) fn bind(address: SocketAddr) -> Result<std::net::TcpListener> {
+pub(crate) fn bind(address: SocketAddr) -> Result<Listeners> {
+    let questions = bind_questions(address)?;
+    let changes = changes::bind(questions.local_addr()?)
+        .with_context(|| format!("take changes for the API at {address}: another agent has its name"))?;
+    Ok(Listeners { questions, changes })
+}
+
+fn bind_questions(address: SocketAddr) -> Result<std::net::TcpListener> {
     let bound = std::net::TcpListener::bind(address).and_then(|listener| {
         listener.set_nonblocking(true)?;
         Ok(listener)
@@ -76,25 +97,39 @@ pub(crate) fn bind(address: SocketAddr) -> Result<std::net::TcpListener> {
 ///
 /// # Errors
 /// The listener cannot be watched.
-pub(crate) fn start(listener: std::net::TcpListener) -> Result<mpsc::Receiver<Question>> {
-    let listener = TcpListener::from_std(listener).context("listening (--api)")?;
+pub(crate) fn start(listeners: Listeners) -> Result<mpsc::Receiver<Question>> {
+    let listener = TcpListener::from_std(listeners.questions).context("listening (--api)")?;
+    let changes = net::UnixListener::from_std(listeners.changes).context("listening for changes")?;
     let (questions, receiver) = mpsc::channel(QUESTIONS_MAX);
-    tokio::spawn(accept_all(listener, questions));
+    let accept = async move || Ok((listener.accept().await?.0, false));
+    tokio::spawn(accept_all(accept, questions.clone()));
+    let accept = async move || {
+        let (stream, _) = changes.accept().await?;
+        let may_change = changes::is_owner(&stream);
+        Ok((stream, may_change))
+    };
+    tokio::spawn(accept_all(accept, questions));
     Ok(receiver)
 }
 
-async fn accept_all(listener: TcpListener, questions: mpsc::Sender<Question>) {
+/// Converses with all who come, and may change something or not.
+async fn accept_all<S>(
+    accept: impl AsyncFn() -> std::io::Result<(S, bool)>,
+    questions: mpsc::Sender<Question>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let place = Arc::clone(&places)
             .acquire_owned()
             .await
             .expect("the semaphore is never closed");
-        match listener.accept().await {
-            Ok((stream, _)) => {
+        match accept().await {
+            Ok((stream, may_change)) => {
                 let questions = questions.clone();
                 tokio::spawn(async move {
-                    converse(stream, &questions).await;
+                    converse(stream, may_change, &questions).await;
                     drop(place);
                 });
             }
@@ -106,12 +141,13 @@ async fn accept_all(listener: TcpListener, questions: mpsc::Sender<Question>) {
     }
 }
 
-async fn converse(stream: TcpStream, questions: &mpsc::Sender<Question>) {
-    // What cannot be told is not here.
-    let is_near = stream.peer_addr().is_ok_and(|from| from.ip().is_loopback());
+async fn converse<S>(stream: S, may_change: bool, questions: &mpsc::Sender<Question>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let service = service_fn(async |request: Request<Incoming>| {
         Ok::<_, Infallible>(if request.method() == Method::PUT {
-            change(is_near, request, questions).await
+            change(may_change, request, questions).await
         } else {
             respond(request.method(), request.uri().path(), questions).await
         })
@@ -151,9 +187,9 @@ async fn respond(method: &Method, path: &str, questions: &mpsc::Sender<Question>
     answered.unwrap_or_else(|error| answer::unavailable(&error))
 }
 
-/// Changes the strategy. The API knows no users, so only those on this host may.
+/// Changes the strategy.
 async fn change<B>(
-    is_near: bool,
+    may_change: bool,
     request: Request<B>,
     questions: &mpsc::Sender<Question>,
 ) -> Response<Full<Bytes>>
@@ -166,10 +202,10 @@ where
         Ok(_) => return answer::refusal(Refusal::Method),
         Err(refusal) => return answer::refusal(refusal),
     }
-    if !is_near {
+    if !may_change {
         return answer::text(
             StatusCode::FORBIDDEN,
-            "only this host itself may change the strategy",
+            "only root and the agent's user change the strategy, by `dfaas-agent strategy NAME` on its host",
         );
     }
     let body = timeout(
@@ -190,7 +226,9 @@ where
     match ask(questions, |sender| Question::Switch(kind, sender)).await {
         Ok(Ok(())) => answer::text(
             StatusCode::ACCEPTED,
-            format_args!("{kind} takes over within four periods"),
+            format_args!(
+                "{kind} takes over within four periods, until the agent is started anew: --strategy is what lasts"
+            ),
         ),
         Ok(Err(error)) => answer::text(StatusCode::CONFLICT, error),
         Err(error) => answer::unavailable(&error),

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use dfaas_control::{FunctionName, StrategyKind};
-use hyper::Method;
+use hyper::StatusCode;
 use libp2p::Multiaddr;
 use serde_json::Value;
 use tokio::runtime::Builder;
@@ -20,7 +20,8 @@ use tracing::warn;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    agent, api,
+    agent,
+    api::{self, changes},
     config::{
         ApiOptions, Config, DataPlaneOptions, FileOptions, Host, InterfaceOptions, KeyOptions, Layers,
         MeetingOptions, Mistakes, Options, ProxyOptions,
@@ -289,13 +290,18 @@ fn start_log(config: &Config) {
     let has_colors = config.log.has_colors;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_ansi(has_colors.unwrap_or_else(|| io::stderr().is_terminal()))
+        .with_ansi(has_colors.unwrap_or_else(|| io::stderr().is_terminal() && !refuses_colors()))
         .with_writer(io::stderr);
     if config.log.has_time {
         log.init();
     } else {
         log.without_time().init();
     }
+}
+
+/// https://no-color.org: any value but the empty one.
+fn refuses_colors() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
 fn check(options: &InterfaceOptions) -> Result<()> {
@@ -387,7 +393,7 @@ fn line(finding: &Finding, bad: &str) -> String {
 }
 
 fn status(agent: &AskOptions, json: bool) -> Result<()> {
-    let text = ask_agent(agent, Method::GET, "/status", String::new())?;
+    let text = ask_agent(agent, "/status")?;
     if json {
         return print(&text);
     }
@@ -397,44 +403,52 @@ fn status(agent: &AskOptions, json: bool) -> Result<()> {
 
 /// Prints what readiness depends on; a failure if the node is not ready.
 fn ready(agent: &AskOptions) -> Result<()> {
-    print(&ask_agent(agent, Method::GET, "/healthz", String::new())?)
+    print(&ask_agent(agent, "/healthz")?)
 }
 
 fn explain(agent: &AskOptions, function: &str) -> Result<()> {
     let function =
         FunctionName::new(function).with_context(|| format!("{function:?} is no function's name"))?;
-    print(&ask_agent(
-        agent,
-        Method::GET,
-        &format!("/explain/{function}"),
-        String::new(),
-    )?)
+    print(&ask_agent(agent, &format!("/explain/{function}"))?)
 }
 
 fn strategy(agent: &AskOptions, name: Option<String>) -> Result<()> {
     let text = match name {
-        Some(name) => ask_agent(agent, Method::PUT, "/strategy", name)?,
-        None => ask_agent(agent, Method::GET, "/strategy", String::new())?,
+        Some(name) => change_agent(agent, "/strategy", name)?,
+        None => ask_agent(agent, "/strategy")?,
     };
     print(&text)
 }
 
 /// Asks the running agent, and returns what it answers.
-fn ask_agent(agent: &AskOptions, method: Method, path: &str, body: String) -> Result<String> {
+fn ask_agent(agent: &AskOptions, path: &str) -> Result<String> {
     let address = agent.api.check()?;
     agent.inside.enter()?;
     let url = format!("http://{address}{path}");
-    let exchange = async {
-        HttpClient::new()
-            .exchange_json(method, &url, body.into(), TIMEOUT)
-            .await
-    };
-    let (status, body) = block_on(exchange)?.context(if agent.inside.is_given() {
+    let exchange = async { HttpClient::new().get(&url, None).await };
+    let (status, body) = block_on(exchange)?.context(where_to_look(agent))?;
+    said(status, &body)
+}
+
+/// Has the running agent change something, and returns what it answers.
+fn change_agent(agent: &AskOptions, path: &str, body: String) -> Result<String> {
+    let address = agent.api.check()?;
+    agent.inside.enter()?;
+    let exchange = async { changes::ask(address, path, body, TIMEOUT).await };
+    let (status, body) = block_on(exchange)?.context(where_to_look(agent))?;
+    said(status, &body)
+}
+
+fn where_to_look(agent: &AskOptions) -> &'static str {
+    if agent.inside.is_given() {
         "is the agent running in there? one that serves it from outside is asked without --netns"
     } else {
         "is the agent running? see --api"
-    })?;
-    let text = String::from_utf8_lossy(&body).into_owned();
+    }
+}
+
+fn said(status: StatusCode, body: &[u8]) -> Result<String> {
+    let text = String::from_utf8_lossy(body).into_owned();
     if !status.is_success() {
         bail!("the agent answers {status}: {}", text.trim_end());
     }

@@ -21,7 +21,7 @@ use tracing::{info, warn};
 use crate::{
     adviser::Adviser,
     agent::{Agent, Sources},
-    api,
+    api::{self, Listeners},
     choice::choose,
     clock,
     config::{Config, Host, OPEN, ProxyChoice},
@@ -44,7 +44,7 @@ pub(crate) struct Outside {
     /// The network that this process has entered.
     pub(crate) netns: Netns,
     /// The API's listener, which is not in there.
-    pub(crate) api: TcpListener,
+    pub(crate) api: Listeners,
 }
 
 /// Runs a node until a signal says to stop.
@@ -99,7 +99,7 @@ pub(crate) async fn run(config: Config, host: &Host, outside: Option<Outside>) -
     let data_plane = prepared.start(&config, &node)?;
     let control = Mind::new(Control::new(settings.clone(), start), recorder);
     info!(%node, strategy = %config.strategy, service = %config.service, api = %config.api, "Running");
-    let (adviser, answers) = Adviser::new(config.services.clone(), config.period);
+    let (adviser, answers) = Adviser::new(config.services.clone());
     let sources = Sources {
         answers,
         overlay: overlay_events,

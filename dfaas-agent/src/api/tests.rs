@@ -70,7 +70,7 @@ async fn pages_are_what_the_loop_says() {
 }
 
 #[tokio::test]
-async fn the_strategy_is_changed_by_name_and_only_from_this_host() {
+async fn the_strategy_is_changed_by_name_and_only_by_the_owner() {
     check_change(
         true,
         "/strategy",
@@ -100,7 +100,7 @@ async fn the_strategy_is_changed_by_name_and_only_from_this_host() {
         "/strategy",
         "recalc",
         StatusCode::FORBIDDEN,
-        "only this host",
+        "only root and the agent's user",
     )
     .await;
     check_change(
@@ -114,7 +114,7 @@ async fn the_strategy_is_changed_by_name_and_only_from_this_host() {
     check_change(true, "/nowhere", "recalc", StatusCode::NOT_FOUND, "there are").await;
 }
 
-async fn check_change(is_near: bool, path: &str, body: &str, want: StatusCode, words: &str) {
+async fn check_change(may_change: bool, path: &str, body: &str, want: StatusCode, words: &str) {
     let (questions, mut receiver) = mpsc::channel(1);
     let answering = async {
         if let Some(Question::Switch(_, answer)) = receiver.recv().await {
@@ -126,7 +126,7 @@ async fn check_change(is_near: bool, path: &str, body: &str, want: StatusCode, w
         .unwrap();
     let asking = async {
         let questions = questions;
-        change(is_near, request, &questions).await
+        change(may_change, request, &questions).await
     };
     let (answer, ()) = tokio::join!(asking, answering);
     let (status, text) = read(answer).await;
@@ -156,7 +156,7 @@ async fn a_loop_that_hangs_is_not_alive() {
 #[tokio::test]
 async fn a_port_in_use_is_told_with_a_remedy() {
     let first = bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let error = bind(first.local_addr().unwrap()).unwrap_err().to_string();
+    let error = bind(first.questions.local_addr().unwrap()).unwrap_err().to_string();
     assert!(error.contains("--api") && error.contains("in use"), "{error}");
 }
 
@@ -184,4 +184,39 @@ async fn read(answer: Response<Full<Bytes>>) -> (StatusCode, String) {
     let status = answer.status();
     let body = answer.into_body().collect().await.unwrap().to_bytes();
     (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn changes_are_taken_by_the_socket_that_says_who_asks() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let mut questions = start(bind(address).unwrap()).unwrap();
+    tokio::spawn(async move {
+        while let Some(question) = questions.recv().await {
+            if let Question::Switch(StrategyKind::Recalc, answer) = question {
+                answer.send(Ok(())).unwrap();
+            }
+        }
+    });
+    let asked = changes::ask(address, "/strategy", "recalc".to_owned(), ANSWER_TIMEOUT);
+    let (status, body) = asked.await.unwrap();
+    let text = String::from_utf8_lossy(&body);
+    assert_eq!(status, StatusCode::ACCEPTED, "{text}");
+    assert!(text.contains("--strategy is what lasts"), "{text}");
+    // The same by the API, from loopback.
+    let client = crate::http_client::HttpClient::new();
+    let url = format!("http://{address}/strategy");
+    let asked = client.exchange_json(Method::PUT, &url, Bytes::from_static(b"recalc"), ANSWER_TIMEOUT);
+    assert_eq!(asked.await.unwrap().0, StatusCode::FORBIDDEN);
+    // A second agent with the same API gets nothing.
+    assert!(bind(address).is_err());
+    let nobody = changes::ask(
+        "127.0.0.1:1".parse().unwrap(),
+        "/strategy",
+        String::new(),
+        ANSWER_TIMEOUT,
+    );
+    let error = format!("{:#}", nobody.await.unwrap_err());
+    assert!(error.contains("no agent takes changes"), "{error}");
 }
