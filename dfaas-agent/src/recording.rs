@@ -2,10 +2,14 @@
 //! decided.
 
 use std::{
-    fs::File,
-    io::{BufRead, BufReader, LineWriter, Write},
-    path::Path,
-    sync::Arc,
+    fs::{self, File},
+    io::{BufRead, BufReader, ErrorKind, LineWriter, Write},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -18,6 +22,12 @@ use crate::{clock, data_plane::Rehearsal, steering};
 
 /// The version of the format.
 const FORMAT: u32 = 1;
+/// A thousand nodes fill it in some days. What lies behind a gap could not be replayed, so nothing follows.
+const BYTES_MAX: u64 = 1 << 30;
+/// Lines that wait for the disk: some seconds of a large federation.
+const LINES_MAX: usize = 4096;
+/// What the name of the recording before ends with.
+const OLDER: &str = ".old";
 /// How late a decision of another strategy than the recorded one may come, in parts of a period.
 const LATENESS: u32 = 10;
 
@@ -45,36 +55,43 @@ pub(crate) enum Event {
     Switch(StrategyKind),
 }
 
-/// Writes a recording.
+/// Writes a recording, by a thread of its own: the loop does not wait for a disk.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     /// Absent once a line could not be written.
-    file: Option<LineWriter<File>>,
+    lines: Option<SyncSender<String>>,
+    writer: Option<JoinHandle<()>>,
     start: Instant,
 }
 
 impl Recorder {
-    /// Begins a recording in a new file.
+    /// Begins a recording in a new file. One that is there already, as behind a restart, gets a name that ends with `.old`.
     ///
     /// # Errors
-    /// The file is there already, or cannot be made.
+    /// The file cannot be made, or the one before not be renamed.
     pub(crate) fn create(path: &Path, settings: &Settings, start: Instant) -> Result<Self> {
         let named = || format!("recording to {} (--record)", path.display());
-        let file = File::create_new(path).with_context(named)?;
-        let mut file = LineWriter::new(file);
+        put_aside(path).with_context(named)?;
+        let mut file = LineWriter::new(File::create_new(path).with_context(named)?);
         let header = Header {
             dfaas_recording: FORMAT,
             settings: settings.clone(),
         };
         writeln!(file, "{}", serde_json::to_string(&header)?).with_context(named)?;
+        let (lines, receiver) = sync_channel(LINES_MAX);
+        let writer = thread::Builder::new()
+            .name("recorder".to_owned())
+            .spawn(move || write(file, &receiver, BYTES_MAX))
+            .with_context(named)?;
         Ok(Self {
-            file: Some(file),
+            lines: Some(lines),
+            writer: Some(writer),
             start,
         })
     }
 
     pub(crate) fn note(&mut self, now: Instant, event: Event) {
-        let Some(file) = &mut self.file else {
+        let Some(lines) = &self.lines else {
             return;
         };
         let at_ns = now.saturating_duration_since(self.start).as_nanos() as u64;
@@ -85,9 +102,45 @@ impl Recorder {
         };
         let line = serde_json::to_string(&Entry { at_ns, event })
             .expect("text keys and finite numbers are always JSON");
+        // The disk is too slow, or the writer has said why it ended.
+        if let Err(error) = lines.try_send(line) {
+            warn!(%error, "The recording ends here");
+            self.lines = None;
+        }
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.lines = None;
+        if let Some(writer) = self.writer.take() {
+            // It panics nowhere, and there is nobody left to tell.
+            let _ = writer.join();
+        }
+    }
+}
+
+fn put_aside(path: &Path) -> Result<()> {
+    let mut older = path.as_os_str().to_owned();
+    older.push(OLDER);
+    match fs::rename(path, PathBuf::from(older)) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Writes lines until there are no more, or no room for them.
+fn write(mut file: impl Write, lines: &Receiver<String>, bytes_max: u64) {
+    let mut bytes = 0;
+    for line in lines {
+        bytes += line.len() as u64 + 1;
+        if bytes > bytes_max {
+            warn!(bytes_max, "The recording is as long as it may be, and ends here");
+            return;
+        }
         if let Err(error) = writeln!(file, "{line}") {
             warn!(%error, "The recording ends here");
-            self.file = None;
+            return;
         }
     }
 }

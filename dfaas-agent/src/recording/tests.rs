@@ -64,13 +64,35 @@ fn what_is_no_recording_is_told_with_its_line() {
 }
 
 #[test]
-fn a_recording_is_never_written_over() {
-    let (_folder, path, _) = recorded();
+fn a_recording_begins_anew_behind_a_restart_and_keeps_the_one_before() {
+    let (_folder, path, decided) = recorded();
+    drop(Recorder::create(&path, &settings(), clock::now()).unwrap());
+    assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 1);
+    let mut older = path.clone().into_os_string();
+    older.push(".old");
+    assert_eq!(lines(std::path::Path::new(&older), None), decided);
+}
+
+#[test]
+fn a_file_that_cannot_be_made_is_told_with_its_flag() {
+    let path = std::path::Path::new("/proc/nowhere/recording");
     let error = format!(
         "{:#}",
-        Recorder::create(&path, &settings(), clock::now()).unwrap_err()
+        Recorder::create(path, &settings(), clock::now()).unwrap_err()
     );
     assert!(error.contains("--record"), "{error}");
+}
+
+#[test]
+fn a_recording_ends_before_it_is_too_long() {
+    let (sender, lines) = std::sync::mpsc::sync_channel(3);
+    for line in ["12345", "67890", "late"] {
+        sender.send(line.to_owned()).unwrap();
+    }
+    drop(sender);
+    let mut file = Vec::new();
+    write(&mut file, &lines, 12);
+    assert_eq!(file, b"12345\n67890\n");
 }
 
 /// Three seconds of a node that is asked for more and more, and what it decided.
