@@ -3,7 +3,7 @@
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use base64::Engine;
@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use dfaas_control::NodeId;
 use libp2p::PeerId;
 use libp2p::identity::{Keypair, ed25519};
+use tempfile::NamedTempFile;
 
 const PEM_BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
 const PEM_END: &str = "-----END PRIVATE KEY-----";
@@ -93,21 +94,36 @@ fn create(path: &Path) -> Result<()> {
         Some(_) | None => Path::new("."),
     };
     create_private_folder(parent)?;
-    let temporary = temporary(path);
-    let written = write_private(&temporary, &encode(&ed25519::Keypair::generate()));
-    // A link, unlike a rename, never replaces the key of an agent that was quicker.
-    let placed = written.and_then(|()| match fs::hard_link(&temporary, path) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error.into()),
-        Ok(()) | Err(_) => Ok(File::open(parent)?.sync_all()?),
-    });
-    fs::remove_file(&temporary).ok();
-    placed
+    let key = encode(&ed25519::Keypair::generate());
+    // Private by itself, under a name that no other process has.
+    let mut temporary = NamedTempFile::new_in(parent)?;
+    temporary.write_all(key.as_bytes())?;
+    temporary.as_file().sync_all()?;
+    // The key of an agent that was quicker is never replaced.
+    match temporary.persist_noclobber(path) {
+        Ok(_) => {}
+        Err(error) if error.error.kind() == ErrorKind::AlreadyExists => return Ok(()),
+        Err(_) => create_in_place(path, &key)?,
+    }
+    Ok(File::open(parent)?.sync_all()?)
 }
 
-fn temporary(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
-    name.into()
+/// For file systems that can neither link nor rename without replacing, as some of 9p and NFS.
+fn create_in_place(path: &Path, key: &str) -> Result<()> {
+    match write_private(path, key) {
+        Err(error) if is_there_already(&error) => Ok(()),
+        Err(error) => {
+            // Half of a key is none.
+            fs::remove_file(path).ok();
+            Err(error)
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+fn is_there_already(error: &anyhow::Error) -> bool {
+    let kind = error.downcast_ref().map(std::io::Error::kind);
+    kind == Some(ErrorKind::AlreadyExists)
 }
 
 /// Makes a folder that only its owner may look into, if it is not there.

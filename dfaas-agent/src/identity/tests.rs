@@ -1,5 +1,6 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
@@ -33,6 +34,29 @@ fn a_key_made_meanwhile_is_not_replaced() {
     create(&path).unwrap();
     assert_eq!(node_id(&load(&path).unwrap()).as_str(), OPENSSL_ID);
     assert_eq!(fs::read_dir(&directory.0).unwrap().count(), 1);
+}
+
+#[test]
+fn a_key_is_made_where_files_can_neither_be_linked_nor_renamed() {
+    let directory = Directory::new();
+    let path = directory.0.join("key.pem");
+    create_in_place(&path, OPENSSL_KEY).unwrap();
+    assert_eq!(node_id(&load(&path).unwrap()).as_str(), OPENSSL_ID);
+    create_in_place(&path, &encode(&ed25519::Keypair::generate())).unwrap();
+    assert_eq!(node_id(&load(&path).unwrap()).as_str(), OPENSSL_ID);
+}
+
+#[test]
+fn processes_of_one_number_make_one_key() {
+    let directory = Directory::new();
+    let path = directory.0.join("key.pem");
+    // What an agent with the same number in another container has just begun.
+    fs::write(
+        directory.0.join(format!("key.pem.{}.tmp", std::process::id())),
+        "",
+    )
+    .unwrap();
+    load_or_create(&path).unwrap();
 }
 
 #[test]
