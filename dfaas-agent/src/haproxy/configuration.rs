@@ -109,6 +109,8 @@ defaults
     timeout http-request 30s
     timeout http-keep-alive 60s
     timeout tunnel 1h
+    balance roundrobin
+    no option abortonclose
     retries 1",
             settings.control.display()
         ),

@@ -17,7 +17,7 @@ use rustix::process::geteuid;
 use super::{
     commands,
     configuration::{self, MAP_NAME, Settings},
-    program::NOBODY,
+    program::USER,
     rows::Rows,
 };
 
@@ -30,7 +30,7 @@ const PREFIX: &str = "dfaas-haproxy-";
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
-    of_nobody: bool,
+    has_own_user: bool,
 }
 
 impl Folder {
@@ -55,12 +55,12 @@ impl Folder {
             .mode(0o700)
             .create(&path)
             .with_context(|| format!("making {}", path.display()))?;
-        let of_nobody = geteuid().is_root() && chown(&path, Some(NOBODY), Some(NOBODY)).is_ok();
-        Ok(Self { path, of_nobody })
+        let has_own_user = geteuid().is_root() && chown(&path, Some(USER), Some(USER)).is_ok();
+        Ok(Self { path, has_own_user })
     }
 
-    pub(super) fn belongs_to_nobody(&self) -> bool {
-        self.of_nobody
+    pub(super) fn has_own_user(&self) -> bool {
+        self.has_own_user
     }
 
     pub(super) fn configuration(&self) -> PathBuf {

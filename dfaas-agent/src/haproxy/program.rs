@@ -21,8 +21,9 @@ use super::{folder::Folder, sys, version::Version};
 
 /// Where packages put it, should `PATH` not say so.
 const FOLDERS: [&str; 2] = ["/usr/sbin", "/usr/local/sbin"];
-/// `nobody`, by the number that every system gives it.
-pub(super) const NOBODY: u32 = 65_534;
+/// A user of its own, who shares files and processes with no other daemon. systemd's table of numbers leaves 65520 to 65533 to
+/// nobody (https://systemd.io/UIDS-GIDS).
+pub(super) const USER: u32 = 65_533;
 
 /// A HAProxy that can be started.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,13 +85,13 @@ impl Program {
         })
     }
 
-    /// Starts it, as nobody if that is possible.
+    /// Starts it, as a user of its own if that is possible.
     pub(super) fn start(&self, folder: &Folder, listeners: &[TcpListener]) -> io::Result<Child> {
-        if folder.belongs_to_nobody() {
-            match self.command(folder, listeners).uid(NOBODY).gid(NOBODY).spawn() {
+        if folder.has_own_user() {
+            match self.command(folder, listeners).uid(USER).gid(USER).spawn() {
                 Ok(child) => return Ok(child),
                 Err(error) => {
-                    debug!(%error, "HAProxy cannot be started as nobody; it gets this process's rights")
+                    debug!(%error, "HAProxy cannot be started as a user of its own; it gets this process's user")
                 }
             }
         }
@@ -107,6 +108,7 @@ impl Program {
         // The terminal's Ctrl-C is for the agent, which ends HAProxy in order.
         command.process_group(0).kill_on_drop(true);
         sys::tie_to_parent(&mut command);
+        sys::leave_capabilities(&mut command);
         for listener in listeners {
             sys::hand_down(&mut command, listener.as_raw_fd());
         }

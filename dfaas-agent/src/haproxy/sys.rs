@@ -5,8 +5,9 @@ use std::{
     os::fd::{BorrowedFd, RawFd},
 };
 
-use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
+use rustix::thread::clear_ambient_capability_set;
 use tokio::process::Command;
 
 /// Lets the child die with the thread that starts it, however that ends.
@@ -23,6 +24,19 @@ pub(super) fn tie_to_parent(command: &mut Command) {
     };
     // SAFETY: between fork and exec only two system calls are made and an error without memory of its own.
     unsafe { command.pre_exec(tie) };
+}
+
+/// Keeps the capabilities of a service that is not root from the child, which needs none.
+pub(super) fn leave_capabilities(command: &mut Command) {
+    // Kernels before 4.3 have no ambient ones to leave.
+    let leave = || {
+        Ok(clear_ambient_capability_set().or_else(|error| match error {
+            Errno::INVAL => Ok(()),
+            error => Err(error),
+        })?)
+    };
+    // SAFETY: between fork and exec only one system call is made.
+    unsafe { command.pre_exec(leave) };
 }
 
 /// Lets the child have a descriptor of this process under the same number. It has to stay open until the child runs.
