@@ -1,6 +1,6 @@
 //! The task that owns the swarm: wait for one thing, hand it to the part that knows, act on what it says.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tracing::{debug, info, warn};
 
-use super::addresses::{address_of, is_loopback};
+use super::addresses::{address_of, is_credible, is_loopback};
 use super::admission::Admission;
 use super::conduct::{Conduct, Verdict};
 use super::dialer::Dialer;
@@ -68,7 +68,7 @@ pub(super) struct Task {
     is_private: bool,
     tuning: Tuning,
     /// Connections that do not leave this host.
-    loopback: HashSet<ConnectionId>,
+    seen: HashMap<ConnectionId, IpAddr>,
     ticked: Instant,
 }
 
@@ -103,7 +103,7 @@ impl Task {
             unproven: BTreeSet::new(),
             is_private: config.swarm_key.is_some(),
             tuning: config.tuning.clone(),
-            loopback: HashSet::new(),
+            seen: HashMap::new(),
             ticked: now,
         })
     }
@@ -270,7 +270,7 @@ impl Task {
                 connection_id,
                 ..
             } => {
-                self.loopback.remove(&connection_id);
+                self.seen.remove(&connection_id);
                 self.handle_closed(now, peer_id, connection_id);
             }
             SwarmEvent::OutgoingConnectionError {
@@ -309,8 +309,8 @@ impl Task {
         connection: ConnectionId,
         endpoint: &ConnectedPoint,
     ) {
-        if is_loopback(endpoint.get_remote_address()) {
-            self.loopback.insert(connection);
+        if let Some(ip) = address_of(endpoint.get_remote_address()) {
+            self.seen.insert(connection, ip);
         }
         let dialled_by = if endpoint.is_dialer() {
             Side::Us
@@ -412,9 +412,9 @@ impl Task {
         peer: PeerId,
         info: identify::Info,
     ) {
-        let is_here = self.loopback.contains(&connection);
+        let seen = self.seen.get(&connection).copied();
         let addresses = info.listen_addrs.into_iter();
-        let addresses: Vec<Multiaddr> = addresses.filter(|a| is_here || !is_loopback(a)).collect();
+        let addresses: Vec<Multiaddr> = addresses.filter(|address| is_credible(address, seen)).collect();
         if let Some(finder) = &mut self.finder {
             finder.meet(now, peer, &info.protocols, &addresses, &mut self.swarm);
         }
