@@ -65,7 +65,7 @@ struct Serve {
     #[arg(
         long,
         value_name = "DIR",
-        env = "DFAAS_STATE_DIR",
+        env = "DFAAS_PROVIDER_STATE_DIR",
         default_value = "/var/lib/dfaas/provider"
     )]
     state_dir: PathBuf,
@@ -145,7 +145,9 @@ struct Deploy {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let colours = std::io::stderr().is_terminal();
+    // https://no-color.org: any value but the empty one.
+    let are_refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let colours = std::io::stderr().is_terminal() && !are_refused;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(colours)

@@ -27,6 +27,23 @@ const FILE_DEFAULT: &str = "/etc/dfaas/agent.toml";
 const SECRETS: [&str; 1] = ["openfaas-pass"];
 /// Variables of tests begin so.
 const OF_TESTS: [&str; 2] = ["DFAAS_TEST_", "DFAAS_TESTBED_"];
+/// Variables of `dfaas-provider`, which may have the same environment.
+const OF_PROVIDER: [&str; 14] = [
+    "DFAAS_BASIC_AUTH_PASSWORD_FILE",
+    "DFAAS_BASIC_AUTH_USER_FILE",
+    "DFAAS_CALLBACK_ALLOW",
+    "DFAAS_CLIENT_TIMEOUT",
+    "DFAAS_FUNCTIONS",
+    "DFAAS_FUNCTION_USER",
+    "DFAAS_GATEWAY",
+    "DFAAS_GRACE",
+    "DFAAS_INSECURE",
+    "DFAAS_MAX_PROCESSES",
+    "DFAAS_MAX_REQUEST_BYTES",
+    "DFAAS_NODE_NAME",
+    "DFAAS_PROVIDER_STATE_DIR",
+    "DFAAS_STACK",
+];
 /// What the Go agents know and this one does without.
 const WITHOUT_MEANING: [&str; 16] = [
     "AGENT_BOOTSTRAP_FORCE",
@@ -203,9 +220,10 @@ impl Layers {
             .filter_map(|argument| Some(argument.get_env()?.to_string_lossy().into_owned()))
             .collect();
         for name in environment.keys() {
-            let is_of_tests = OF_TESTS.iter().any(|prefix| name.starts_with(prefix));
-            // The provider may have the same environment, and Kubernetes adds variables for each service by its name.
-            if name.starts_with(PREFIX) && !is_of_tests && !variables.contains(name) {
+            let is_of_others = OF_TESTS.iter().any(|prefix| name.starts_with(prefix))
+                || OF_PROVIDER.contains(&name.as_str());
+            // Kubernetes adds variables for each service by its name.
+            if name.starts_with(PREFIX) && !is_of_others && !variables.contains(name) {
                 self.warnings.push(format!("{name} is no option of this command"));
             }
             if !name.starts_with(ALIAS_PREFIX) || aliases.contains(name) {

@@ -72,7 +72,6 @@ fn strange_names_are_told() {
         "AGENT_NONSENSE is no option, neither here nor of the Go agents",
         "AGENT_REJECTOR_HOST is of the Go agents and has no meaning here",
         "AGENT_RLMODEL_EXPLORE is of the Go agents and has no meaning here",
-        "DFAAS_CLIENT_TIMEOUT is no option of this command",
         "DFAAS_PORT_80_TCP is no option of this command",
         "DFAAS_STRATEGI is no option of this command",
     ];
@@ -191,4 +190,21 @@ impl File {
 
 fn command() -> Command {
     Options::augment_args(Command::new("run"))
+}
+
+#[test]
+fn the_providers_variables_are_known() {
+    let definition = include_str!("../../../../dfaas-provider/src/cli.rs");
+    let names = definition.split("env = \"").skip(1);
+    let names: Vec<&str> = names.filter_map(|rest| rest.split('"').next()).collect();
+    let of_provider = names.iter().filter(|name| name.starts_with(PREFIX));
+    let mut of_provider: Vec<&str> = of_provider.copied().collect();
+    of_provider.sort_unstable();
+    assert_eq!(of_provider, OF_PROVIDER);
+    // What both heard would mean two things.
+    let command = crate::config::Options::augment_args(Command::new("run"));
+    let ours: BTreeSet<String> = options(&command).map(|(name, _)| variable(name)).collect();
+    for name in OF_PROVIDER {
+        assert!(!ours.contains(name), "{name}");
+    }
 }
