@@ -156,7 +156,9 @@ async fn a_loop_that_hangs_is_not_alive() {
 #[tokio::test]
 async fn a_port_in_use_is_told_with_a_remedy() {
     let first = bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let error = bind(first.questions.local_addr().unwrap()).unwrap_err().to_string();
+    let error = bind(first.questions.local_addr().unwrap())
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("--api") && error.contains("in use"), "{error}");
 }
 
