@@ -1,6 +1,11 @@
-//! Puts the eBPF object where the agent embeds it from.
+//! Puts the eBPF object where the agent embeds it from, and names the layout of its maps.
 
-use std::{env, fs, path::PathBuf};
+use std::{
+    env, fs, io,
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest, Sha256};
 
 fn main() {
     let target = if cfg!(target_endian = "big") {
@@ -21,4 +26,37 @@ fn main() {
             object.display()
         );
     }
+    match layout(&workspace) {
+        Ok(layout) => println!("cargo::rustc-env=DFAAS_LAYOUT={layout}"),
+        Err(error) => println!("cargo::error=reading what the maps hold: {error}"),
+    }
+}
+
+/// What two agents have in common that can go on with each other's maps: all that says what is in them, but for comments
+/// and tests.
+fn layout(workspace: &Path) -> io::Result<String> {
+    let mut files = vec![workspace.join("dfaas-ebpf/src/maps.rs")];
+    let mut folders = vec![workspace.join("dfaas-common/src")];
+    while let Some(folder) = folders.pop() {
+        println!("cargo::rerun-if-changed={}", folder.display());
+        for entry in fs::read_dir(&folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.file_name().is_some_and(|name| name != "tests.rs") {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    let mut hash = Sha256::new();
+    for file in files {
+        println!("cargo::rerun-if-changed={}", file.display());
+        let text = fs::read_to_string(file)?;
+        let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+        for line in code.lines().map(str::trim).filter(|line| !line.starts_with("//")) {
+            hash.update(line);
+        }
+    }
+    Ok(hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect())
 }

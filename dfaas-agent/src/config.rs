@@ -300,6 +300,8 @@ impl Config {
             flows_max: self.data_plane.flows_max,
             guard: self.data_plane.guard.clone(),
             log: self.data_plane.log,
+            pins: self.data_plane.pins.clone(),
+            unattended: self.data_plane.unattended,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The kernel data plane as the agent sees it: programs attached, policy written, counters read.
 
+mod attached;
 mod check;
 mod counting;
 mod ending;
@@ -9,6 +10,7 @@ mod indices;
 mod listener;
 mod loan;
 mod names;
+mod pins;
 mod place;
 mod policy;
 mod program;
@@ -22,6 +24,7 @@ mod sys;
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, Ipv6Addr},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -49,10 +52,12 @@ use self::{
     flows::FlowMaps,
     guard::GuardMaps,
     loan::{Loan, Place},
-    names::Names,
+    names::{NameMap, Names},
+    pins::Pins,
     policy::PolicyMaps,
     program_log::ProgramLog,
 };
+use crate::clock;
 
 /// Where the kernel may put the request into the SYN (TCP Fast Open without a cookie, RFC 7413).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
@@ -84,6 +89,10 @@ pub(crate) struct DataPlaneConfig {
     pub(crate) flows_max: u32,
     pub(crate) guard: GuardConfig,
     pub(crate) log: ProgramLevel,
+    /// The bpffs for what is to outlive the agent, if anything is.
+    pub(crate) pins: Option<PathBuf>,
+    /// How long after the last sign of an agent the programs go on to deal with peers.
+    pub(crate) unattended: Duration,
 }
 
 /// Everything counted since the programs were attached.
@@ -134,9 +143,14 @@ pub(crate) enum Listener {
 
 /// The attached programs and their maps. Dropping it detaches them.
 pub(crate) struct Kernel {
-    // The links live in here.
+    // The links live in here, unless they are pinned.
     _ebpf: Ebpf,
+    pins: Option<Pins>,
+    interface: String,
     names: Names,
+    told: NameMap,
+    /// The agent before this one has been away for so long that nothing is had to do with peers yet.
+    is_away: bool,
     policy: PolicyMaps,
     counters: CounterMaps,
     flows: FlowMaps,
@@ -160,18 +174,37 @@ impl Kernel {
     pub(crate) fn attach(config: &DataPlaneConfig, now: Instant) -> Result<Self> {
         let takes_data_in_syn = config.data_in_syn != DataInSyn::Never && program::allow_data_in_syn();
         program::reserve_ports(config.nat_ports);
-        let mut ebpf = program::load(config.flows_max, config.log)?;
-        let settings = program::configure(&mut ebpf, config)?;
-        let guard = GuardMaps::attach(&mut ebpf, &config.interface, &config.guard)?;
-        program::attach(&mut ebpf, &config.interface)?;
+        let pins = Pins::open(config);
+        let mut ebpf = program::load(config.flows_max, config.log, pins.as_ref())?;
+        attached::load(&mut ebpf)?;
+        let before = program::before(&mut ebpf)?;
+        let is_away = before.is_some_and(|before| !before.is_attended(clock::monotonic_ns()));
+        let settings = program::configure(&mut ebpf, config, before)?;
+        attached::attach(&mut ebpf, &config.interface, pins.as_ref())?;
+        if let Some(pins) = &pins {
+            pins.remove_others();
+        }
+        let guard = GuardMaps::attach(&mut ebpf, &config.interface, &config.guard, pins.as_ref())?;
         let is_logged = config.log != ProgramLevel::Off;
         let log = is_logged.then(|| ProgramLog::new(&mut ebpf)).transpose()?;
+        let mut names = Names::new();
+        let told = NameMap::new(&mut ebpf)?;
+        let mut policy = PolicyMaps::new(&mut ebpf, &config.node, config.data_in_syn)?;
+        if before.is_some() {
+            policy.adopt(&mut names, &told, now, !is_away)?;
+            let (functions, peers) = policy.size();
+            info!(functions, peers, is_away, "Go on with what an agent before has left");
+        }
         info!(interface = %config.interface, address = %config.address, port = config.port, "Attached the data plane");
         Ok(Self {
-            names: Names::new(),
-            policy: PolicyMaps::new(&mut ebpf, &config.node, config.data_in_syn)?,
+            pins,
+            interface: config.interface.clone(),
+            names,
+            told,
+            is_away,
+            policy,
             counters: CounterMaps::new(&mut ebpf, now)?,
-            flows: FlowMaps::new(&mut ebpf, settings, config.idle_timeout)?,
+            flows: FlowMaps::new(&mut ebpf, settings, config.idle_timeout, config.unattended)?,
             guard,
             log,
             listeners: SockMap::try_from(take(&mut ebpf, "LISTENERS")?)?,
@@ -192,6 +225,9 @@ impl Kernel {
         let flows = &self.flows;
         self.names
             .make_room(policy, &mut self.counters, || flows.held())?;
+        self.names.claim(policy);
+        self.told.tell(&mut self.names)?;
+        self.policy.release(policy, clock::now());
         self.policy.apply(policy, &mut self.names)?;
         for (id, addresses) in self.policy.take_gone() {
             if let Some(index) = self.names.peers.get(&id) {
@@ -209,9 +245,10 @@ impl Kernel {
         self.flows.end_barred()
     }
 
-    /// Whether there was no room for all of the last policy, so that it is to be given again.
+    /// Whether not all of the last policy is in force, so that it is to be given again: there was no room for it, or it does
+    /// not know yet what the agent before this one did.
     pub(crate) fn leaves_out(&self) -> bool {
-        self.policy.leaves_out()
+        self.policy.leaves_out() || self.policy.is_held()
     }
 
     /// What was counted since the last call.
@@ -229,6 +266,10 @@ impl Kernel {
 
     /// Ends flows that are over or idle. Call it every [`SWEEP_INTERVAL`].
     pub(crate) fn sweep(&mut self) -> Result<()> {
+        self.is_away &= self.policy.is_held();
+        if !self.is_away {
+            self.flows.attend();
+        }
         self.flows.sweep()
     }
 
@@ -241,6 +282,16 @@ impl Kernel {
                 "Connections through this node were not ended"
             );
         }
+        if let Some(pins) = self.pins.take() {
+            attached::detach_filters(&self.interface);
+            pins.take_away();
+        }
+    }
+
+    /// Leaves the programs at work, if anything holds them but this process.
+    pub(crate) fn keep(mut self) -> bool {
+        self.follow_log();
+        self.pins.is_some()
     }
 
     /// Finds the platform's listener and lends it to the kernel. Call it every 200 ms; cheap when nothing changed.

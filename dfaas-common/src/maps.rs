@@ -143,6 +143,24 @@ pub struct Pair {
     pub peer: u32,
 }
 
+/// A number that a function or a peer has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Number {
+    /// 0 for a function, 1 for a peer.
+    pub kind: u32,
+    /// The number.
+    pub index: u32,
+}
+
+/// Who has it, filled up with zeros.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Name {
+    /// The name of a function, or the identity of a peer.
+    pub text: [u8; NAME_BYTES],
+}
+
 /// A value that several processors change, with the lock for it. Kernel only.
 ///
 /// The kernel's own type of the lock is `struct bpf_spin_lock` (Linux 5.1); programs have it in a mirror of this type.
@@ -280,7 +298,7 @@ pub struct Latency {
 }
 
 const _: () = {
-    assert!(size_of::<Config>() == 64);
+    assert!(size_of::<Config>() == 72);
     assert!(size_of::<Stamp>() == 8 + STAMP_BYTES);
     assert!(size_of::<Function>() == 8 + 24 + 2 * SLOTS + 2 * FALLBACKS);
     assert!(size_of::<Target>() == 40);

@@ -28,6 +28,7 @@ mod request;
 mod retry;
 mod scan;
 mod secret;
+mod tokens;
 mod told;
 mod too_big;
 mod translate;

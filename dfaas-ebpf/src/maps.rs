@@ -14,8 +14,8 @@ use dfaas_common::{
     guard::{self, Guard},
     http::{ChunkLine, Marks, NODE_ID_BYTES, Response},
     maps::{
-        self, Client, Config, Counters, Events, FlowKey, Function, FunctionKey, Held, Latency, Opening, Pair,
-        Peer, PeerKey, Reply, Stamp, Target, Upstream,
+        self, Client, Config, Counters, Events, FlowKey, Function, FunctionKey, Held, Latency, Name, Number, Opening,
+        Pair, Peer, PeerKey, Reply, Stamp, Target, Upstream,
     },
     meter::{self, Limit},
     packet::{
@@ -188,6 +188,10 @@ static LATENCY: PerCpuHashMap<Pair, Latency, { maps::PAIRS }, { BPF_F_NO_PREALLO
 /// Kernel -> agent.
 #[btf_map]
 static EVENTS: PerCpuArray<Events, 1> = PerCpuArray::new();
+/// Agent -> the agent that comes next: whom numbers of functions and peers belong to.
+#[btf_map]
+static NAMES: HashMap<Number, Name, { maps::FUNCTIONS + maps::TARGETS }, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
 /// Agent -> kernel.
 #[btf_map]
 static GUARD: Array<Guard, 1> = Array::new();

@@ -6,13 +6,11 @@ use dfaas_common::{
     http::{HELD_BYTES, Head, NAME_BYTES, NODE_ID_BYTES, Progress, Span, Target as Path, Unframed},
     maps::{
         Client, Config, DATA_IN_SYN_FROM_ALL, DATA_IN_SYN_FROM_PEERS, FlowKey, Function, HEAD_PART,
-        IS_CURRENT, IS_LAST, IS_LOCAL, IS_NATURAL, NO_FUNCTION, Opening, Pair, Peer, Phase, SYN_IS_PARTIAL,
-        Upstream,
+        IS_CURRENT, IS_LAST, IS_LOCAL, IS_NATURAL, NO_FUNCTION, Opening, Peer, Phase, SYN_IS_PARTIAL, Upstream,
     },
     numbering::Numbering,
     packet::{ACK, FIN, Headers},
     pairing::TOKEN_BYTES,
-    pick::slot,
     tcp_options::NO_WINDOW_SCALE,
 };
 
@@ -27,45 +25,11 @@ use crate::{
     open,
     proxy::{self, Reason},
     release, scan,
+    tokens::Tokens,
 };
 
 /// A head in more parts than these comes from somebody slow, whom the proxy waits for.
 const HEAD_PARTS_MAX: u8 = 8;
-
-/// The tokens of this moment.
-struct Tokens {
-    now_ns: u64,
-}
-
-impl Meter for Tokens {
-    #[inline(always)]
-    fn take_local(&mut self, function: &Function) -> bool {
-        maps::take(&function.local, self.now_ns)
-    }
-
-    #[inline(always)]
-    fn take_admission(&mut self, function: &Function, peer: u32) -> bool {
-        let limit = maps::admission(&Pair {
-            function: function.id,
-            peer,
-        });
-        limit.is_some_and(|limit| maps::take(limit, self.now_ns))
-    }
-
-    #[inline(always)]
-    fn draw(&mut self, function: &Function) -> u32 {
-        function.slots[slot(maps::next_draw(function.id))].into()
-    }
-
-    #[inline(always)]
-    fn take_cap(&mut self, function: &Function, index: u32) -> bool {
-        let limit = maps::cap(&Pair {
-            function: function.id,
-            peer: index,
-        });
-        limit.is_some_and(|limit| maps::take(limit, self.now_ns))
-    }
-}
 
 /// Handles a segment with data of a client whose request is not decided yet.
 #[inline(always)]
@@ -236,7 +200,7 @@ fn complete(
         count::event(|events| &mut events.upstream_failed);
         Decision::Refuse(Answer::Unavailable)
     } else {
-        decide::decide(function, origin, scratch.opening.failed, &mut Tokens { now_ns })
+        decide::decide(function, origin, scratch.opening.failed, &mut Tokens { config, now_ns })
     };
     let function_id = function.map_or(NO_FUNCTION, |function| function.id);
     let target = match decision {
@@ -588,7 +552,7 @@ fn may_use_syn(
     now_ns: u64,
     scratch: &Scratch,
 ) -> bool {
-    let mut tokens = Tokens { now_ns };
+    let mut tokens = Tokens { config, now_ns };
     match origin {
         Origin::Stranger | Origin::Forged => false,
         Origin::User => config.flags & DATA_IN_SYN_FROM_ALL != 0 && tokens.take_local(function),

@@ -3,6 +3,7 @@
 use std::{
     net::{Ipv4Addr, Ipv6Addr},
     ops::RangeInclusive,
+    path::PathBuf,
     time::Duration,
 };
 
@@ -24,6 +25,8 @@ use crate::{
 
 /// The least time after which a silent connection may be forgotten; the kernel's clock for flows ticks in seconds.
 const IDLE_TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(30 * 24 * 3600);
+/// The agent gives a sign of itself each second, and a busy host may be late.
+const UNATTENDED: RangeInclusive<Duration> = Duration::from_secs(3)..=Duration::from_secs(30 * 24 * 3600);
 /// Below, the tables whose oldest entries go first would be too small to be kept a part for each CPU; above, they
 /// would take more than a gigabyte.
 const FLOWS: RangeInclusive<u32> = 1_024..=1_048_576;
@@ -107,6 +110,17 @@ pub(crate) struct DataPlaneOptions {
         default_value = "300s"
     )]
     idle_timeout: String,
+    /// The bpffs in which programs and connections outlive the agent until the next one goes on with them, or off
+    #[arg(long, env = "AGENT_PINS", value_name = "PATH", default_value = "/sys/fs/bpf")]
+    pins: String,
+    /// How long after the death of the agent its programs go on to deal with peers; later they serve functions of this node
+    #[arg(
+        long,
+        env = "AGENT_UNATTENDED",
+        value_name = "DURATION",
+        default_value = "30s"
+    )]
+    unattended: String,
     /// How many clients' connections can be live; a connection takes some 800 bytes of the kernel's memory
     #[arg(
         long,
@@ -139,6 +153,8 @@ pub(super) struct Rest {
     pub(super) flows_max: u32,
     pub(super) guard: GuardConfig,
     pub(super) log: ProgramLevel,
+    pub(super) pins: Option<PathBuf>,
+    pub(super) unattended: Duration,
 }
 
 impl InterfaceOptions {
@@ -214,6 +230,8 @@ impl DataPlaneOptions {
         let data_in_syn = mistakes.take("--data-in-syn", data_in_syn(&self.data_in_syn));
         let nat_ports = mistakes.take("--nat-ports", nat_ports(&self.nat_ports));
         let idle_timeout = mistakes.take("--idle-timeout", idle_timeout(&self.idle_timeout));
+        let pins = mistakes.take("--pins", pins(&self.pins));
+        let unattended = mistakes.take("--unattended", unattended(&self.unattended));
         let flows_max = mistakes.take("--flows-max", flows_max(&self.flows_max));
         let log = mistakes.take("--log-programs", program_level(&self.log_programs));
         let guard = self.guard.check(mistakes);
@@ -239,6 +257,8 @@ impl DataPlaneOptions {
                 flows_max: flows_max?,
                 guard: guard?,
                 log: log?,
+                pins: pins?,
+                unattended: unattended?,
             },
         })
     }
@@ -312,6 +332,26 @@ fn nat_ports(text: &str) -> Result<(u16, u16), String> {
         ));
     }
     Ok((first, last))
+}
+
+fn pins(text: &str) -> Result<Option<PathBuf>, String> {
+    match text.trim() {
+        "off" => Ok(None),
+        path if path.starts_with('/') => Ok(Some(path.into())),
+        _ => Err(format!("{text:?} is neither a whole path nor off")),
+    }
+}
+
+fn unattended(text: &str) -> Result<Duration, String> {
+    let time = go_duration::parse(text).map_err(|error| error.to_string())?;
+    if !UNATTENDED.contains(&time) {
+        return Err(format!(
+            "{text} is not between {:?} and {:?}",
+            UNATTENDED.start(),
+            UNATTENDED.end()
+        ));
+    }
+    Ok(time)
 }
 
 fn flows_max(text: &str) -> Result<u32, String> {

@@ -9,7 +9,7 @@ const DEVICES: &str = "Inter-|   Receive\n face |bytes\n    lo: 1 2\n  eth0: 3 4
 const ROUTES: &str = "Iface\tDestination\neth0\t00000000\t0100000A\t0003\t0\t0\t100\t00000000\t0\t0\t0\n";
 
 /// A mistake for each option that can be wrong.
-const WRONG: [&str; 67] = [
+const WRONG: [&str; 69] = [
     "--debug=perhaps",
     "--log-datetime=perhaps",
     "--log-colors=red",
@@ -73,6 +73,8 @@ const WRONG: [&str; 67] = [
     "--log-programs=loud",
     "--nat-ports=40960-57344",
     "--idle-timeout=0",
+    "--pins=here",
+    "--unattended=1s",
     "--flows-max=1000",
     "--haproxy=perhaps",
     "--proxy-port=0",

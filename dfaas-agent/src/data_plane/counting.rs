@@ -38,14 +38,17 @@ struct Reading {
 }
 
 impl CounterMaps {
+    /// What was counted before is told once, among the totals.
     pub(super) fn new(ebpf: &mut Ebpf, now: Instant) -> Result<Self> {
-        Ok(Self {
+        let mut maps = Self {
             stats: PerCpuHashMap::try_from(take(ebpf, "STATS")?)?,
             latency: PerCpuHashMap::try_from(take(ebpf, "LATENCY")?)?,
             events: PerCpuArray::try_from(take(ebpf, "EVENTS")?)?,
             last: Reading::default(),
             last_read: now,
-        })
+        };
+        maps.last = maps.read()?;
+        Ok(maps)
     }
 
     fn read(&self) -> Result<Reading> {

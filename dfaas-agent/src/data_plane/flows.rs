@@ -22,6 +22,7 @@ use super::{
     ending::{self, Leaver, Reason},
     remove, take,
 };
+use crate::clock;
 
 /// A sweep is one tick of the kernel's clock for flows.
 pub(crate) const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -47,6 +48,8 @@ pub(super) struct FlowMaps {
     config: Array<MapData, Config>,
     settings: Config,
     idle_ticks: u32,
+    /// For how long the programs believe in an agent that has moved their clock on.
+    unattended: Duration,
     live: u64,
     ended: u64,
     ended_silent: u64,
@@ -55,7 +58,12 @@ pub(super) struct FlowMaps {
 }
 
 impl FlowMaps {
-    pub(super) fn new(ebpf: &mut Ebpf, settings: Config, idle_timeout: Duration) -> Result<Self> {
+    pub(super) fn new(
+        ebpf: &mut Ebpf,
+        settings: Config,
+        idle_timeout: Duration,
+        unattended: Duration,
+    ) -> Result<Self> {
         let idle_ticks = idle_timeout.as_secs() / SWEEP_INTERVAL.as_secs();
         Ok(Self {
             clients: HashMap::try_from(take(ebpf, "CLIENTS")?)?,
@@ -65,6 +73,7 @@ impl FlowMaps {
             config: Array::try_from(take(ebpf, "CONFIG")?)?,
             settings,
             idle_ticks: u32::try_from(idle_ticks).unwrap_or(u32::MAX).max(1),
+            unattended,
             live: 0,
             ended: 0,
             ended_silent: 0,
@@ -215,6 +224,12 @@ impl FlowMaps {
         let count = ending::end_silent(&mut self.clients, &mut self.upstreams, over, ours)?;
         self.ended_silent += count as u64;
         Ok(())
+    }
+
+    /// Has the programs deal with peers for a while, from the next sweep on.
+    pub(super) fn attend(&mut self) {
+        let unattended_ns = u64::try_from(self.unattended.as_nanos()).unwrap_or(u64::MAX);
+        self.settings.attended_until_ns = clock::monotonic_ns().saturating_add(unattended_ns);
     }
 
     /// Lets the clock tick, and now and then walks the tables.

@@ -1,12 +1,17 @@
 //! The guard before the data plane: attached, told whom to keep out.
 
-use std::{collections::BTreeSet, net::IpAddr, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    fs,
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use aya::{
     Ebpf,
     maps::{Array, LpmTrie, MapData, lpm_trie::Key},
-    programs::{ProgramError, Xdp, XdpMode},
+    programs::{ProgramError, Xdp, XdpMode, links::FdLink},
 };
 use clap::ValueEnum;
 use dfaas_common::{
@@ -18,8 +23,11 @@ use ipnet::IpNet;
 use serde::Serialize;
 use tracing::{info, warn};
 
-use super::take;
+use super::{pins::Pins, take};
 use crate::followed_file::{self, FollowedFile};
+
+/// The name of its pin.
+const PIN: &str = "guard";
 
 /// Where the guard stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
@@ -76,12 +84,20 @@ pub(super) struct GuardMaps {
 
 impl GuardMaps {
     /// Puts the guard before the interface. Dropping the object takes it away.
-    pub(super) fn attach(ebpf: &mut Ebpf, interface: &str, config: &GuardConfig) -> Result<Option<Self>> {
+    pub(super) fn attach(
+        ebpf: &mut Ebpf,
+        interface: &str,
+        config: &GuardConfig,
+        pins: Option<&Pins>,
+    ) -> Result<Option<Self>> {
+        let pin = pins.map(|pins| pins.path(PIN));
         if config.mode == GuardMode::Off {
+            // An agent before this one may have had one.
+            let _none = pin.map(fs::remove_file);
             return Ok(None);
         }
         let maps = Self::new(ebpf, config)?;
-        attach(ebpf, interface, config.mode)?;
+        attach(ebpf, interface, config.mode, pin.as_deref())?;
         Ok(Some(maps))
     }
 
@@ -141,21 +157,29 @@ impl GuardMaps {
     }
 }
 
-fn attach(ebpf: &mut Ebpf, interface: &str, mode: GuardMode) -> Result<()> {
+fn attach(ebpf: &mut Ebpf, interface: &str, mode: GuardMode, pin: Option<&Path>) -> Result<()> {
     let program: &mut Xdp = ebpf
         .program_mut("guard")
         .context("the object has no program guard")?
         .try_into()?;
     program.load().context("loading the program guard")?;
+    if let Some(pin) = pin {
+        // What it blocks is in maps of its own, and an interface takes one guard at a time.
+        let _none = fs::remove_file(pin);
+    }
     let attached = match mode {
         GuardMode::Off => return Ok(()),
         GuardMode::Native => program.attach(interface, XdpMode::Driver),
         GuardMode::Generic => program.attach(interface, XdpMode::Skb),
         GuardMode::Auto => attach_anyhow(program, interface),
     };
-    attached.with_context(|| {
+    let id = attached.with_context(|| {
         format!("attaching the guard to {interface}; --guard generic needs nothing of its driver")
     })?;
+    if let Some(pin) = pin {
+        let link: FdLink = program.take_link(id)?.try_into()?;
+        link.pin(pin).context("pinning the guard")?;
+    }
     info!(interface, ?mode, "Attached the guard");
     Ok(())
 }
@@ -213,7 +237,7 @@ mod tests {
             block_file: Some(file.clone()),
         };
         let mut guard =
-            GuardMaps::new(&mut program::load(1_024, ProgramLevel::Off).unwrap(), &config).unwrap();
+            GuardMaps::new(&mut program::load(1_024, ProgramLevel::Off, None).unwrap(), &config).unwrap();
         let is_blocked =
             |guard: &GuardMaps, address: &str| guard.trie.get(&key(&network(address).unwrap()), 0).is_ok();
         assert!(is_blocked(&guard, "10.1.63.255") && !is_blocked(&guard, "11.1.0.0"));

@@ -1,6 +1,6 @@
 //! Small numbers for names, as the kernel's tables want them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Gives each key a number and takes it back. A number that was freed is given again as late as possible.
 ///
@@ -16,6 +16,8 @@ pub(super) struct Indices<K> {
     retirements: u64,
     next: u32,
     end: u32,
+    /// Numbers that have come to somebody, or away from somebody, since the last look.
+    changed: BTreeSet<u32>,
 }
 
 impl<K: Ord + Clone> Indices<K> {
@@ -29,7 +31,37 @@ impl<K: Ord + Clone> Indices<K> {
             retirements: 0,
             next: first,
             end,
+            changed: BTreeSet::new(),
         }
+    }
+
+    /// Gives keys the numbers that they had with an agent before this one; the first one that has a number keeps it. Call
+    /// it before any other.
+    pub(super) fn restore(&mut self, known: impl IntoIterator<Item = (K, u32)>) {
+        let first = self.next;
+        for (key, index) in known {
+            let is_free = (first..self.end).contains(&index) && !self.by_index.contains_key(&index);
+            if is_free && !self.by_key.contains_key(&key) {
+                self.by_key.insert(key.clone(), index);
+                self.by_index.insert(index, key);
+            }
+        }
+        self.next = self.by_index.keys().next_back().map_or(first, |last| last + 1);
+        self.free = (first..self.next)
+            .filter(|index| !self.by_index.contains_key(index))
+            .collect();
+    }
+
+    /// Who has what numbers that have changed hands since the last call; nobody, if that is so.
+    pub(super) fn take_changed(&mut self) -> Vec<(u32, Option<K>)> {
+        let changed = std::mem::take(&mut self.changed);
+        let now = |index| (index, self.by_index.get(&index).cloned());
+        changed.into_iter().map(now).collect()
+    }
+
+    /// All keys that have numbers.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &K> {
+        self.by_key.keys()
     }
 
     /// The number of a key; a new one if it has none. `None` if all are taken.
@@ -46,6 +78,7 @@ impl<K: Ord + Clone> Indices<K> {
         };
         self.by_key.insert(key.clone(), index);
         self.by_index.insert(index, key.clone());
+        self.changed.insert(index);
         Some(index)
     }
 
@@ -93,6 +126,7 @@ impl<K: Ord + Clone> Indices<K> {
         self.retired.remove(key);
         let index = self.by_key.remove(key)?;
         self.by_index.remove(&index);
+        self.changed.insert(index);
         self.free.push_back(index);
         Some(index)
     }
@@ -137,6 +171,21 @@ mod tests {
         indices.retire(&"b");
         assert_eq!(indices.reclaim(1, |_| false), [2]);
         assert_eq!(indices.claim(&"c"), Some(2));
+    }
+
+    #[test]
+    fn numbers_of_an_agent_before_are_kept() {
+        let mut indices = Indices::new(1, 6);
+        indices.restore([("b", 2), ("d", 4), ("x", 2), ("b", 5), ("y", 0), ("z", 6)]);
+        assert_eq!((indices.key(2), indices.key(4)), (Some(&"b"), Some(&"d")));
+        assert_eq!(indices.keys().count(), 2, "others had theirs before, or cannot have them");
+        let claimed = ["b", "e", "f", "g"].map(|key| indices.claim(&key));
+        assert_eq!(claimed, [Some(2), Some(5), Some(1), Some(3)]);
+        assert_eq!(indices.claim(&"h"), None);
+        let changed = indices.take_changed();
+        assert_eq!(changed, [(1, Some("f")), (3, Some("g")), (5, Some("e"))]);
+        indices.release(&"f");
+        assert_eq!(indices.take_changed(), [(1, None)]);
     }
 
     #[test]

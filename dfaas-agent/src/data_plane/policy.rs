@@ -1,5 +1,7 @@
 //! Policy, written into the maps: what changed, in an order in which no packet sees a half of it.
 
+mod adopted;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
@@ -19,6 +21,7 @@ use dfaas_common::{
 use dfaas_control::{FunctionName, FunctionPolicy, NodeId, Policy, Route, Token};
 use tracing::warn;
 
+use self::adopted::Hold;
 use super::{DataInSyn, indices::Indices, names::Names, program, remove, take};
 use crate::steering;
 
@@ -52,6 +55,8 @@ pub(super) struct PolicyMaps {
     sends_data_in_syn: bool,
     /// This node.
     node: NodeId,
+    /// What an agent before this one has decided stands until then.
+    hold: Option<Hold>,
 }
 
 /// A peer as it stands in the maps.
@@ -102,6 +107,7 @@ impl PolicyMaps {
             left_out: LeftOut::default(),
             sends_data_in_syn: data_in_syn != DataInSyn::Never,
             node: node.clone(),
+            hold: None,
         })
     }
 
@@ -120,8 +126,11 @@ impl PolicyMaps {
         self.add_peers(policy, names)?;
         self.add_limits(policy, names)?;
         self.write_functions(policy, names)?;
-        self.drop_limits(policy, names)?;
-        self.drop_peers(policy, names)?;
+        if self.hold.is_none() {
+            self.drop_functions(policy, names)?;
+            self.drop_limits(policy, names)?;
+            self.drop_peers(policy, names)?;
+        }
         let LeftOut {
             functions,
             peers,
@@ -157,7 +166,10 @@ impl PolicyMaps {
                 self.left_out.peers += 1;
                 continue;
             };
-            let rows = self.peer_rows(index, peer);
+            let mut rows = self.peer_rows(index, peer);
+            if let (Some(_), Some(before)) = (&self.hold, self.written.peers.get(id)) {
+                rows = adopted::blended(before, rows, peer.trust.sends.is_some());
+            }
             if self.written.peers.get(id) == Some(&rows) {
                 continue;
             }
@@ -253,6 +265,9 @@ impl PolicyMaps {
                 self.left_out.functions += 1;
                 continue;
             };
+            if self.hold.is_some() && self.written.functions.contains_key(name) {
+                continue;
+            }
             let row = row(id, bucket, function, names);
             if self.written.functions.insert(name.clone(), row) != Some(row) {
                 for key in function_keys(name) {
@@ -260,6 +275,10 @@ impl PolicyMaps {
                 }
             }
         }
+        Ok(())
+    }
+
+    fn drop_functions(&mut self, policy: &Policy, names: &mut Names) -> Result<()> {
         let gone: Vec<FunctionName> = self
             .written
             .functions

@@ -1,7 +1,7 @@
 //! The eBPF object: loaded, told its settings, attached.
 
 use std::{
-    fs::{self, File},
+    fs,
     net::{Ipv4Addr, Ipv6Addr},
 };
 
@@ -9,13 +9,12 @@ use anyhow::{Context, Result, bail, ensure};
 use aya::{
     Ebpf, EbpfLoader, Pod,
     maps::{Array, MapData},
-    programs::{SchedClassifier, SkLookup, TcAttachType, tc},
 };
 use dfaas_common::{
     decide::Answer,
     maps::{
-        self, Config, DATA_IN_SYN_FROM_ALL, DATA_IN_SYN_FROM_PEERS, DATA_IN_SYN_LOCAL, LOCAL, REPLY_BYTES,
-        Reply, STAMP_BYTES,
+        self, Config, DATA_IN_SYN_FROM_ALL, DATA_IN_SYN_FROM_PEERS, DATA_IN_SYN_LOCAL, LOCAL, LOCAL_IPV6,
+        PROXY, PROXY_COMES, PROXY_IPV6, REPLY_BYTES, Reply, STAMP_BYTES,
     },
     packet::{Address, fold},
     tcp_options::OUR_WINDOW_SCALE,
@@ -23,10 +22,11 @@ use dfaas_common::{
 use tracing::warn;
 
 use super::{
-    DataInSyn, DataPlaneConfig,
+    DataInSyn, DataPlaneConfig, attached,
+    pins::{self, Pins},
     program_log::{self, ProgramLevel},
 };
-use crate::links::Link;
+use crate::{clock, links::Link};
 
 /// IPv4 and TCP headers without options.
 const HEADERS_BYTES: u16 = 40;
@@ -44,8 +44,9 @@ const KEPT_ASIDE: u32 = 128;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/dfaas-ebpf"));
 
-/// Loads the object with room for so many clients' connections and a log up to a level; nothing is attached yet.
-pub(super) fn load(flows_max: u32, log: ProgramLevel) -> Result<Ebpf> {
+/// Loads the object with room for so many clients' connections and a log up to a level; nothing is attached yet. Maps that
+/// are pinned are those of the agent before this one.
+pub(super) fn load(flows_max: u32, log: ProgramLevel, pins: Option<&Pins>) -> Result<Ebpf> {
     // Before 5.11 maps count against RLIMIT_MEMLOCK; afterwards the limit does not matter.
     let unlimited = rustix::process::Rlimit {
         current: None,
@@ -56,6 +57,11 @@ pub(super) fn load(flows_max: u32, log: ProgramLevel) -> Result<Ebpf> {
     let mut loader = EbpfLoader::new();
     for (name, size) in flow_maps(flows_max, possible_cpus()) {
         loader.map_max_entries(name, size);
+    }
+    for name in pins::MAPS.into_iter().chain([pins::NAMES]) {
+        if let Some(pins) = pins {
+            loader.map_pin_path(name, pins.path(name));
+        }
     }
     program_log::set_up(&mut loader, &level);
     loader.load(OBJECT).context("loading the eBPF maps and programs")
@@ -85,17 +91,36 @@ fn possible_cpus() -> u32 {
     cpus.and_then(|cpus| u32::try_from(cpus).ok()).unwrap_or(1)
 }
 
-/// The settings that the programs need before they see a packet.
-pub(super) fn configure(ebpf: &mut Ebpf, config: &DataPlaneConfig) -> Result<Config> {
+/// What an agent before this one has set, if its maps are here.
+pub(super) fn before(ebpf: &mut Ebpf) -> Result<Option<Config>> {
+    let settings = array::<Config>(ebpf, "CONFIG")?
+        .get(&0, 0)
+        .context("reading CONFIG")?;
+    Ok((settings != Config::default()).then_some(settings))
+}
+
+/// The settings that the programs need before they see a packet. Connections that there are already need the same secret
+/// and a clock that goes on.
+pub(super) fn configure(
+    ebpf: &mut Ebpf,
+    config: &DataPlaneConfig,
+    before: Option<Config>,
+) -> Result<Config> {
+    const OF_LISTENERS: u32 = LOCAL_IPV6 | PROXY | PROXY_IPV6 | PROXY_COMES;
+    let fresh = Config {
+        secret: secret()?,
+        attended_until_ns: clock::monotonic_ns().saturating_add(config.unattended.as_nanos() as u64),
+        ..Config::default()
+    };
+    let before = before.unwrap_or(fresh);
     let settings = Config {
         addresses: addresses(config.address, config.address_ipv6),
         port: config.port.to_be_bytes(),
         segment_bytes: segment_size(link_bytes(&config.interface)?),
         nat_first: config.nat_ports.0,
         nat_mask: port_mask(config.nat_ports)?,
-        flags: LOCAL | syn_flags(config.data_in_syn),
-        tick: 0,
-        secret: secret()?,
+        flags: LOCAL | syn_flags(config.data_in_syn) | before.flags & OF_LISTENERS,
+        ..before
     };
     array::<Config>(ebpf, "CONFIG")?
         .set(0, settings, 0)
@@ -123,57 +148,8 @@ const fn segment_size(link_bytes: u16) -> u16 {
 
 /// Loads everything and lets it go again.
 pub(super) fn try_load() -> Result<()> {
-    let mut ebpf = load(maps::CLIENTS as u32, ProgramLevel::Off)?;
-    for name in ["egress", "ingress"] {
-        let program: &mut SchedClassifier = ebpf
-            .program_mut(name)
-            .with_context(|| format!("the object has no program {name}"))?
-            .try_into()?;
-        program
-            .load()
-            .with_context(|| format!("loading the program {name}"))?;
-    }
-    let program: &mut SkLookup = ebpf
-        .program_mut("listener")
-        .context("the object has no program listener")?
-        .try_into()?;
-    program.load().context("loading the program listener")
-}
-
-/// Attaches all three programs; dropping the object detaches them.
-pub(super) fn attach(ebpf: &mut Ebpf, interface: &str) -> Result<()> {
-    attach_listener(ebpf)?;
-    // Before 6.6 there is no TCX, and filters want a qdisc to hang on; that it exists already is no error.
-    let _exists = tc::qdisc_add_clsact(interface);
-    for (name, direction) in [
-        ("egress", TcAttachType::Egress),
-        ("ingress", TcAttachType::Ingress),
-    ] {
-        let program: &mut SchedClassifier = ebpf
-            .program_mut(name)
-            .with_context(|| format!("the object has no program {name}"))?
-            .try_into()?;
-        program
-            .load()
-            .with_context(|| format!("loading the program {name}"))?;
-        program
-            .attach(interface, direction)
-            .with_context(|| format!("attaching {name} to {interface}"))?;
-    }
-    Ok(())
-}
-
-fn attach_listener(ebpf: &mut Ebpf) -> Result<()> {
-    let program: &mut SkLookup = ebpf
-        .program_mut("listener")
-        .context("the object has no program listener")?
-        .try_into()?;
-    program.load().context("loading the program listener")?;
-    let namespace = File::open("/proc/self/ns/net").context("opening this network namespace")?;
-    program
-        .attach(namespace)
-        .context("attaching the socket look-up")?;
-    Ok(())
+    let mut ebpf = load(maps::CLIENTS as u32, ProgramLevel::Off, None)?;
+    attached::load(&mut ebpf)
 }
 
 /// Lets the stack take data in SYNs where a listener asks for it (bit 2 of `tcp_fastopen`).

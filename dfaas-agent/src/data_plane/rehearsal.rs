@@ -29,7 +29,7 @@ impl Rehearsal {
     /// # Errors
     /// The missing privilege.
     pub(crate) fn new(node: &NodeId) -> Result<Self> {
-        let mut ebpf = program::load(FLOWS, ProgramLevel::Off)?;
+        let mut ebpf = program::load(FLOWS, ProgramLevel::Off, None)?;
         Ok(Self {
             names: Names::new(),
             policy: PolicyMaps::new(&mut ebpf, node, DataInSyn::Peers)?,

@@ -41,6 +41,9 @@ pub struct Config {
     pub tick: u32,
     /// The key of [`crate::siphash`], so that nobody can guess sequence numbers and ports; drawn at start.
     pub secret: [u64; 2],
+    /// Until when there is an agent, in nanoseconds of the monotonic clock. It moves this on with every tick; while none
+    /// does, nothing is sent to peers and nothing is admitted from them.
+    pub attended_until_ns: u64,
 }
 
 impl Config {
@@ -64,6 +67,13 @@ impl Config {
     #[must_use]
     pub const fn awaits_proxy(&self) -> bool {
         self.flags & PROXY_COMES != 0
+    }
+
+    /// Whether an agent has moved the clock on lately, so that peers may be dealt with.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_attended(&self, now_ns: u64) -> bool {
+        now_ns < self.attended_until_ns
     }
 
     /// Whether the platform takes connections of a version of IP.

@@ -38,6 +38,7 @@ mod smuggling;
 mod spread;
 mod strangers;
 mod strategies;
+mod succession;
 mod tcp;
 mod transfers;
 mod trust;

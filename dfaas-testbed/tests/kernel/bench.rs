@@ -134,6 +134,7 @@ impl Bench {
             flags: flags | LOCAL,
             tick: 0,
             secret: SECRET,
+            attended_until_ns: u64::MAX,
         };
         self.array("CONFIG").set(0, config, 0).unwrap();
         for answer in Answer::ALL {

@@ -1,0 +1,135 @@
+//! Agents that die and that follow one another, and what users notice.
+
+use std::{thread, time::Duration};
+
+use dfaas_testbed::{
+    Connections, Federation, Function, Load, Node, NodeSpec, Outcome, Running, Sample, now, patience, wait_until,
+};
+
+use crate::kit::{PLENTY_RPS, curl, is_on_haproxy, turn};
+
+/// How many requests a second are under way over each kind of connection.
+const RATE_RPS: u32 = 100;
+/// For how long there is no agent.
+const AWAY: Duration = Duration::from_secs(4);
+const SETTLED: Duration = Duration::from_secs(2);
+const BACK: Duration = Duration::from_secs(60);
+
+#[test]
+fn an_agent_that_is_killed_and_its_successor_cost_no_request() {
+    let _turn = turn();
+    if is_on_haproxy() {
+        return;
+    }
+    let mut federation = near_and_far(&[]);
+    let loads = start(&federation, &["near", "far"]);
+    thread::sleep(SETTLED);
+    federation.nodes[0].kill_agent();
+    thread::sleep(AWAY);
+    let began = now();
+    federation.nodes[0].start_agent().unwrap();
+    wait_until_back(&federation.nodes[0]);
+    println!("the next agent knows its peer after {:?}", began.elapsed());
+    thread::sleep(SETTLED);
+    let samples = stop(loads);
+    check_all_answered(&federation, &samples);
+    // Counters go on, too.
+    let totals = federation.nodes[0].status().unwrap().totals_of_all();
+    assert!(
+        totals.user >= samples.len() as u64,
+        "{totals:?} of {}",
+        samples.len()
+    );
+    assert!(totals.local > 0 && totals.forwarded > 0, "{totals:?}");
+    check_nothing_is_left(&mut federation.nodes[0]);
+}
+
+#[test]
+fn without_an_agent_a_node_is_alone_after_a_while() {
+    let _turn = turn();
+    if is_on_haproxy() {
+        return;
+    }
+    let mut federation = near_and_far(&["--unattended=3s"]);
+    let [one, two] = [0, 1].map(|index| federation.nodes[index].service());
+    let ask = |federation: &Federation, server, name: &str| {
+        let url = format!("http://{server}/function/{name}");
+        curl(&federation.client, &["-d", "x", &url]).status
+    };
+    assert_eq!(ask(&federation, one, "far"), 200);
+    assert_eq!(ask(&federation, two, "near"), 200);
+    // Node 2 would send requests to node 1 for longer than node 1 takes them.
+    federation.nodes[1].kill_agent();
+    federation.nodes[0].kill_agent();
+    assert_eq!(ask(&federation, one, "far"), 200);
+    thread::sleep(Duration::from_secs(4));
+    assert_eq!(ask(&federation, one, "far"), 503, "it sends nothing to peers");
+    assert_eq!(ask(&federation, two, "near"), 503, "it takes nothing from peers");
+    assert_eq!(ask(&federation, one, "near"), 200, "it serves its own users");
+    federation.nodes[0].start_agent().unwrap();
+    federation.nodes[1].start_agent().unwrap();
+    let serves = || ask(&federation, one, "far") == 200 && ask(&federation, two, "near") == 200;
+    wait_until("both serve again", BACK, serves).unwrap_or_else(|error| panic!("{error:#}{}", federation.logs()));
+}
+
+fn near_and_far(arguments: &[&str]) -> Federation {
+    let spec = |name: &str, arguments: &[&str]| {
+        let mut spec = NodeSpec::new(vec![Function::echo(PLENTY_RPS).named(name)]);
+        spec.agent_arguments = arguments.iter().map(ToString::to_string).collect();
+        spec
+    };
+    Federation::start(&[spec("near", arguments), spec("far", &[])]).unwrap()
+}
+
+fn start(federation: &Federation, functions: &[&str]) -> Vec<Running> {
+    let kinds = [Connections::OnePerRequest, Connections::KeepAlive];
+    let each = kinds.into_iter().flat_map(|connections| {
+        functions.iter().map(move |function| (connections, *function))
+    });
+    each.map(|(connections, function)| {
+        let mut load = Load::new(federation.nodes[0].service(), function, RATE_RPS);
+        load.connections = connections;
+        load.start(&federation.client).unwrap()
+    })
+    .collect()
+}
+
+fn stop(loads: Vec<Running>) -> Vec<Sample> {
+    loads.into_iter().flat_map(|load| load.stop().unwrap()).collect()
+}
+
+fn wait_until_back(node: &Node) {
+    let is_back = || node.status().is_ok_and(|status| status.peers_with_functions() == 1);
+    wait_until("the agent is back", BACK, is_back).unwrap_or_else(|error| panic!("{error:#}{}", node.logs()));
+}
+
+#[track_caller]
+fn check_all_answered(federation: &Federation, samples: &[Sample]) {
+    let is_well = |sample: &&Sample| matches!(sample.outcome, Outcome::Answered { status: 200, .. });
+    let ill: Vec<&Sample> = samples.iter().filter(|sample| !is_well(sample)).collect();
+    let slowest = samples.iter().map(|sample| sample.latency).max();
+    println!("{} requests, {} lost, the slowest took {slowest:?}", samples.len(), ill.len());
+    assert!(
+        samples.len() as u128 > patience(AWAY).as_secs().into() && ill.is_empty(),
+        "{} of {}: {:#?}{}",
+        ill.len(),
+        samples.len(),
+        &ill[..ill.len().min(10)],
+        federation.logs()
+    );
+}
+
+/// What was pinned goes with an agent that is stopped.
+#[track_caller]
+fn check_nothing_is_left(node: &mut Node) {
+    let pinned = |node: &Node| {
+        let listed = node.namespace().output("sh", &["-c", "find /sys/fs/bpf/dfaas"]).unwrap();
+        String::from_utf8_lossy(&listed.stdout).into_owned()
+    };
+    assert!(pinned(node).contains("/ingress"), "{}", pinned(node));
+    node.stop_agent().unwrap();
+    assert_eq!(pinned(node), "");
+    let attached = node.namespace().output("bpftool", &["net", "show"]).unwrap();
+    let attached = String::from_utf8_lossy(&attached.stdout).into_owned();
+    assert!(!attached.contains("eth0"), "{attached}");
+}
