@@ -58,5 +58,10 @@ fn layout(workspace: &Path) -> io::Result<String> {
             hash.update(line);
         }
     }
-    Ok(hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+    Ok(hash
+        .finalize()
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
 }

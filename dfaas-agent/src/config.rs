@@ -285,6 +285,11 @@ impl Config {
         self.data_plane.log
     }
 
+    /// How long programs and HAProxy deal with peers without an agent.
+    pub(crate) fn unattended(&self) -> Duration {
+        self.data_plane.unattended
+    }
+
     /// What the data plane has to know.
     pub(crate) fn data_plane(&self, node: NodeId) -> DataPlaneConfig {
         DataPlaneConfig {

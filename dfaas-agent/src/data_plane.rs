@@ -193,7 +193,10 @@ impl Kernel {
         if before.is_some() {
             policy.adopt(&mut names, &told, now, !is_away)?;
             let (functions, peers) = policy.size();
-            info!(functions, peers, is_away, "Go on with what an agent before has left");
+            info!(
+                functions,
+                peers, is_away, "Go on with what an agent before has left"
+            );
         }
         info!(interface = %config.interface, address = %config.address, port = config.port, "Attached the data plane");
         Ok(Self {
@@ -227,7 +230,6 @@ impl Kernel {
             .make_room(policy, &mut self.counters, || flows.held())?;
         self.names.claim(policy);
         self.told.tell(&mut self.names)?;
-        self.policy.release(policy, clock::now());
         self.policy.apply(policy, &mut self.names)?;
         for (id, addresses) in self.policy.take_gone() {
             if let Some(index) = self.names.peers.get(&id) {
@@ -288,10 +290,20 @@ impl Kernel {
         }
     }
 
-    /// Leaves the programs at work, if anything holds them but this process.
-    pub(crate) fn keep(mut self) -> bool {
-        self.follow_log();
-        self.pins.is_some()
+    /// The name of what outlives this agent, if anything does.
+    pub(crate) fn kept_as(&self) -> Option<String> {
+        self.pins.as_ref().map(Pins::name)
+    }
+
+    /// Whether decisions of an agent before this one stand, unless this policy knows as much.
+    pub(crate) fn holds_against(&mut self, policy: &Policy) -> bool {
+        self.policy.release(policy, clock::now());
+        self.policy.is_held()
+    }
+
+    /// Whether decisions of an agent before this one stand.
+    pub(crate) fn is_held(&self) -> bool {
+        self.policy.is_held()
     }
 
     /// Finds the platform's listener and lends it to the kernel. Call it every 200 ms; cheap when nothing changed.

@@ -53,6 +53,10 @@ pub(crate) struct ProxyConfig {
     /// The local port on which the platform serves functions and nothing else.
     pub(crate) functions_port: u16,
     pub(crate) service: Service,
+    /// The name by which the next agent finds it, if it is to outlive this one.
+    pub(crate) kept_as: Option<String>,
+    /// How long after the last sign of an agent it goes on to deal with peers.
+    pub(crate) unattended: Duration,
 }
 
 /// What it is there for.

@@ -99,7 +99,10 @@ impl DataPlane {
     pub(crate) fn apply(&mut self, policy: &Policy) -> Result<()> {
         match self {
             Self::Kernel(plane) => {
-                plane.helper.apply(policy);
+                // HAProxy has what the agent before this one gave it.
+                if !plane.kernel.holds_against(policy) {
+                    plane.helper.apply(policy);
+                }
                 plane.is_stale = false;
                 plane.kernel.apply(&plane.helper.left_of(policy))
             }
@@ -195,6 +198,10 @@ impl DataPlane {
     pub(crate) fn follow_proxy(&mut self) -> Result<()> {
         match self {
             Self::Kernel(plane) => {
+                let is_unknown = matches!(plane.helper.state(), State::Starting | State::Waiting);
+                if is_unknown && plane.kernel.is_held() {
+                    return Ok(());
+                }
                 plane.kernel.await_proxy(plane.helper.is_kept())?;
                 plane.kernel.follow_proxy(plane.helper.port())
             }

@@ -160,7 +160,8 @@ impl Prepared {
         match self {
             Self::Kernel(helper) => {
                 let kernel = Kernel::attach(&config.data_plane(node.clone()), now)?;
-                Ok(DataPlane::kernel(kernel, start_helper(helper, config, node)))
+                let helper = start_helper(helper, config, node, kernel.kept_as());
+                Ok(DataPlane::kernel(kernel, helper))
             }
             Self::Haproxy(proxy) => {
                 let ports = [proxy.bind.port(), proxy.functions_port];
@@ -171,7 +172,12 @@ impl Prepared {
     }
 }
 
-fn start_helper(helper: Result<Service, String>, config: &Config, node: &NodeId) -> Proxy {
+fn start_helper(
+    helper: Result<Service, String>,
+    config: &Config,
+    node: &NodeId,
+    kept_as: Option<String>,
+) -> Proxy {
     match helper {
         Ok(service) => {
             let config = ProxyConfig {
@@ -179,6 +185,8 @@ fn start_helper(helper: Result<Service, String>, config: &Config, node: &NodeId)
                 duty: Duty::Help,
                 functions_port: config.functions_port,
                 service,
+                kept_as,
+                unattended: config.unattended(),
             };
             Proxy::start(config, node.clone())
         }
@@ -209,6 +217,8 @@ fn only_proxy(config: &Config, host: &Host) -> Result<ProxyConfig> {
         duty,
         functions_port: config.functions_port,
         service,
+        kept_as: None,
+        unattended: config.unattended(),
     })
 }
 

@@ -2,8 +2,8 @@
 
 use crate::guard::Guard;
 use crate::maps::{
-    Client, Config, Counters, Events, FlowKey, Function, FunctionKey, Held, Latency, Locked, Name, Number, Opening,
-    Pair, Peer, PeerKey, Reply, Stamp, Target, Upstream,
+    Client, Config, Counters, Events, FlowKey, Function, FunctionKey, Held, Latency, Locked, Name, Number,
+    Opening, Pair, Peer, PeerKey, Reply, Stamp, Target, Upstream,
 };
 use crate::meter::Limit;
 use crate::packet::Address;

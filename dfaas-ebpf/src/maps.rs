@@ -14,8 +14,8 @@ use dfaas_common::{
     guard::{self, Guard},
     http::{ChunkLine, Marks, NODE_ID_BYTES, Response},
     maps::{
-        self, Client, Config, Counters, Events, FlowKey, Function, FunctionKey, Held, Latency, Name, Number, Opening,
-        Pair, Peer, PeerKey, Reply, Stamp, Target, Upstream,
+        self, Client, Config, Counters, Events, FlowKey, Function, FunctionKey, Held, Latency, Name, Number,
+        Opening, Pair, Peer, PeerKey, Reply, Stamp, Target, Upstream,
     },
     meter::{self, Limit},
     packet::{

@@ -6,7 +6,8 @@ use dfaas_common::{
     http::{HELD_BYTES, Head, NAME_BYTES, NODE_ID_BYTES, Progress, Span, Target as Path, Unframed},
     maps::{
         Client, Config, DATA_IN_SYN_FROM_ALL, DATA_IN_SYN_FROM_PEERS, FlowKey, Function, HEAD_PART,
-        IS_CURRENT, IS_LAST, IS_LOCAL, IS_NATURAL, NO_FUNCTION, Opening, Peer, Phase, SYN_IS_PARTIAL, Upstream,
+        IS_CURRENT, IS_LAST, IS_LOCAL, IS_NATURAL, NO_FUNCTION, Opening, Peer, Phase, SYN_IS_PARTIAL,
+        Upstream,
     },
     numbering::Numbering,
     packet::{ACK, FIN, Headers},
@@ -200,7 +201,12 @@ fn complete(
         count::event(|events| &mut events.upstream_failed);
         Decision::Refuse(Answer::Unavailable)
     } else {
-        decide::decide(function, origin, scratch.opening.failed, &mut Tokens { config, now_ns })
+        decide::decide(
+            function,
+            origin,
+            scratch.opening.failed,
+            &mut Tokens::new(config, now_ns),
+        )
     };
     let function_id = function.map_or(NO_FUNCTION, |function| function.id);
     let target = match decision {
@@ -552,7 +558,7 @@ fn may_use_syn(
     now_ns: u64,
     scratch: &Scratch,
 ) -> bool {
-    let mut tokens = Tokens { config, now_ns };
+    let mut tokens = Tokens::new(config, now_ns);
     match origin {
         Origin::Stranger | Origin::Forged => false,
         Origin::User => config.flags & DATA_IN_SYN_FROM_ALL != 0 && tokens.take_local(function),

@@ -10,8 +10,15 @@ use crate::maps;
 
 /// The tokens of this moment. There are none of peers while no agent answers for what is agreed with them.
 pub(crate) struct Tokens<'a> {
-    pub(crate) config: &'a Config,
-    pub(crate) now_ns: u64,
+    config: &'a Config,
+    now_ns: u64,
+}
+
+impl<'a> Tokens<'a> {
+    #[inline(always)]
+    pub(crate) fn new(config: &'a Config, now_ns: u64) -> Self {
+        Self { config, now_ns }
+    }
 }
 
 impl Meter for Tokens<'_> {

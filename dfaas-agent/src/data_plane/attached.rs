@@ -45,7 +45,12 @@ pub(super) fn attach(ebpf: &mut Ebpf, interface: &str, pins: Option<&Pins>) -> R
     for (name, direction) in HOOKS {
         let program = classifier(ebpf, name)?;
         let attached = if has_links() {
-            attach_by_link(program, interface, direction, pins.map(|pins| pins.path(name)).as_deref())
+            attach_by_link(
+                program,
+                interface,
+                direction,
+                pins.map(|pins| pins.path(name)).as_deref(),
+            )
         } else {
             attach_as_filter(program, interface, direction, pins.is_some())
         };

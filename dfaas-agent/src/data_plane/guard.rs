@@ -236,8 +236,11 @@ mod tests {
             syn_rate_rps: f64::INFINITY,
             block_file: Some(file.clone()),
         };
-        let mut guard =
-            GuardMaps::new(&mut program::load(1_024, ProgramLevel::Off, None).unwrap(), &config).unwrap();
+        let mut guard = GuardMaps::new(
+            &mut program::load(1_024, ProgramLevel::Off, None).unwrap(),
+            &config,
+        )
+        .unwrap();
         let is_blocked =
             |guard: &GuardMaps, address: &str| guard.trie.get(&key(&network(address).unwrap()), 0).is_ok();
         assert!(is_blocked(&guard, "10.1.63.255") && !is_blocked(&guard, "11.1.0.0"));

@@ -178,7 +178,11 @@ mod tests {
         let mut indices = Indices::new(1, 6);
         indices.restore([("b", 2), ("d", 4), ("x", 2), ("b", 5), ("y", 0), ("z", 6)]);
         assert_eq!((indices.key(2), indices.key(4)), (Some(&"b"), Some(&"d")));
-        assert_eq!(indices.keys().count(), 2, "others had theirs before, or cannot have them");
+        assert_eq!(
+            indices.keys().count(),
+            2,
+            "others had theirs before, or cannot have them"
+        );
         let claimed = ["b", "e", "f", "g"].map(|key| indices.claim(&key));
         assert_eq!(claimed, [Some(2), Some(5), Some(1), Some(3)]);
         assert_eq!(indices.claim(&"h"), None);

@@ -50,8 +50,9 @@ impl Names {
         for entry in table.0.iter() {
             let (number, name) = entry.context("reading NAMES")?;
             match number.kind {
-                FUNCTION => functions
-                    .extend(FunctionName::new(text(&name.text)).map(|name| (name, number.index))),
+                FUNCTION => {
+                    functions.extend(FunctionName::new(text(&name.text)).map(|name| (name, number.index)))
+                }
                 _ => peers.extend(NodeId::new(text(&name.text)).map(|id| (id, number.index))),
             }
         }
@@ -71,7 +72,10 @@ impl Names {
         for name in policy.functions.keys() {
             self.functions.claim(name);
         }
-        let ids = policy.peers.keys().filter(|id| id.as_str().len() <= NODE_ID_BYTES);
+        let ids = policy
+            .peers
+            .keys()
+            .filter(|id| id.as_str().len() <= NODE_ID_BYTES);
         for id in ids {
             self.peers.claim(id);
         }

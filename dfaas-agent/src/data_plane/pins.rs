@@ -5,7 +5,7 @@
 
 use std::{
     fs::{self, DirBuilder},
-    io::{self, ErrorKind},
+    io,
     os::{linux::fs::MetadataExt as _, unix::fs::DirBuilderExt as _},
     path::{Path, PathBuf},
 };
@@ -73,9 +73,7 @@ impl Pins {
 
     fn within(root: &Path, config: &DataPlaneConfig) -> Result<Self> {
         have_bpffs(root)?;
-        let instance = root
-            .join(FOLDER)
-            .join(instance(&config.interface, config.port)?);
+        let instance = root.join(FOLDER).join(instance(&config.interface, config.port)?);
         let pins = Self {
             layout: instance.join(layout(config)),
             instance,
@@ -88,6 +86,12 @@ impl Pins {
         Ok(pins)
     }
 
+    /// The name of the instance.
+    pub(super) fn name(&self) -> String {
+        let name = self.instance.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    }
+
     /// The place of a map or link.
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.layout.join(name)
@@ -97,13 +101,18 @@ impl Pins {
     /// connections.
     pub(super) fn remove_others(&self) {
         let folders = fs::read_dir(&self.instance).into_iter().flatten().flatten();
-        for folder in folders.map(|entry| entry.path()).filter(|path| *path != self.layout) {
+        for folder in folders
+            .map(|entry| entry.path())
+            .filter(|path| *path != self.layout)
+        {
             match remove(&folder) {
                 Ok(()) => warn!(
                     folder = %folder.display(),
                     "Took away what an agent with other maps has left; connections that it had are reset"
                 ),
-                Err(error) => warn!(%error, folder = %folder.display(), "What another agent has pinned stays"),
+                Err(error) => {
+                    warn!(%error, folder = %folder.display(), "What another agent has pinned stays")
+                }
             }
         }
     }
@@ -118,22 +127,6 @@ impl Pins {
             let _in_use = fs::remove_dir(folder);
         }
     }
-}
-
-/// What agents have pinned for interfaces of this network namespace: the name of each instance, and its folder.
-///
-/// # Errors
-/// The namespace or the folder cannot be read.
-pub(super) fn instances(root: &Path) -> Result<Vec<(String, PathBuf)>> {
-    let folder = root.join(FOLDER);
-    let prefix = format!("{:x}-", namespace()?);
-    let entries = match fs::read_dir(&folder) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.with_context(|| format!("reading {}", folder.display()))?,
-    };
-    let paths = entries.flatten().map(|entry| entry.path());
-    let named = paths.filter_map(|path| Some((path.file_name()?.to_str()?.to_owned(), path)));
-    Ok(named.filter(|(name, _)| name.starts_with(&prefix)).collect())
 }
 
 /// The name of what steers at a port of an interface of this network namespace. A bpffs takes no dots.

@@ -101,11 +101,7 @@ pub(super) fn before(ebpf: &mut Ebpf) -> Result<Option<Config>> {
 
 /// The settings that the programs need before they see a packet. Connections that there are already need the same secret
 /// and a clock that goes on.
-pub(super) fn configure(
-    ebpf: &mut Ebpf,
-    config: &DataPlaneConfig,
-    before: Option<Config>,
-) -> Result<Config> {
+pub(super) fn configure(ebpf: &mut Ebpf, config: &DataPlaneConfig, before: Option<Config>) -> Result<Config> {
     const OF_LISTENERS: u32 = LOCAL_IPV6 | PROXY | PROXY_IPV6 | PROXY_COMES;
     let fresh = Config {
         secret: secret()?,

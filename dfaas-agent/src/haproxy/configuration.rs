@@ -19,7 +19,7 @@ use dfaas_common::{
 
 use super::{
     ledger::FORGED,
-    rows::{FALLBACK_FIELD, MISSING_LIMIT, OWN_SHARE},
+    rows::{FALLBACK_FIELD, MISSING_LIMIT, OWN_SHARE, UNTIL},
 };
 
 /// The stick table with a row for each bucket and counter.
@@ -279,8 +279,17 @@ impl Rules {
         self.set("now", &format!("date(0,us),and({})", CLOCK_RANGE - 1), "");
         self.buckets();
         self.try_to_take("str(l/),concat(,txn.function)", "!from_node");
-        self.try_to_take(&pair("a", "from"), "from_node");
+        self.attended();
+        self.try_to_take(&pair("a", "from"), "from_node attended");
         self.refuse(Answer::OverLimit, &pair("o", "from"), "from_node !taken");
+    }
+
+    /// Whether an agent has answered lately for what is agreed with peers, as the programs see it
+    /// (`dfaas_common::maps::Config::is_attended`).
+    fn attended(&mut self) {
+        let until = self.look_up(&format!("str({UNTIL})"));
+        self.set("until", &until, "");
+        self.line("acl attended date,sub(txn.until) -m int lt 0");
     }
 
     /// What rules ask of a bucket.
@@ -293,6 +302,12 @@ impl Rules {
     /// Sends it to a peer: drawn by weight, then by cap.
     fn forward(&mut self) {
         let open = "!taken";
+        for own in [
+            "date,sub(txn.until) -m int lt 0",
+            &format!("var(txn.peer) -m str {OWN_SHARE}"),
+        ] {
+            self.line(&format!("acl may_go {own}"));
+        }
         self.set("overflow", "str(d/),concat(,txn.function)", open);
         self.rule(&format!("track-sc0 var(txn.overflow) table {METERS}"), open);
         self.rule("sc-inc-gpc0(0)", open);
@@ -311,12 +326,12 @@ impl Rules {
             self.set("peer", "var(txn.routes),field(3,|)", open);
             let below = "!taken { var(txn.part),sub(txn.threshold) -m int lt 0 }";
             self.set("peer", "var(txn.routes),field(2,|)", below);
-            self.try_to_take(&pair("c", "peer"), "");
+            self.try_to_take(&pair("c", "peer"), "may_go");
         }
         for fallback in 0..FALLBACKS {
             let field = FALLBACK_FIELD + fallback;
             self.set("peer", &format!("var(txn.row),field({field},|)"), open);
-            self.try_to_take(&pair("c", "peer"), "");
+            self.try_to_take(&pair("c", "peer"), "may_go");
         }
         self.refuse(Answer::Unavailable, "str(u/),concat(,txn.function)", open);
     }

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::Pid;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::UnixStream,
@@ -14,7 +15,7 @@ use tokio::{
 use super::{
     commands,
     configuration::{MAP_NAME, METERS},
-    rows::Rows,
+    rows::{Rows, UNTIL},
     version::Version,
 };
 
@@ -72,6 +73,19 @@ impl Control {
             });
         }
         Ok(reading)
+    }
+
+    /// The process that listens, as the kernel knows it.
+    pub(super) async fn process(&self) -> Option<Pid> {
+        let stream = UnixStream::connect(&self.path).await.ok()?;
+        Pid::from_raw(stream.peer_cred().ok()?.pid()?)
+    }
+
+    /// Says until when peers are dealt with, in seconds since 1970.
+    pub(super) async fn attend(&self, until: u64) -> Result<(), ControlError> {
+        let maps = self.ask("show map").await?;
+        let map = commands::map_id(&maps, MAP_NAME).ok_or_else(|| self.foreign())?;
+        self.order(&format!("set map #{map} {UNTIL} {until}")).await
     }
 
     /// Replaces all rows of the map. A request sees the old ones or the new ones, never some of both.

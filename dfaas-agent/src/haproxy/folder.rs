@@ -26,37 +26,79 @@ const VARIABLE: &str = "RUNTIME_DIRECTORY";
 const DEFAULT: &str = "/run/dfaas";
 const PREFIX: &str = "dfaas-haproxy-";
 
-/// A folder that is private to HAProxy. It goes when it is dropped.
+/// A folder that is private to HAProxy. It goes when it is dropped, unless its HAProxy is to outlive the agent.
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
     has_own_user: bool,
+    is_kept: bool,
 }
 
 impl Folder {
     /// Makes one, and takes away those that agents which were killed have left.
     pub(super) fn new() -> Result<Self> {
-        if let Some(base) = env::var_os(VARIABLE) {
-            return Self::within(Path::new(&base));
-        }
         // Who is not root finds no place in /run.
-        Self::within(Path::new(DEFAULT)).or_else(|_| Self::within(&env::temp_dir()))
+        let base = base();
+        Self::within(&base).or_else(|error| match env::var_os(VARIABLE) {
+            Some(_) => Err(error),
+            None => Self::within(&env::temp_dir()),
+        })
+    }
+
+    /// The folder of a HAProxy that outlives agents: the next one finds it by this name.
+    pub(super) fn kept(name: &str) -> Result<Self> {
+        let base = base();
+        remove_dead(&base, name);
+        match Self::make(base.join(format!("{PREFIX}{name}"))) {
+            Ok(mut folder) => {
+                folder.is_kept = true;
+                Ok(folder)
+            }
+            Err(_) => Self::new(),
+        }
     }
 
     pub(super) fn within(base: &Path) -> Result<Self> {
-        fs::create_dir_all(base).with_context(|| format!("making {}", base.display()))?;
-        remove_dead(base);
+        remove_dead(base, "");
         let mut number = [0; 4];
         // Without randomness the process id has to do.
         let _short = rustix::rand::getrandom(&mut number, rustix::rand::GetRandomFlags::empty());
         let name = format!("{PREFIX}{}-{:08x}", process::id(), u32::from_ne_bytes(number));
-        let path = base.join(name);
+        Self::make(base.join(name))
+    }
+
+    fn make(path: PathBuf) -> Result<Self> {
         fs::DirBuilder::new()
-            .mode(0o700)
-            .create(&path)
+            .recursive(true)
+            .mode(0o755)
+            .create(path.parent().unwrap_or(&path))
             .with_context(|| format!("making {}", path.display()))?;
+        match fs::DirBuilder::new().mode(0o700).create(&path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => {}
+            made => made.with_context(|| format!("making {}", path.display()))?,
+        }
         let has_own_user = geteuid().is_root() && chown(&path, Some(USER), Some(USER)).is_ok();
-        Ok(Self { path, has_own_user })
+        Ok(Self {
+            path,
+            has_own_user,
+            is_kept: false,
+        })
+    }
+
+    /// Whether its HAProxy outlives the agent.
+    pub(super) fn is_kept(&self) -> bool {
+        self.is_kept
+    }
+
+    /// Whether HAProxy was started with these settings.
+    pub(super) fn holds(&self, settings: &Settings) -> bool {
+        let text = fs::read_to_string(self.configuration());
+        text.is_ok_and(|text| text == configuration::text(settings))
+    }
+
+    /// Takes it away when it is dropped, whatever it was made for.
+    pub(super) fn leave(&mut self) {
+        self.is_kept = false;
     }
 
     pub(super) fn has_own_user(&self) -> bool {
@@ -89,15 +131,26 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // Nobody is left to be told; the next start takes away what stays.
-        let _ = fs::remove_dir_all(&self.path);
+        if !self.is_kept {
+            // Nobody is left to be told; the next start takes away what stays.
+            let _ = fs::remove_dir_all(&self.path);
+        }
     }
 }
 
-/// Removes folders whose socket nobody listens on.
-fn remove_dead(base: &Path) {
+fn base() -> PathBuf {
+    env::var_os(VARIABLE).map_or_else(|| DEFAULT.into(), PathBuf::from)
+}
+
+/// Removes folders whose socket nobody listens on, but for the one of a name.
+fn remove_dead(base: &Path, kept: &str) {
+    let kept = format!("{PREFIX}{kept}");
     let entries = fs::read_dir(base).into_iter().flatten().flatten();
-    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
+    for entry in entries.filter(|entry| {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        name.starts_with(PREFIX) && name != kept
+    }) {
         let path = entry.path();
         let answer = UnixStream::connect(path.join("control.sock"));
         if answer.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused) {

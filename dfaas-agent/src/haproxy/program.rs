@@ -106,8 +106,11 @@ impl Program {
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
         // The terminal's Ctrl-C is for the agent, which ends HAProxy in order.
-        command.process_group(0).kill_on_drop(true);
-        sys::tie_to_parent(&mut command);
+        command.process_group(0);
+        if !folder.is_kept() {
+            command.kill_on_drop(true);
+            sys::tie_to_parent(&mut command);
+        }
         sys::leave_capabilities(&mut command);
         for listener in listeners {
             sys::hand_down(&mut command, listener.as_raw_fd());

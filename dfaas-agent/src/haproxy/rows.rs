@@ -3,6 +3,7 @@
 //! | key | value |
 //! |---|---|
 //! | `self` | this node's id, the stamp of forwarded requests |
+//! | `until` | until when peers are dealt with unless the agent says otherwise, in seconds since 1970 |
 //! | `p/PEER` | `address\|port\|sends\|accepts\|accepts\|tokenless` of an admitted peer: where it is, and the tokens |
 //! | `f/NAME` | `FUNCTION\|hosted\|columns\|fallback…`; `NAME` with or without the default namespace |
 //! | `r/FUNCTION/column` | `threshold\|PEER\|PEER`: the first peer below the threshold, else the second |
@@ -25,6 +26,8 @@ use crate::steering;
 
 /// The first field of a function's row that holds a fallback.
 pub(super) const FALLBACK_FIELD: usize = 4;
+/// The row that the agent renews for as long as it lives.
+pub(super) const UNTIL: &str = "until";
 /// A limit that admits nothing.
 pub(super) const MISSING_LIMIT: &str = "0|-1";
 /// What stands for this node among peers.

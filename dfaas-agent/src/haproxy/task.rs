@@ -3,7 +3,7 @@
 use std::{net::TcpListener, os::fd::AsRawFd, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, anyhow};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use tokio::{
     process::Child,
     sync::watch,
@@ -19,7 +19,7 @@ use super::{
     helping_entrances,
     ledger::Ledger,
     program::{self, Program},
-    rows::Rows,
+    rows::{Rows, UNTIL},
 };
 use crate::clock;
 
@@ -50,6 +50,8 @@ pub(super) struct Task {
     /// The process that the ledger reads, and the rows that it has.
     pid: Option<u32>,
     applied: RowsWanted,
+    /// What it was told last, in seconds since 1970.
+    attended_until: u64,
 }
 
 /// The agent wants no HAProxy any more.
@@ -68,6 +70,7 @@ impl Task {
             ledger: Ledger::default(),
             pid: None,
             applied: None,
+            attended_until: 0,
         }
     }
 
@@ -124,7 +127,11 @@ impl Task {
     }
 
     async fn serve_with_child(&mut self, program: &Program) -> Result<Stopped> {
-        let folder = Folder::new().context("a folder for HAProxy")?;
+        let folder = match &self.config.kept_as {
+            Some(name) => Folder::kept(name),
+            None => Folder::new(),
+        };
+        let mut folder = folder.context("a folder for HAProxy")?;
         let rows = self.wanted.borrow().clone();
         let listeners = match &self.config.duty {
             Duty::Serve(listeners) => Arc::clone(listeners),
@@ -143,7 +150,13 @@ impl Task {
             control: folder.control(),
             map: folder.map(),
         };
-        folder.fill(&settings, rows.as_deref().unwrap_or(&Rows::new()))?;
+        if let Some(process) = self.survivor(&folder, &settings).await {
+            let result = self.attend(&Control::new(&folder.control())).await;
+            end_process(process).await;
+            folder.leave();
+            return result;
+        }
+        folder.fill(&settings, &self.attended(rows.as_deref().unwrap_or(&Rows::new())))?;
         let mut child = program
             .start(&folder, &listeners)
             .with_context(|| format!("starting {}", program.path.display()))?;
@@ -168,7 +181,36 @@ impl Task {
             Stopped = stopped(&mut wanted) => Ok(Stopped),
         };
         end(&mut child).await;
+        folder.leave();
         result
+    }
+
+    /// The process that an agent before this one has left, if it does what this one would have it do. Another one is ended.
+    async fn survivor(&mut self, folder: &Folder, settings: &Settings) -> Option<Pid> {
+        if !folder.is_kept() {
+            return None;
+        }
+        let control = Control::new(&folder.control());
+        let process = control.process().await?;
+        if folder.holds(settings) && control.read().await.is_ok() {
+            info!("Go on with the HAProxy that an agent before has left");
+            // It has counted for somebody else.
+            (self.pid, self.applied) = (None, None);
+            return Some(process);
+        }
+        end_process(process).await;
+        None
+    }
+
+    /// Rows with a sign that there is an agent.
+    fn attended(&self, rows: &Rows) -> Rows {
+        let mut rows = rows.clone();
+        rows.insert(UNTIL.to_owned(), self.until().to_string());
+        rows
+    }
+
+    fn until(&self) -> u64 {
+        clock::unix_ms() / 1_000 + self.config.unattended.as_secs()
     }
 
     /// Brings policy to HAProxy and counters back.
@@ -208,6 +250,15 @@ impl Task {
     async fn exchange(&mut self, control: &Control) -> Result<()> {
         let reading = control.read().await?;
         self.meet(&reading);
+        let until = self.until();
+        // Rows that it does not have yet come with the policy.
+        if self.applied.is_some() && self.attended_until != until {
+            control
+                .attend(until)
+                .await
+                .context("telling HAProxy that the agent lives")?;
+            self.attended_until = until;
+        }
         self.ledger.note(reading.counts);
         self.bring_policy(control).await?;
         let state = match self.applied {
@@ -236,7 +287,10 @@ impl Task {
         if let Some(rows) = &wanted
             && self.applied != wanted
         {
-            control.replace(rows).await.context("giving HAProxy the policy")?;
+            control
+                .replace(&self.attended(rows))
+                .await
+                .context("giving HAProxy the policy")?;
             self.applied = wanted;
         }
         Ok(())
@@ -280,6 +334,20 @@ async fn wait_until_up(control: &Control, socket: &Path) -> Result<()> {
         sleep(START_POLL).await;
     }
     Ok(())
+}
+
+/// Ends a process that is no child of this one.
+async fn end_process(process: Pid) {
+    let begun = clock::now();
+    // It may have ended meanwhile.
+    let _ = kill_process(process, Signal::TERM);
+    while test_kill_process(process).is_ok() {
+        if clock::now().duration_since(begun) > STOP_TIMEOUT {
+            let _ = kill_process(process, Signal::KILL);
+            return;
+        }
+        sleep(START_POLL).await;
+    }
 }
 
 async fn end(child: &mut Child) {

@@ -19,6 +19,8 @@ use tokio::{process::Child, time::sleep};
 use self::stub::Stream;
 use super::{folder::Folder, *};
 
+const UNATTENDED: Duration = Duration::from_secs(30);
+
 /// A node with a platform and two peers, of which none is more than its proxy.
 struct Node {
     proxy: Proxy,
@@ -487,6 +489,8 @@ impl Node {
 
 fn config(port: u16, functions_port: u16, service: Service) -> ProxyConfig {
     ProxyConfig {
+        kept_as: None,
+        unattended: UNATTENDED,
         bind: SocketAddrV4::new(Ipv4Addr::LOCALHOST, port),
         duty: Duty::Help,
         functions_port,

@@ -3,8 +3,11 @@
 use std::{thread, time::Duration};
 
 use dfaas_testbed::{
-    Connections, Federation, Function, Load, Node, NodeSpec, Outcome, Running, Sample, now, patience, wait_until,
+    Connections, Federation, Function, Load, Node, NodeSpec, Outcome, Running, Sample, now, patience,
+    wait_until,
 };
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::kit::{PLENTY_RPS, curl, is_on_haproxy, turn};
 
@@ -22,7 +25,10 @@ fn an_agent_that_is_killed_and_its_successor_cost_no_request() {
         return;
     }
     let mut federation = near_and_far(&[]);
-    let loads = start(&federation, &["near", "far"]);
+    // Its peer hears nothing of it and lets it be, so that `far` is out of its reach meanwhile.
+    let far = format!("http://{}/function/far", federation.nodes[0].service());
+    assert_eq!(curl(&federation.client, &["-d", "x", &far]).status, 200);
+    let loads = start(&federation, &["near"]);
     thread::sleep(SETTLED);
     federation.nodes[0].kill_agent();
     thread::sleep(AWAY);
@@ -40,8 +46,60 @@ fn an_agent_that_is_killed_and_its_successor_cost_no_request() {
         "{totals:?} of {}",
         samples.len()
     );
-    assert!(totals.local > 0 && totals.forwarded > 0, "{totals:?}");
+    assert!(totals.local > 0 && totals.forwarded == 1, "{totals:?}");
     check_nothing_is_left(&mut federation.nodes[0]);
+}
+
+#[test]
+fn what_only_haproxy_can_frame_is_served_by_the_same_haproxy_as_before() {
+    let _turn = turn();
+    if is_on_haproxy() {
+        return;
+    }
+    let mut federation = near_and_far(&["--unattended=3s"]);
+    let server = federation.nodes[0].service();
+    let upload = |federation: &Federation, name: &str| {
+        let url = format!("http://{server}/function/{name}");
+        let chunked = ["-H", "Transfer-Encoding: chunked", "-d", "x", &url];
+        curl(&federation.client, &chunked).status
+    };
+    let serves = || {
+        ["near", "far"]
+            .iter()
+            .all(|name| upload(&federation, name) == 200)
+    };
+    wait_until("HAProxy serves", BACK, serves).unwrap();
+    let process = |federation: &Federation| haproxy_of(&federation.nodes[0]);
+    let before = process(&federation);
+    federation.nodes[0].kill_agent();
+    assert_eq!(upload(&federation, "near"), 200);
+    thread::sleep(AWAY);
+    assert_eq!(upload(&federation, "near"), 200, "it serves its own users");
+    assert_eq!(upload(&federation, "far"), 503, "it sends nothing to peers");
+    federation.nodes[0].start_agent().unwrap();
+    let serves = || {
+        assert_eq!(upload(&federation, "near"), 200);
+        upload(&federation, "far") == 200
+    };
+    wait_until("HAProxy serves again", BACK, serves)
+        .unwrap_or_else(|error| panic!("{error:#}{}", federation.logs()));
+    let ready = || haproxy_of(&federation.nodes[0]).is_some();
+    wait_until("the agent knows HAProxy", BACK, ready).unwrap();
+    assert_eq!(process(&federation), before);
+    check_nothing_is_left(&mut federation.nodes[0]);
+    let left = federation.nodes[0]
+        .namespace()
+        .output("pgrep", &["haproxy"])
+        .unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&left.stdout),
+        "",
+        "HAProxy ends with a stop"
+    );
+}
+
+fn haproxy_of(node: &Node) -> Option<u64> {
+    node.status().ok()?.0["proxy"]["pid"].as_u64()
 }
 
 #[test]
@@ -58,9 +116,15 @@ fn without_an_agent_a_node_is_alone_after_a_while() {
     };
     assert_eq!(ask(&federation, one, "far"), 200);
     assert_eq!(ask(&federation, two, "near"), 200);
-    // Node 2 would send requests to node 1 for longer than node 1 takes them.
-    federation.nodes[1].kill_agent();
-    federation.nodes[0].kill_agent();
+    // Both at once, so that neither notices that the other is gone. Node 2 would send requests to node 1 for longer than
+    // node 1 takes them.
+    for node in &federation.nodes {
+        let agent = Pid::from_raw(node.agent_pid().unwrap().cast_signed()).unwrap();
+        kill_process(agent, Signal::STOP).unwrap();
+    }
+    for node in &mut federation.nodes {
+        node.kill_agent();
+    }
     assert_eq!(ask(&federation, one, "far"), 200);
     thread::sleep(Duration::from_secs(4));
     assert_eq!(ask(&federation, one, "far"), 503, "it sends nothing to peers");
@@ -69,7 +133,8 @@ fn without_an_agent_a_node_is_alone_after_a_while() {
     federation.nodes[0].start_agent().unwrap();
     federation.nodes[1].start_agent().unwrap();
     let serves = || ask(&federation, one, "far") == 200 && ask(&federation, two, "near") == 200;
-    wait_until("both serve again", BACK, serves).unwrap_or_else(|error| panic!("{error:#}{}", federation.logs()));
+    wait_until("both serve again", BACK, serves)
+        .unwrap_or_else(|error| panic!("{error:#}{}", federation.logs()));
 }
 
 fn near_and_far(arguments: &[&str]) -> Federation {
@@ -83,9 +148,9 @@ fn near_and_far(arguments: &[&str]) -> Federation {
 
 fn start(federation: &Federation, functions: &[&str]) -> Vec<Running> {
     let kinds = [Connections::OnePerRequest, Connections::KeepAlive];
-    let each = kinds.into_iter().flat_map(|connections| {
-        functions.iter().map(move |function| (connections, *function))
-    });
+    let each = kinds
+        .into_iter()
+        .flat_map(|connections| functions.iter().map(move |function| (connections, *function)));
     each.map(|(connections, function)| {
         let mut load = Load::new(federation.nodes[0].service(), function, RATE_RPS);
         load.connections = connections;
@@ -99,7 +164,10 @@ fn stop(loads: Vec<Running>) -> Vec<Sample> {
 }
 
 fn wait_until_back(node: &Node) {
-    let is_back = || node.status().is_ok_and(|status| status.peers_with_functions() == 1);
+    let is_back = || {
+        node.status()
+            .is_ok_and(|status| status.peers_with_functions() == 1)
+    };
     wait_until("the agent is back", BACK, is_back).unwrap_or_else(|error| panic!("{error:#}{}", node.logs()));
 }
 
@@ -108,7 +176,11 @@ fn check_all_answered(federation: &Federation, samples: &[Sample]) {
     let is_well = |sample: &&Sample| matches!(sample.outcome, Outcome::Answered { status: 200, .. });
     let ill: Vec<&Sample> = samples.iter().filter(|sample| !is_well(sample)).collect();
     let slowest = samples.iter().map(|sample| sample.latency).max();
-    println!("{} requests, {} lost, the slowest took {slowest:?}", samples.len(), ill.len());
+    println!(
+        "{} requests, {} lost, the slowest took {slowest:?}",
+        samples.len(),
+        ill.len()
+    );
     assert!(
         samples.len() as u128 > patience(AWAY).as_secs().into() && ill.is_empty(),
         "{} of {}: {:#?}{}",
@@ -123,7 +195,10 @@ fn check_all_answered(federation: &Federation, samples: &[Sample]) {
 #[track_caller]
 fn check_nothing_is_left(node: &mut Node) {
     let pinned = |node: &Node| {
-        let listed = node.namespace().output("sh", &["-c", "find /sys/fs/bpf/dfaas"]).unwrap();
+        let listed = node
+            .namespace()
+            .output("sh", &["-c", "find /sys/fs/bpf/dfaas"])
+            .unwrap();
         String::from_utf8_lossy(&listed.stdout).into_owned()
     };
     assert!(pinned(node).contains("/ingress"), "{}", pinned(node));

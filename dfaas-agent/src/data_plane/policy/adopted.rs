@@ -45,8 +45,14 @@ impl PolicyMaps {
         let functions = self.functions_before()?;
         let peers = self.peers_before()?;
         names.restore(
-            functions.iter().map(|(name, row)| (name.clone(), row.id)).collect(),
-            peers.iter().map(|(id, rows)| (id.clone(), rows.peer.index)).collect(),
+            functions
+                .iter()
+                .map(|(name, row)| (name.clone(), row.id))
+                .collect(),
+            peers
+                .iter()
+                .map(|(id, rows)| (id.clone(), rows.peer.index))
+                .collect(),
             table,
         )?;
         self.adopt_limits(names, &functions)?;
@@ -77,12 +83,17 @@ impl PolicyMaps {
 
     /// Lets a policy come into force that knows as much as the one before, and after a while any.
     pub(in super::super) fn release(&mut self, policy: &Policy, now: Instant) {
-        self.hold = self.hold.filter(|hold| now < hold.until && !self.is_covered(policy, hold));
+        self.hold = self
+            .hold
+            .filter(|hold| now < hold.until && !self.is_covered(policy, hold));
     }
 
     fn is_covered(&self, policy: &Policy, hold: &Hold) -> bool {
         let written = &self.written;
-        let has_functions = written.functions.keys().all(|name| policy.functions.contains_key(name));
+        let has_functions = written
+            .functions
+            .keys()
+            .all(|name| policy.functions.contains_key(name));
         let has_peer = |id: &NodeId| {
             let peer = policy.peers.get(id);
             peer.is_some_and(|peer| peer.trust.tokenless || peer.trust.sends.is_some())
@@ -161,8 +172,17 @@ pub(super) fn blended(before: &PeerRows, mut now: PeerRows, has_token: bool) -> 
         now.stamp = before.stamp;
     }
     let known = now.peer.tokens;
-    let mut old = before.peer.tokens.into_iter().filter(|token| !known.contains(token));
-    for token in now.peer.tokens.iter_mut().filter(|token| **token == TokenText::default()) {
+    let mut old = before
+        .peer
+        .tokens
+        .into_iter()
+        .filter(|token| !known.contains(token));
+    for token in now
+        .peer
+        .tokens
+        .iter_mut()
+        .filter(|token| **token == TokenText::default())
+    {
         *token = old.next().unwrap_or_default();
     }
     now

@@ -8,6 +8,8 @@ async fn connections_wait_while_haproxy_is_started_anew() {
     let port = listener.local_addr().unwrap().port();
     let platform = stub::serve("platform").await;
     let config = ProxyConfig {
+        kept_as: None,
+        unattended: UNATTENDED,
         duty: Duty::Serve(Arc::new([listener])),
         ..config(port, platform.port(), Service::Own(program()))
     };
