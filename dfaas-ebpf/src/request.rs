@@ -201,12 +201,8 @@ fn complete(
         count::event(|events| &mut events.upstream_failed);
         Decision::Refuse(Answer::Unavailable)
     } else {
-        decide::decide(
-            function,
-            origin,
-            scratch.opening.failed,
-            &mut Tokens::new(config, now_ns),
-        )
+        let mut tokens = Tokens::new(config, now_ns);
+        decide::decide(function, origin, scratch.opening.failed, &mut tokens)
     };
     let function_id = function.map_or(NO_FUNCTION, |function| function.id);
     let target = match decision {
