@@ -48,6 +48,9 @@ const MEMORY_INTERVAL: Duration = Duration::from_secs(30);
 /// of what they have sent is answered.
 const FAREWELL: Duration = Duration::from_millis(300);
 
+/// What is said of an end within an end.
+const AT_ONCE: &str = "ended at once, as the second signal says; dfaas-agent clean takes away what is left";
+
 /// What happens to the agent.
 pub(crate) struct Sources {
     pub(crate) overlay: Receiver<OverlayEvent>,
@@ -56,6 +59,9 @@ pub(crate) struct Sources {
     pub(crate) answers: Receiver<Input>,
     pub(crate) interrupt: Signal,
     pub(crate) terminate: Signal,
+    /// Says to leave what steers at work.
+    pub(crate) keep: Signal,
+    pub(crate) hangup: Signal,
     pub(crate) container: Watch,
 }
 
@@ -143,8 +149,10 @@ impl Agent {
                 _ = listener_ticks.tick() => self.follow_listener(clock::now()),
                 _ = sweep_ticks.tick() => self.sweep(),
                 _ = memory_ticks.tick() => memory::give_back(),
-                _ = sources.interrupt.recv() => return self.stop("SIGINT").await,
-                _ = sources.terminate.recv() => return self.stop("SIGTERM").await,
+                _ = sources.hangup.recv() => info!("Files are followed by themselves; options are read when the agent starts"),
+                _ = sources.keep.recv() => return self.keep().await,
+                _ = sources.interrupt.recv() => return self.stop_unless_told_again("SIGINT", sources).await,
+                _ = sources.terminate.recv() => return self.stop_unless_told_again("SIGTERM", sources).await,
                 () = sources.container.ended() => {
                     self.stop("end of the container").await?;
                     bail!("the process of --netns has ended: start the agent again when its container runs");
@@ -152,6 +160,20 @@ impl Agent {
             }
             self.drain();
         }
+    }
+
+    /// A second signal is for an agent that does not end.
+    async fn stop_unless_told_again(self, reason: &str, mut sources: Sources) -> Result<()> {
+        tokio::select! {
+            stopped = self.stop(reason) => stopped,
+            _ = sources.interrupt.recv() => bail!("{AT_ONCE}"),
+            _ = sources.terminate.recv() => bail!("{AT_ONCE}"),
+        }
+    }
+
+    async fn keep(self) -> Result<()> {
+        info!("Leaving programs and HAProxy to the next agent");
+        self.data_plane.keep().await
     }
 
     async fn stop(self, reason: &str) -> Result<()> {

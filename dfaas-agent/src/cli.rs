@@ -9,11 +9,12 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use dfaas_control::{FunctionName, StrategyKind};
 use hyper::StatusCode;
 use libp2p::Multiaddr;
+use rustix::process::Signal;
 use serde_json::Value;
 use tokio::runtime::Builder;
 use tracing::warn;
@@ -24,7 +25,7 @@ use crate::{
     api::{self, changes},
     config::{
         ApiOptions, Config, DataPlaneOptions, FileOptions, Host, InterfaceOptions, KeyOptions, Layers,
-        MeetingOptions, Mistakes, Options, ProxyOptions,
+        MeetingOptions, Mistakes, Options, PinOptions, ProxyOptions,
     },
     data_plane::{self, Finding},
     federation::{self, Files, Invitation},
@@ -35,7 +36,7 @@ use crate::{
     plane::PlaneChoice,
     recording,
     run::{self, Outside},
-    status_table,
+    state_lock, status_table,
 };
 
 /// `EX_USAGE` of sysexits.h.
@@ -116,6 +117,25 @@ enum Command {
     Federation {
         #[command(subcommand)]
         action: FederationAction,
+    },
+    /// End the running agent as SIGTERM does
+    Stop {
+        #[command(flatten)]
+        key: KeyOptions,
+        #[command(flatten)]
+        file: FileOptions,
+        /// Leave what steers at work for the next agent (SIGUSR1)
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Take away what agents have left that are gone: pins, programs, HAProxy, changed settings (needs root)
+    Clean {
+        #[command(flatten)]
+        pins: PinOptions,
+        #[command(flatten)]
+        inside: InsideOptions,
+        #[command(flatten)]
+        file: FileOptions,
     },
     /// Print the identity of this node
     Id {
@@ -204,6 +224,9 @@ fn run(args: Args, layers: Layers, matches: &ArgMatches) -> ExitCode {
         Command::Strategy { name, ask } => strategy(&ask, name),
         Command::Replay { file, strategy, maps } => recording::replay(&file, strategy, maps, &mut print),
         Command::Federation { action } => federate(&action),
+        Command::Stop { key, keep: false, .. } => state_lock::end_holder(&key.state_dir, Signal::TERM),
+        Command::Stop { key, keep: true, .. } => state_lock::end_holder(&key.state_dir, Signal::USR1),
+        Command::Clean { pins, inside, .. } => clean(&pins, &inside),
         Command::Id { key, create, .. } => id(&key, create),
     };
     match result {
@@ -453,6 +476,20 @@ fn said(status: StatusCode, body: &[u8]) -> Result<String> {
         bail!("the agent answers {status}: {}", text.trim_end());
     }
     Ok(text)
+}
+
+fn clean(pins: &PinOptions, inside: &InsideOptions) -> Result<()> {
+    inside.enter()?;
+    let root = pins.check().map_err(|error| anyhow!("--pins: {error}"))?;
+    let cleaned = data_plane::clean(root.as_deref())?;
+    let of_haproxy = haproxy::clean(&cleaned.busy);
+    for line in cleaned.removed.iter().chain(&of_haproxy) {
+        print(&format!("took away  {line}\n"))?;
+    }
+    for name in &cleaned.busy {
+        print(&format!("left       {name}: its agent runs\n"))?;
+    }
+    Ok(())
 }
 
 fn federate(action: &FederationAction) -> Result<()> {

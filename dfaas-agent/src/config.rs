@@ -27,7 +27,7 @@ use dfaas_control::{
 use libp2p::{Multiaddr, pnet::PreSharedKey};
 
 pub(crate) use self::{
-    data_plane::{DataPlaneOptions, InterfaceOptions},
+    data_plane::{DataPlaneOptions, InterfaceOptions, PinOptions},
     host::Host,
     layers::Layers,
     mistakes::{Kind, Mistakes},

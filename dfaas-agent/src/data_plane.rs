@@ -2,6 +2,7 @@
 
 mod attached;
 mod check;
+mod clean;
 mod counting;
 mod ending;
 mod flows;
@@ -20,6 +21,7 @@ mod relay;
 mod reset;
 #[expect(unsafe_code, reason = "no library offers these socket options")]
 mod sys;
+mod sysctls;
 
 use std::{
     collections::BTreeMap,
@@ -28,7 +30,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use aya::{
     Ebpf, Pod,
     maps::{HashMap, Map, MapData, MapError, SockMap},
@@ -41,6 +43,7 @@ use tracing::{info, warn};
 
 pub(crate) use self::{
     check::{Finding, NOT_IN_SIGHT, check, check_without_kernel},
+    clean::clean,
     flows::SWEEP_INTERVAL,
     guard::{GuardConfig, GuardMode, blocked},
     program_log::ProgramLevel,
@@ -56,6 +59,7 @@ use self::{
     pins::Pins,
     policy::PolicyMaps,
     program_log::ProgramLog,
+    sysctls::Sysctls,
 };
 use crate::clock;
 
@@ -146,6 +150,7 @@ pub(crate) struct Kernel {
     // The links live in here, unless they are pinned.
     _ebpf: Ebpf,
     pins: Option<Pins>,
+    sysctls: Sysctls,
     interface: String,
     names: Names,
     told: NameMap,
@@ -172,9 +177,11 @@ impl Kernel {
     /// # Errors
     /// The missing privilege, kernel feature or interface, with its remedy.
     pub(crate) fn attach(config: &DataPlaneConfig, now: Instant) -> Result<Self> {
-        let takes_data_in_syn = config.data_in_syn != DataInSyn::Never && program::allow_data_in_syn();
-        program::reserve_ports(config.nat_ports);
-        let pins = Pins::open(config);
+        let pins = Pins::open(config)?;
+        let sysctls = Sysctls::of(&pins::instance(&config.interface, config.port)?);
+        let takes_data_in_syn =
+            config.data_in_syn != DataInSyn::Never && program::allow_data_in_syn(&sysctls);
+        program::reserve_ports(config.nat_ports, &sysctls);
         let mut ebpf = program::load(config.flows_max, config.log, pins.as_ref())?;
         attached::load(&mut ebpf)?;
         let before = program::before(&mut ebpf)?;
@@ -201,6 +208,7 @@ impl Kernel {
         info!(interface = %config.interface, address = %config.address, port = config.port, "Attached the data plane");
         Ok(Self {
             pins,
+            sysctls,
             interface: config.interface.clone(),
             names,
             told,
@@ -288,6 +296,20 @@ impl Kernel {
             attached::detach_filters(&self.interface);
             pins.take_away();
         }
+        self.sysctls.put_back();
+    }
+
+    /// Leaves the programs at work.
+    ///
+    /// # Errors
+    /// Nothing holds them but this process.
+    pub(crate) fn keep(mut self) -> Result<()> {
+        self.follow_log();
+        ensure!(
+            self.pins.is_some(),
+            "nothing was pinned: what steered has ended with the agent (--pins)"
+        );
+        Ok(())
     }
 
     /// The name of what outlives this agent, if anything does.

@@ -95,6 +95,11 @@ fn loopback_has_ipv6() -> bool {
         .is_ok_and(|table| table.lines().any(|line| line.starts_with(LOOPBACK)))
 }
 
+/// Ends each HAProxy that an agent has left, but for those of these names, and removes its folder; tells what that was.
+pub(crate) fn clean(busy: &[String]) -> Vec<String> {
+    folder::clean(busy)
+}
+
 /// How HAProxy is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "state")]
@@ -227,6 +232,15 @@ impl Proxy {
     /// Adds everything counted since the agent has started.
     pub(crate) fn add_totals(&self, totals: &mut Totals) {
         ledger::add_all(&self.snapshot.borrow().counts, totals);
+    }
+
+    /// Leaves it at work for the next agent.
+    pub(crate) async fn keep(self) {
+        if let Some(task) = self.task {
+            // It would take the end of what it is told for the end of the node.
+            task.abort();
+            let _aborted = task.await;
+        }
     }
 
     /// Ends it, if it is the agent's.

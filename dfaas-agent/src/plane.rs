@@ -242,6 +242,29 @@ impl DataPlane {
         }
     }
 
+    /// Leaves programs and HAProxy at work for the next agent.
+    ///
+    /// # Errors
+    /// They end with this one.
+    pub(crate) async fn keep(self) -> Result<()> {
+        match self {
+            Self::Kernel(plane) => match plane.kernel.keep() {
+                Ok(()) => {
+                    plane.helper.keep().await;
+                    Ok(())
+                }
+                Err(error) => {
+                    plane.helper.stop().await;
+                    Err(error)
+                }
+            },
+            Self::Haproxy(plane) => {
+                plane.proxy.stop().await;
+                bail!("HAProxy alone ends with the agent")
+            }
+        }
+    }
+
     /// Detaches the programs first, so that nothing more is given to the HAProxy that then ends.
     pub(crate) async fn stop(self) {
         match self {

@@ -34,6 +34,7 @@ use crate::{
     plane::{DataPlane, PlaneKind},
     platform::Platform,
     recording::Recorder,
+    state_lock::StateLock,
 };
 
 /// How many connections may wait for HAProxy; the kernel takes `net.core.somaxconn` if that is less.
@@ -54,6 +55,9 @@ pub(crate) struct Outside {
 pub(crate) async fn run(config: Config, host: &Host, outside: Option<Outside>) -> Result<()> {
     let interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
     let terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let keep = signal(SignalKind::user_defined1()).context("listening for SIGUSR1")?;
+    let hangup = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
+    let _lock = StateLock::take(&config.state_dir)?;
     let plane = choose(&config)?;
     allow_many_files();
     warn_of_strange_address(&config, host);
@@ -107,6 +111,8 @@ pub(crate) async fn run(config: Config, host: &Host, outside: Option<Outside>) -
         questions: api::start(api)?,
         interrupt,
         terminate,
+        keep,
+        hangup,
         container,
     };
     Agent::new(config, node, control, data_plane, overlay, adviser)

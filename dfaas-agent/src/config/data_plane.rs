@@ -61,6 +61,28 @@ pub(crate) struct InterfaceOptions {
     pub(crate) netns: NetnsOptions,
 }
 
+/// Where what steers is pinned.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct PinOptions {
+    /// The bpffs in which programs and connections outlive the agent until the next one goes on with them, or off
+    #[arg(long, env = "AGENT_PINS", value_name = "PATH", default_value = "/sys/fs/bpf")]
+    pins: String,
+}
+
+impl PinOptions {
+    /// The path, if there is one.
+    ///
+    /// # Errors
+    /// It is none; with what it could be.
+    pub(crate) fn check(&self) -> Result<Option<PathBuf>, String> {
+        match self.pins.trim() {
+            "off" => Ok(None),
+            path if path.starts_with('/') => Ok(Some(path.into())),
+            text => Err(format!("{text:?} is neither a whole path nor off")),
+        }
+    }
+}
+
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct DataPlaneOptions {
     #[command(flatten)]
@@ -110,9 +132,8 @@ pub(crate) struct DataPlaneOptions {
         default_value = "300s"
     )]
     idle_timeout: String,
-    /// The bpffs in which programs and connections outlive the agent until the next one goes on with them, or off
-    #[arg(long, env = "AGENT_PINS", value_name = "PATH", default_value = "/sys/fs/bpf")]
-    pins: String,
+    #[command(flatten)]
+    pins: PinOptions,
     /// How long after the death of the agent its programs go on to deal with peers; later they serve functions of this node
     #[arg(
         long,
@@ -230,7 +251,7 @@ impl DataPlaneOptions {
         let data_in_syn = mistakes.take("--data-in-syn", data_in_syn(&self.data_in_syn));
         let nat_ports = mistakes.take("--nat-ports", nat_ports(&self.nat_ports));
         let idle_timeout = mistakes.take("--idle-timeout", idle_timeout(&self.idle_timeout));
-        let pins = mistakes.take("--pins", pins(&self.pins));
+        let pins = mistakes.take("--pins", self.pins.check());
         let unattended = mistakes.take("--unattended", unattended(&self.unattended));
         let flows_max = mistakes.take("--flows-max", flows_max(&self.flows_max));
         let log = mistakes.take("--log-programs", program_level(&self.log_programs));
@@ -332,14 +353,6 @@ fn nat_ports(text: &str) -> Result<(u16, u16), String> {
         ));
     }
     Ok((first, last))
-}
-
-fn pins(text: &str) -> Result<Option<PathBuf>, String> {
-    match text.trim() {
-        "off" => Ok(None),
-        path if path.starts_with('/') => Ok(Some(path.into())),
-        _ => Err(format!("{text:?} is neither a whole path nor off")),
-    }
 }
 
 fn unattended(text: &str) -> Result<Duration, String> {

@@ -4,15 +4,16 @@
 //! can go on with.
 
 use std::{
-    fs::{self, DirBuilder},
-    io,
+    fs::{self, DirBuilder, File},
+    io::{self, ErrorKind},
     os::{linux::fs::MetadataExt as _, unix::fs::DirBuilderExt as _},
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use rustix::{
-    fs::statfs,
+    fs::{FlockOperation, flock, statfs},
+    io::Errno,
     mount::{MountFlags, mount},
 };
 use sha2::{Digest as _, Sha256};
@@ -52,38 +53,53 @@ pub(super) const NAMES: &str = "NAMES";
 pub(super) struct Pins {
     instance: PathBuf,
     layout: PathBuf,
+    _lock: File,
 }
 
 impl Pins {
     /// Makes the folder, and mounts the file system for it where that is missing. Without one nothing is pinned, which the
     /// log says.
-    pub(super) fn open(config: &DataPlaneConfig) -> Option<Self> {
-        let root = config.pins.as_deref()?;
-        match Self::within(root, config) {
-            Ok(pins) => Some(pins),
+    ///
+    /// # Errors
+    /// Another agent has it.
+    pub(super) fn open(config: &DataPlaneConfig) -> Result<Option<Self>> {
+        let Some(root) = config.pins.as_deref() else {
+            return Ok(None);
+        };
+        let (instance, layout) = match Self::make(root, config) {
+            Ok(folders) => folders,
             Err(error) => {
                 info!(
                     reason = format!("{error:#}"),
                     "Nothing is pinned: what steers ends with the agent (--pins)"
                 );
-                None
+                return Ok(None);
             }
-        }
+        };
+        let Some(lock) = lock(&instance)? else {
+            bail!(
+                "another agent steers port {} of {}: end it first, or choose others (--service-port, --interface)",
+                config.port,
+                config.interface
+            );
+        };
+        Ok(Some(Self {
+            instance,
+            layout,
+            _lock: lock,
+        }))
     }
 
-    fn within(root: &Path, config: &DataPlaneConfig) -> Result<Self> {
+    fn make(root: &Path, config: &DataPlaneConfig) -> Result<(PathBuf, PathBuf)> {
         have_bpffs(root)?;
         let instance = root.join(FOLDER).join(instance(&config.interface, config.port)?);
-        let pins = Self {
-            layout: instance.join(layout(config)),
-            instance,
-        };
+        let layout = instance.join(layout(config));
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
-            .create(&pins.layout)
-            .with_context(|| format!("making {}", pins.layout.display()))?;
-        Ok(pins)
+            .create(&layout)
+            .with_context(|| format!("making {}", layout.display()))?;
+        Ok((instance, layout))
     }
 
     /// The name of the instance.
@@ -129,13 +145,50 @@ impl Pins {
     }
 }
 
+/// What agents have pinned: the name of each instance, and its folder.
+///
+/// # Errors
+/// The folder cannot be read.
+pub(super) fn instances(root: &Path) -> Result<Vec<(String, PathBuf)>> {
+    let folder = root.join(FOLDER);
+    let entries = match fs::read_dir(&folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.with_context(|| format!("reading {}", folder.display()))?,
+    };
+    let paths = entries.flatten().map(|entry| entry.path());
+    let named = paths.filter_map(|path| Some((path.file_name()?.to_str()?.to_owned(), path)));
+    Ok(named.collect())
+}
+
+/// Takes the folder of an instance, unless an agent has it. It is free again when the file is closed.
+///
+/// # Errors
+/// It cannot be opened.
+pub(super) fn lock(instance: &Path) -> Result<Option<File>> {
+    let shown = instance.display();
+    let folder = File::open(instance).with_context(|| format!("opening {shown}"))?;
+    match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(folder)),
+        Err(Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("locking {shown}")),
+    }
+}
+
+/// How the names of all instances of this network namespace begin.
+///
+/// # Errors
+/// The namespace cannot be seen.
+pub(super) fn prefix() -> Result<String> {
+    Ok(format!("{:x}-", namespace()?))
+}
+
 /// The name of what steers at a port of an interface of this network namespace. A bpffs takes no dots.
 ///
 /// # Errors
 /// The namespace cannot be seen.
 pub(super) fn instance(interface: &str, port: u16) -> Result<String> {
     let interface = interface.replace('.', "_");
-    Ok(format!("{:x}-{interface}-{port}", namespace()?))
+    Ok(format!("{}{interface}-{port}", prefix()?))
 }
 
 fn namespace() -> Result<u64> {

@@ -25,6 +25,7 @@ use super::{
     DataInSyn, DataPlaneConfig, attached,
     pins::{self, Pins},
     program_log::{self, ProgramLevel},
+    sysctls::Sysctls,
 };
 use crate::{clock, links::Link};
 
@@ -151,7 +152,7 @@ pub(super) fn try_load() -> Result<()> {
 /// Lets the stack take data in SYNs where a listener asks for it (bit 2 of `tcp_fastopen`).
 ///
 /// Returns whether it does. The sysctl belongs to this network namespace.
-pub(super) fn allow_data_in_syn() -> bool {
+pub(super) fn allow_data_in_syn(sysctls: &Sysctls) -> bool {
     const PATH: &str = "/proc/sys/net/ipv4/tcp_fastopen";
     const SERVER: u32 = 2;
     let Some(bits) = fs::read_to_string(PATH)
@@ -163,7 +164,7 @@ pub(super) fn allow_data_in_syn() -> bool {
     if bits & SERVER != 0 {
         return true;
     }
-    let result = fs::write(PATH, (bits | SERVER).to_string());
+    let result = sysctls.set(PATH, &bits.to_string(), &(bits | SERVER).to_string());
     if let Err(error) = &result {
         warn!(%error, "Requests are replayed after the handshake; set net.ipv4.tcp_fastopen=3 to send them in SYNs");
     }
@@ -171,7 +172,7 @@ pub(super) fn allow_data_in_syn() -> bool {
 }
 
 /// Keeps the kernel from giving our source ports to sockets of this host.
-pub(super) fn reserve_ports((first, last): (u16, u16)) {
+pub(super) fn reserve_ports((first, last): (u16, u16), sysctls: &Sysctls) {
     const PATH: &str = "/proc/sys/net/ipv4/ip_local_reserved_ports";
     let ours = format!("{first}-{last}");
     let Ok(reserved) = fs::read_to_string(PATH) else {
@@ -186,7 +187,7 @@ pub(super) fn reserve_ports((first, last): (u16, u16)) {
     } else {
         format!("{reserved},{ours}")
     };
-    if let Err(error) = fs::write(PATH, &both) {
+    if let Err(error) = sysctls.set(PATH, reserved, &both) {
         warn!(%error, "Set net.ipv4.ip_local_reserved_ports={both}, or local sockets may collide with forwarded ones");
     }
 }

@@ -12,7 +12,10 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use rustix::process::geteuid;
+use rustix::{
+    net::sockopt::socket_peercred,
+    process::{Pid, Signal, geteuid, kill_process},
+};
 
 use super::{
     commands,
@@ -20,10 +23,8 @@ use super::{
     program::USER,
     rows::Rows,
 };
+use crate::run_folder::{VARIABLE, base};
 
-/// systemd names the folder of a service here.
-const VARIABLE: &str = "RUNTIME_DIRECTORY";
-const DEFAULT: &str = "/run/dfaas";
 const PREFIX: &str = "dfaas-haproxy-";
 
 /// A folder that is private to HAProxy. It goes when it is dropped, unless its HAProxy is to outlive the agent.
@@ -138,8 +139,38 @@ impl Drop for Folder {
     }
 }
 
-fn base() -> PathBuf {
-    env::var_os(VARIABLE).map_or_else(|| DEFAULT.into(), PathBuf::from)
+/// Ends what agents have left that are gone, but for what has one of these names, and tells which that was.
+pub(super) fn clean(busy: &[String]) -> Vec<String> {
+    let mut told = Vec::new();
+    let entries = fs::read_dir(base()).into_iter().flatten().flatten();
+    for entry in entries {
+        let file = entry.file_name();
+        let Some(name) = file.to_str().and_then(|name| name.strip_prefix(PREFIX)) else {
+            continue;
+        };
+        let path = entry.path();
+        let process = listener(&path);
+        // Others end with their agent, and have its process's number in their names.
+        let is_kept =
+            !name.starts_with(|first: char| first.is_ascii_digit()) || name.matches('-').count() > 1;
+        if busy.iter().any(|busy| busy == name) || (process.is_some() && !is_kept) {
+            continue;
+        }
+        if let Some(process) = process {
+            let _ended = kill_process(process, Signal::TERM);
+            told.push(format!("HAProxy, process {}", process.as_raw_nonzero()));
+        }
+        if fs::remove_dir_all(&path).is_ok() {
+            told.push(path.display().to_string());
+        }
+    }
+    told
+}
+
+/// The process that listens at the socket in a folder, as the kernel knows it.
+fn listener(folder: &Path) -> Option<Pid> {
+    let stream = UnixStream::connect(folder.join("control.sock")).ok()?;
+    Some(socket_peercred(stream).ok()?.pid)
 }
 
 /// Removes folders whose socket nobody listens on, but for the one of a name.

@@ -90,9 +90,12 @@ fn both_ways_together_keep_to_the_limits() {
 }
 
 #[test]
-fn haproxy_lives_as_long_as_the_agent() {
+fn haproxy_lives_as_long_as_the_agent_where_nothing_is_pinned() {
     let _turn = turn();
-    let one = NodeSpec::new(vec![Function::echo(PLENTY_RPS)]);
+    let one = NodeSpec {
+        agent_arguments: vec!["--pins=off".to_owned()],
+        ..NodeSpec::new(vec![Function::echo(PLENTY_RPS)])
+    };
     let mut federation = Federation::start(&[one]).unwrap();
     let node = &mut federation.nodes[0];
     let lent = |node: &Node| {

@@ -9,7 +9,7 @@ use dfaas_testbed::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::kit::{PLENTY_RPS, curl, is_on_haproxy, turn};
+use crate::kit::{PLENTY_RPS, curl, is_on_haproxy, run_ours, try_curl, turn};
 
 /// How many requests a second are under way over each kind of connection.
 const RATE_RPS: u32 = 100;
@@ -135,6 +135,91 @@ fn without_an_agent_a_node_is_alone_after_a_while() {
     let serves = || ask(&federation, one, "far") == 200 && ask(&federation, two, "near") == 200;
     wait_until("both serve again", BACK, serves)
         .unwrap_or_else(|error| panic!("{error:#}{}", federation.logs()));
+}
+
+#[test]
+fn an_agent_that_leaves_all_on_and_its_successor_cost_no_request() {
+    let _turn = turn();
+    if is_on_haproxy() {
+        return;
+    }
+    let mut federation = near_and_far(&[]);
+    let loads = start(&federation, &["near"]);
+    thread::sleep(SETTLED);
+    let node = &mut federation.nodes[0];
+    let (code, text) = run_ours(
+        node.namespace(),
+        "dfaas-agent",
+        &["stop", "--keep", "--state-dir", "/run/agent"],
+    );
+    assert_eq!((code, text.as_str()), (Some(0), ""));
+    assert!(!node.is_running());
+    node.start_agent().unwrap();
+    wait_until_back(node);
+    thread::sleep(SETTLED);
+    let samples = stop(loads);
+    check_all_answered(&federation, &samples);
+}
+
+#[test]
+fn what_an_agent_has_left_on_is_cleaned_away() {
+    let _turn = turn();
+    if is_on_haproxy() {
+        return;
+    }
+    let mut federation = near_and_far(&[]);
+    let url = format!("http://{}/function/near", federation.nodes[0].service());
+    let seen = |node: &Node, command: &str| {
+        let output = node.namespace().output("sh", &["-c", command]).unwrap();
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    let ours = |node: &Node, arguments: &[&str]| run_ours(node.namespace(), "dfaas-agent", arguments);
+    let node = &mut federation.nodes[0];
+    let (code, text) = ours(node, &["clean"]);
+    assert!(
+        code == Some(0) && text.contains("eth0-80: its agent runs"),
+        "{text}"
+    );
+    let (code, text) = ours(node, &["run", "--interface=eth0", "--state-dir=/run/agent"]);
+    assert!(
+        code == Some(1) && text.contains("has the state directory /run/agent"),
+        "{text}"
+    );
+    let second = [
+        "run",
+        "--interface=eth0",
+        "--state-dir=/run/second",
+        "--api=127.0.0.1:8071",
+    ];
+    let (code, text) = ours(
+        node,
+        &[&second[..], &["--listen=/ip4/127.0.0.1/tcp/31601"]].concat(),
+    );
+    assert!(
+        code == Some(1) && text.contains("another agent steers port 80 of eth0"),
+        "{text}"
+    );
+    assert_eq!(
+        ours(node, &["stop", "--keep", "--state-dir=/run/agent"]),
+        (Some(0), String::new())
+    );
+    assert_eq!(curl(&federation.client, &["-d", "x", &url]).status, 200);
+    let (code, text) = ours(node, &["clean"]);
+    assert!(code == Some(0) && text.contains("took away  HAProxy"), "{text}");
+    println!("{text}");
+    const COULD_NOT_CONNECT: i32 = 7;
+    let code = try_curl(&federation.client, &["-d", "x", &url]).status.code();
+    assert_eq!(code, Some(COULD_NOT_CONNECT));
+    for left in [
+        "find /sys/fs/bpf/dfaas/*",
+        "ls /run/dfaas",
+        "pgrep haproxy",
+        "bpftool net show | grep eth0",
+        "cat /proc/sys/net/ipv4/ip_local_reserved_ports",
+    ] {
+        assert_eq!(seen(node, left), "", "{left}");
+    }
+    assert_eq!(ours(node, &["clean"]), (Some(0), String::new()));
 }
 
 fn near_and_far(arguments: &[&str]) -> Federation {
