@@ -8,6 +8,7 @@ use dfaas_control::StrategyKind;
 use self::world::{Tally, World};
 
 mod faults;
+mod go_agents;
 mod hostile;
 mod neighbours;
 mod recalc;
