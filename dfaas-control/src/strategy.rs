@@ -44,9 +44,20 @@ pub enum StrategyKind {
 /// A name that no strategy has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "no strategy is called {0:?}; there are water-filling, recalc, node-margin, static, all-local and external"
+    "no strategy is called {0:?}; there are water-filling, recalc, node-margin, static, all-local and external{hint}",
+    hint = equivalent(.0)
 )]
 pub struct UnknownStrategy(pub String);
+
+/// What to say here for strategies that only the Go agents have.
+fn equivalent(name: &str) -> &'static str {
+    match name.to_lowercase().trim_end_matches("strategy") {
+        "latencythreshold" => "; a bound on latency is --neighbours within:20ms, with any of them",
+        "random" => "; weights by chance are for external, and the simulator's random",
+        "rlagent" => "; a learnt model is asked by external",
+        _ => "",
+    }
+}
 
 impl FromStr for StrategyKind {
     type Err = UnknownStrategy;
@@ -213,6 +224,16 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_answered_with_the_known_ones() {
+        for (name, hint) in [
+            ("latencythresholdstrategy", "--neighbours within:"),
+            ("latencythreshold", "--neighbours within:"),
+            ("randomstrategy", "simulator"),
+            ("rlagentstrategy", "external"),
+        ] {
+            let error = name.parse::<StrategyKind>().unwrap_err().to_string();
+            let (_, told) = error.split_once("all-local and external; ").unwrap();
+            assert!(told.contains(hint), "{error}");
+        }
         let err = "rlagentstrategy".parse::<StrategyKind>().unwrap_err().to_string();
         assert!(err.contains("rlagentstrategy") && err.contains("water-filling") && err.contains("recalc"));
     }
