@@ -35,6 +35,7 @@ use crate::{
     prober::Prober,
     report::{Check, Health, OverlayReport, Report},
     steering,
+    supervisor::Supervisor,
     usage::UsageMeter,
 };
 
@@ -139,6 +140,8 @@ impl Agent {
         let mut sweep_ticks = interval(DataPlane::SWEEP_INTERVAL);
         sweep_ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.tell_time(clock::now());
+        let mut supervisor = Supervisor::new();
+        Supervisor::ready();
         loop {
             tokio::select! {
                 () = until(self.control.poll_timeout()) => self.handle_timeout(clock::now()),
@@ -146,7 +149,11 @@ impl Agent {
                 event = sources.platform.recv() => self.handle_platform(event.context("nobody asks the platform any more")?),
                 question = sources.questions.recv() => self.answer(question.context("the API has ended")?),
                 answer = sources.answers.recv() => self.handle_answer(answer.context("nobody asks services any more")?),
-                _ = listener_ticks.tick() => self.follow_listener(clock::now()),
+                _ = listener_ticks.tick() => {
+                    self.follow_listener(clock::now());
+                    supervisor.says(self.health().in_a_sentence());
+                }
+                () = supervisor.due() => Supervisor::beat(),
                 _ = sweep_ticks.tick() => self.sweep(),
                 _ = memory_ticks.tick() => memory::give_back(),
                 _ = sources.hangup.recv() => info!("Files are followed by themselves; options are read when the agent starts"),
@@ -178,6 +185,7 @@ impl Agent {
 
     async fn stop(self, reason: &str) -> Result<()> {
         info!(reason, "Leaving the federation, then detaching the data plane");
+        Supervisor::stopping();
         self.overlay.stop();
         tokio::time::sleep(FAREWELL).await;
         self.data_plane.stop().await;

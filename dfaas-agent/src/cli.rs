@@ -31,7 +31,7 @@ use crate::{
     federation::{self, Files, Invitation},
     haproxy::{self, Entrance, Program},
     http_client::{HttpClient, TIMEOUT},
-    identity,
+    identity, manual,
     netns::InsideOptions,
     plane::PlaneChoice,
     recording,
@@ -137,6 +137,12 @@ enum Command {
         #[command(flatten)]
         file: FileOptions,
     },
+    /// Write man pages and completions of shells into a folder, for packages
+    #[command(hide = true)]
+    Manual {
+        /// The folder, which is made
+        folder: PathBuf,
+    },
     /// Print the identity of this node
     Id {
         #[command(flatten)]
@@ -227,6 +233,7 @@ fn run(args: Args, layers: Layers, matches: &ArgMatches) -> ExitCode {
         Command::Stop { key, keep: false, .. } => state_lock::end_holder(&key.state_dir, Signal::TERM),
         Command::Stop { key, keep: true, .. } => state_lock::end_holder(&key.state_dir, Signal::USR1),
         Command::Clean { pins, inside, .. } => clean(&pins, &inside),
+        Command::Manual { folder } => manual::write(&Args::command(), &folder),
         Command::Id { key, create, .. } => id(&key, create),
     };
     match result {

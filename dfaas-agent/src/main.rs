@@ -20,6 +20,7 @@ mod http_client;
 mod identity;
 mod incarnation;
 mod links;
+mod manual;
 #[expect(unsafe_code, reason = "no library asks the C library for this")]
 mod memory;
 mod metrics;
@@ -39,6 +40,7 @@ mod sockets;
 mod state_lock;
 mod status_table;
 mod steering;
+mod supervisor;
 mod usage;
 
 use std::{env, process::ExitCode};

@@ -74,6 +74,16 @@ impl Health {
             .map(|Check { subject, result }| format!("{subject}: {}", text(result)))
             .collect()
     }
+
+    /// The same for a supervisor.
+    pub(crate) fn in_a_sentence(&self) -> String {
+        let problems = self.problems();
+        if problems.is_empty() {
+            format!("Ready, {} peers", self.peers)
+        } else {
+            format!("Not ready: {}", problems.join("; "))
+        }
+    }
 }
 
 impl Display for Health {

@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use dfaas_provider::{Config, Credentials, Deployment, FunctionUser, Gateway, Outcome, Provider};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+
+use crate::{manual, supervisor::Supervisor};
 
 /// An OpenFaaS-compatible function platform whose functions are local processes.
 #[derive(Parser)]
@@ -26,6 +28,12 @@ pub(crate) struct Args {
 enum Command {
     /// Deploy the functions of a stack file to a running gateway
     Deploy(Deploy),
+    /// Write man pages and completions of shells into a folder, for packages
+    #[command(hide = true)]
+    Manual {
+        /// The folder, which is made
+        folder: PathBuf,
+    },
     /// Recognise the text of the image on the standard input
     #[command(hide = true)]
     Ocr,
@@ -156,6 +164,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     match args.command {
         None => start_runtime()?.block_on(serve(args.serve)),
         Some(Command::Deploy(deploy)) => start_runtime()?.block_on(deploy_stack(deploy)),
+        Some(Command::Manual { folder }) => manual::write(&Args::command(), &folder),
         Some(Command::Ocr) => Ok(dfaas_provider::ocr(
             std::io::stdin().lock(),
             std::io::stdout().lock(),
@@ -174,11 +183,14 @@ async fn serve(args: Serve) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
     let provider = Provider::start(config(args)?).await?;
+    let supervisor = Supervisor::ready();
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        () = supervisor.follow() => {}
     }
     tracing::info!("Stopping");
+    Supervisor::stopping();
     provider.stop().await;
     Ok(())
 }

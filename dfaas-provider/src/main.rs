@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod manual;
+mod supervisor;
 
 use std::process::ExitCode;
 
