@@ -85,20 +85,24 @@ impl Program {
         })
     }
 
-    /// Starts it, as a user of its own if that is possible.
+    /// Starts it without any privilege, and as a user of its own if that is possible.
     pub(super) fn start(&self, folder: &Folder, listeners: &[TcpListener]) -> io::Result<Child> {
         if folder.has_own_user() {
-            match self.command(folder, listeners).uid(USER).gid(USER).spawn() {
+            match self.command(folder, listeners, Some(USER)).spawn() {
                 Ok(child) => return Ok(child),
                 Err(error) => {
-                    debug!(%error, "HAProxy cannot be started as a user of its own; it gets this process's user")
+                    warn!(
+                        %error,
+                        "HAProxy cannot be started as a user of its own, and stays root without capabilities (it takes \
+                         CAP_SETUID and CAP_SETGID)"
+                    )
                 }
             }
         }
-        self.command(folder, listeners).spawn()
+        self.command(folder, listeners, None).spawn()
     }
 
-    fn command(&self, folder: &Folder, listeners: &[TcpListener]) -> Command {
+    fn command(&self, folder: &Folder, listeners: &[TcpListener], user: Option<u32>) -> Command {
         let mut command = Command::new(&self.path);
         command.arg("-db").arg("-f").arg(folder.configuration());
         command
@@ -107,11 +111,14 @@ impl Program {
             .stderr(Stdio::piped());
         // The terminal's Ctrl-C is for the agent, which ends HAProxy in order.
         command.process_group(0);
+        // It would tell the agent's supervisor that it is ready.
+        command.env_remove("NOTIFY_SOCKET").env_remove("WATCHDOG_USEC");
+        // A change of the user undoes the tie, so it comes first.
+        sys::take_privileges(&mut command, user);
         if !folder.is_kept() {
             command.kill_on_drop(true);
             sys::tie_to_parent(&mut command);
         }
-        sys::leave_capabilities(&mut command);
         for listener in listeners {
             sys::hand_down(&mut command, listener.as_raw_fd());
         }
