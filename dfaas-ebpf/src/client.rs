@@ -149,24 +149,12 @@ fn spliced(
         if matches!(place, Place::Behind | Place::Beyond) {
             return behind(packet, headers, key, client, scratch);
         }
-        let is_again = match place {
-            Place::Old => true,
-            // Its rest belongs to the next request.
-            Place::Crossing(_) => was_left == 0,
-            _ => false,
-        };
-        if was_left > 0 && client.request.left == 0 {
-            asked(client);
-        }
-        if is_again {
-            if let Some(verdict) = retry::leave_silent(packet, headers, key, client, scratch)? {
-                return Ok(Next::Verdict(verdict));
-            }
-            if client.is_of_parts(sequence)
-                && let Some(next) = replay(packet, headers, key, client, place, scratch)?
-            {
+        if place == Place::Old || was_left == 0 {
+            if let Some(next) = again(packet, headers, key, client, place, scratch)? {
                 return Ok(next);
             }
+        } else if client.request.left == 0 {
+            asked(client);
         }
         if let Place::Crossing(keep) = place {
             return cut(packet, headers, key, client, keep, scratch).map(Next::Verdict);
@@ -220,6 +208,25 @@ fn leave_stamp(client: &mut Locked<Client>) {
     if let Some(upstream) = maps::upstream(&client.upstream) {
         upstream.update(|upstream| upstream.numbering.leave_stamp(at));
     }
+}
+
+/// A client sends bytes again that have passed: the server may have nothing of them.
+#[inline(always)]
+fn again(
+    packet: &Packet,
+    headers: &Headers,
+    key: &FlowKey,
+    client: &mut Locked<Client>,
+    place: Place,
+    scratch: &mut Scratch,
+) -> Result<Option<Next>, Fault> {
+    if let Some(verdict) = retry::leave_silent(packet, headers, key, client, scratch)? {
+        return Ok(Some(Next::Verdict(verdict)));
+    }
+    if client.is_of_parts(headers.sequence.get()) {
+        return replay(packet, headers, key, client, place, scratch);
+    }
+    Ok(None)
 }
 
 /// A client sends the last part of a head again, of which its server may have nothing. What follows in the same segment comes

@@ -41,15 +41,7 @@ pub(crate) fn waiting(
         return reset(packet, headers, key, client, scratch).map(Next::Verdict);
     }
     if is_reset || headers.payload_bytes() == 0 {
-        let probes = sequence.wrapping_add(1) == client.asking.next() && headers.flags & FIN == 0;
-        let is_near = sequence.wrapping_sub(client.asking.next()) < client::WINDOW_MAX as u32;
-        if !probes && !(is_reset && is_near) {
-            return Ok(Next::Verdict(swallow()));
-        }
-        // It probes, or resets what is not acknowledged: who is gone resets this, too (RFC 5961, section 3.2).
-        scratch.opening = client.asking;
-        request::acknowledge(packet, config, headers, scratch)?;
-        return Ok(Next::Verdict(packet.out()));
+        return bare(packet, config, headers, client, scratch).map(Next::Verdict);
     }
     if sequence.wrapping_sub(client.numbering.client) >= client.first_bytes {
         if client.request.left == 0 {
@@ -98,6 +90,27 @@ pub(crate) fn waiting(
     } else {
         packet.route()
     }))
+}
+
+/// A client that waits for a server probes, or resets what is not acknowledged: who is gone resets the answer, too (RFC 5961,
+/// section 3.2).
+#[inline(always)]
+fn bare(
+    packet: &Packet,
+    config: &Config,
+    headers: &Headers,
+    client: &Client,
+    scratch: &mut Scratch,
+) -> Result<i32, Fault> {
+    let ahead = headers.sequence.get().wrapping_sub(client.asking.next());
+    let probes = ahead == u32::MAX && headers.flags & FIN == 0;
+    let resets = ahead < client::WINDOW_MAX as u32 && headers.flags & RST != 0;
+    if !probes && !resets {
+        return Ok(swallow());
+    }
+    scratch.opening = client.asking;
+    request::acknowledge(packet, config, headers, scratch)?;
+    Ok(packet.out())
 }
 
 /// Whether a reset with this number ends the connection: it stands behind the client's last byte, or behind a FIN, which

@@ -45,6 +45,7 @@ pub(crate) fn handle(
         count::event(|events| &mut events.out_of_window);
         return pass(packet, config, headers, upstream, scratch);
     }
+    note_taken_behind(headers, ahead, upstream);
     if headers.flags & RST != 0 {
         return reset(packet, config, headers, key, upstream, scratch);
     }
@@ -99,6 +100,14 @@ pub(crate) fn note_taken(headers: &Headers, length: u32, upstream: &mut Locked<U
     let acknowledgment = headers.acknowledgment.get();
     if upstream.update(|upstream| upstream.take(acknowledgment, length)) {
         count::served(upstream);
+    }
+}
+
+/// Notes what is acknowledged behind bytes that are missing: it has arrived at the server all the same, which may run it.
+#[inline(always)]
+fn note_taken_behind(headers: &Headers, ahead: i32, upstream: &mut Locked<Upstream>) {
+    if ahead > 0 && headers.flags & ACK != 0 {
+        note_taken(headers, 0, upstream);
     }
 }
 

@@ -194,6 +194,23 @@ fn a_reset_that_acknowledges_the_request_does_not_have_it_run_again() {
     assert_eq!(bench.events().get("decided_again"), None);
 }
 
+#[test]
+fn what_was_acknowledged_behind_missing_bytes_does_not_run_again() {
+    let (mut bench, mut talk) = Talk::asked(46_012, REQUEST);
+    let next = talk.server_sent("AP", "");
+    let source = talk.sent.source;
+    let behind = Sent {
+        sequence: next.sequence + 20,
+        payload: b"the first 20 bytes are lost".to_vec(),
+        ..next.clone()
+    };
+    assert_eq!(bench.egress(&behind.bytes_to(source)).verdict, Verdict::Drop);
+    let reset = Sent { flags: "R", ..next };
+    let seen = bench.egress(&reset.bytes_to(source));
+    be_told(&mut bench, &mut talk, &seen);
+    assert_eq!(bench.events().get("decided_again"), None);
+}
+
 /// A request that its server has acknowledged.
 fn taken(port: u16, request: &str) -> (Bench, Talk) {
     let (mut bench, talk) = Talk::asked(port, request);
