@@ -17,6 +17,7 @@ mod packages;
 mod readme;
 mod report;
 mod results;
+mod servers;
 mod setup;
 mod shell;
 mod suite;
@@ -68,6 +69,8 @@ enum Task {
     Results(results::Args),
     /// Runs the table of what OpenFaaS does against our platform, and the real programs beside it
     Conformance(conformance::Args),
+    /// Asks real HTTP servers the same behind the data plane as alone (needs root, Debian, PyPI and npm)
+    Servers(servers::Args),
     /// Checks the rules that no other tool checks
     Tidy,
 }
@@ -96,6 +99,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Vmtest(args) => return vmtest::run(&args),
         Task::DockerTest(args) => return docker::run(&args),
         Task::Conformance(args) => return conformance::run(&args),
+        Task::Servers(args) => return servers::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Readme => readme::run(),
         Task::Results(args) => results::run(&args),
