@@ -4,11 +4,11 @@ use std::{
     fmt::{self, Display},
     io::{ErrorKind, Read as _, Write as _},
     net::{Shutdown, SocketAddr, TcpStream},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
-use dfaas_testbed::{Namespace, get};
+use dfaas_testbed::{Namespace, get, now};
 
 /// After so long without a byte a server is taken to have said all: longer than any pause of the applications.
 const QUIET: Duration = Duration::from_millis(700);
@@ -97,7 +97,7 @@ impl Exchange {
 
     /// Takes all that comes until nothing does, or until this many bytes of it have come.
     pub(super) fn listen(&mut self, enough: impl Fn(&[u8]) -> bool) -> Result<()> {
-        let start = Instant::now();
+        let start = now();
         let from = self.received.len();
         let mut first = None;
         let mut last = Duration::ZERO;
