@@ -6,6 +6,8 @@
 mod bench;
 mod build;
 mod conformance;
+mod deb;
+mod debootstrap;
 mod demo;
 mod docker;
 mod ebpf;
@@ -61,6 +63,8 @@ enum Task {
     Vmtest(vmtest::Args),
     /// Builds and runs three nodes in containers, in an engine of its own (needs root and a Debian mirror)
     DockerTest(docker::Args),
+    /// Builds the Debian package, and tries it in a Debian of its own (--test, which needs root and a Debian mirror)
+    Deb(deb::Args),
     /// Feeds what reads bytes of strangers with inputs that libFuzzer makes
     Fuzz(fuzz::Args),
     /// Runs the commands of the README that are marked for it against a federation (needs root)
@@ -100,6 +104,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::DockerTest(args) => return docker::run(&args),
         Task::Conformance(args) => return conformance::run(&args),
         Task::Servers(args) => return servers::run(&args),
+        Task::Deb(args) => return deb::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Readme => readme::run(),
         Task::Results(args) => results::run(&args),

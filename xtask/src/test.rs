@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Result, ensure};
 
 use crate::{
-    build, conformance, docker, ebpf, readme,
+    build, conformance, deb, docker, ebpf, readme,
     report::Report,
     results, setup, shell,
     suite::{Extent, Needs, Program, Suite},
@@ -83,6 +83,7 @@ impl Ring {
             Self::Host => {
                 run_all(report, programs, Needs::Nothing);
                 report.check("conformance", conformance::check);
+                report.check("units of systemd", deb::check_units);
                 report.check("results", results::check);
                 report.tests("examples in docs", build::host_crates("test").arg("--doc"));
             }
