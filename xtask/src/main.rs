@@ -5,6 +5,7 @@
 
 mod bench;
 mod build;
+mod chaos;
 mod conformance;
 mod deb;
 mod debootstrap;
@@ -57,6 +58,8 @@ enum Task {
     Bench(bench::Args),
     /// Keeps a federation under all kinds of load, and looks for what is lost or grows (needs root)
     Soak(bench::SoakArgs),
+    /// Tries faults of a node under load, and tells what users lose by each (needs root)
+    Chaos(chaos::Args),
     /// Checks and tests everything (needs root)
     Test(test::Args),
     /// Tests on kernels 5.10 and 6.1, emulated, over good and bad links (needs root and a Debian mirror)
@@ -99,6 +102,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Bench(args) => bench::run(&args),
         Task::Soak(args) => bench::soak(&args),
         // These say themselves what failed, so that their last line is the sum.
+        Task::Chaos(args) => return chaos::run(&args),
         Task::Test(args) => return test::run(&args),
         Task::Vmtest(args) => return vmtest::run(&args),
         Task::DockerTest(args) => return docker::run(&args),
