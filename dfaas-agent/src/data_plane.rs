@@ -198,7 +198,7 @@ impl Kernel {
         let told = NameMap::new(&mut ebpf)?;
         let mut policy = PolicyMaps::new(&mut ebpf, &config.node, config.data_in_syn)?;
         if before.is_some() {
-            policy.adopt(&mut names, &told, now, !is_away)?;
+            policy.adopt(&mut names, &told, !is_away)?;
             let (functions, peers) = policy.size();
             info!(
                 functions,

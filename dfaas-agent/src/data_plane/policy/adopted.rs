@@ -16,13 +16,16 @@ use crate::{
     steering,
 };
 
-/// How long decisions of an agent before this one stand at most: peers are met within some periods, or they are gone.
+/// How long decisions of an agent before this one stand at most, once this one has decided: peers are met within some periods, or
+/// they are gone.
 const HOLD: Duration = Duration::from_secs(10);
 
 /// What an agent before this one has decided stands until this one knows as much.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hold {
-    until: Instant,
+    /// Nothing before the first policy: the kernel examines the programs first, which takes some machines longer than
+    /// [`HOLD`].
+    until: Option<Instant>,
     /// Also what it has decided about peers: it has not been away for long.
     is_with_peers: bool,
 }
@@ -39,7 +42,6 @@ impl PolicyMaps {
         &mut self,
         names: &mut Names,
         table: &NameMap,
-        now: Instant,
         is_with_peers: bool,
     ) -> Result<()> {
         let functions = self.functions_before()?;
@@ -65,7 +67,7 @@ impl PolicyMaps {
             self.written.peers.insert(id, rows);
         }
         self.hold = Some(Hold {
-            until: now + HOLD,
+            until: None,
             is_with_peers,
         });
         Ok(())
@@ -83,9 +85,9 @@ impl PolicyMaps {
 
     /// Lets a policy come into force that knows as much as the one before, and after a while any.
     pub(in super::super) fn release(&mut self, policy: &Policy, now: Instant) {
-        self.hold = self
-            .hold
-            .filter(|hold| now < hold.until && !self.is_covered(policy, hold));
+        let Some(mut hold) = self.hold else { return };
+        let until = *hold.until.get_or_insert(now + HOLD);
+        self.hold = (now < until && !self.is_covered(policy, &hold)).then_some(hold);
     }
 
     fn is_covered(&self, policy: &Policy, hold: &Hold) -> bool {
