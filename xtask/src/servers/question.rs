@@ -20,8 +20,9 @@ pub(super) struct Question {
     pub(super) name: &'static str,
     /// Whether a server may break the framing of its answer here: whoever notices may mend that, or end the connection.
     pub(super) may_end: bool,
-    /// Whether HAProxy takes such requests.
-    pub(super) is_proxied: bool,
+    /// Whether fields about the connection may differ: HAProxy takes such requests (RFC 9110, section 7.6.1), or the server
+    /// does not learn of its client's end before it has answered.
+    pub(super) may_vary: bool,
     steps: fn(&Way<'_>, &mut Exchange) -> Result<()>,
     /// How often it is asked as clients do, which send a GET again whose kept connection has ended without an answer
     /// (RFC 9112, section 9.3.1), and the pause between two.
@@ -32,7 +33,7 @@ const fn question(name: &'static str, steps: fn(&Way<'_>, &mut Exchange) -> Resu
     Question {
         name,
         may_end: false,
-        is_proxied: false,
+        may_vary: false,
         steps,
         as_clients_do: None,
     }
@@ -77,7 +78,7 @@ pub(super) const ALL: &[Question] = &[
     },
     question("POST", |way, exchange| said(exchange, &post(way, ""))),
     Question {
-        is_proxied: true,
+        may_vary: true,
         ..question("POST in chunks", |way, exchange| {
             let mut request = way.request("POST", "", "1.1", "Transfer-Encoding: chunked\r\n");
             request.extend_from_slice(b"5\r\nhello\r\n0\r\n\r\n");
@@ -99,11 +100,14 @@ pub(super) const ALL: &[Question] = &[
     question("Connection: close", |way, exchange| {
         said(exchange, &way.request("GET", "", "1.1", "Connection: close\r\n"))
     }),
-    question("half-closed", |way, exchange| {
-        exchange.send(&way.request("GET", LATE, "1.1", ""));
-        exchange.close_half();
-        exchange.listen(|_| false)
-    }),
+    Question {
+        may_vary: true,
+        ..question("half-closed", |way, exchange| {
+            exchange.send(&way.request("GET", LATE, "1.1", ""));
+            exchange.close_half();
+            exchange.listen(|_| false)
+        })
+    },
     question("three pipelined", |way, exchange| {
         said(exchange, &way.request("GET", "", "1.1", "").repeat(3))
     }),

@@ -30,8 +30,8 @@ pub(super) enum Verdict {
     More,
     /// The server ended without an answer, and the client was told (502).
     Told,
-    /// The same answer by HAProxy, which has its own fields and ends (RFC 9110, section 7.6.1).
-    Proxied,
+    /// The same answer with other fields about the connection.
+    Varied,
     /// The same answer, and the client does not see that its server ends behind it without having said so.
     Kept,
     /// The same, but later.
@@ -62,9 +62,8 @@ impl Verdict {
                 Some(text) => Self::Late(text),
             };
         }
-        if question.is_proxied && status(&seen.text).is_some() && status(&seen.text) == status(&expected.text)
-        {
-            return Self::Proxied;
+        if question.may_vary && status(&seen.text).is_some() && status(&seen.text) == status(&expected.text) {
+            return Self::Varied;
         }
         let is_silent =
             expected.text.starts_with("HTTP/1.1 ") && !expected.text.contains("\nconnection: close");
@@ -94,7 +93,7 @@ impl Verdict {
             Self::Mended => "mended",
             Self::More => "more",
             Self::Told => "told",
-            Self::Proxied => "proxied",
+            Self::Varied => "varied",
             Self::Kept => "kept",
             Self::Late(_) => "late",
             Self::Differs(_) => "differs",
@@ -145,13 +144,9 @@ impl Line {
 }
 
 impl Line {
-    fn differs(&self) -> bool {
-        matches!(self.verdict, Verdict::Differs(_)) || self.is_late()
-    }
-
-    /// Whether only its time differs: worth another try, since others may have had the processor.
-    pub(super) fn is_late(&self) -> bool {
-        matches!(self.verdict, Verdict::Late(_))
+    /// Whether it is worth another try, or a fault.
+    pub(super) fn differs(&self) -> bool {
+        matches!(self.verdict, Verdict::Differs(_) | Verdict::Late(_))
     }
 }
 
