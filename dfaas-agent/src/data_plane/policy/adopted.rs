@@ -19,13 +19,15 @@ use crate::{
 /// How long decisions of an agent before this one stand at most, once this one has decided: peers are met within some periods, or
 /// they are gone.
 const HOLD: Duration = Duration::from_secs(10);
+/// The same while this one knows of no function of its own: its platform, which may be starting too, has not answered yet.
+const HOLD_UNHEARD: Duration = Duration::from_secs(60);
 
 /// What an agent before this one has decided stands until this one knows as much.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hold {
-    /// Nothing before the first policy: the kernel examines the programs first, which takes some machines longer than
+    /// When this agent had its first policy. The kernel examines the programs before, which takes some machines longer than
     /// [`HOLD`].
-    until: Option<Instant>,
+    since: Option<Instant>,
     /// Also what it has decided about peers: it has not been away for long.
     is_with_peers: bool,
 }
@@ -67,7 +69,7 @@ impl PolicyMaps {
             self.written.peers.insert(id, rows);
         }
         self.hold = Some(Hold {
-            until: None,
+            since: None,
             is_with_peers,
         });
         Ok(())
@@ -86,8 +88,8 @@ impl PolicyMaps {
     /// Lets a policy come into force that knows as much as the one before, and after a while any.
     pub(in super::super) fn release(&mut self, policy: &Policy, now: Instant) {
         let Some(mut hold) = self.hold else { return };
-        let until = *hold.until.get_or_insert(now + HOLD);
-        self.hold = (now < until && !self.is_covered(policy, &hold)).then_some(hold);
+        let held = now.duration_since(*hold.since.get_or_insert(now));
+        self.hold = (held < longest(policy) && !self.is_covered(policy, &hold)).then_some(hold);
     }
 
     fn is_covered(&self, policy: &Policy, hold: &Hold) -> bool {
@@ -190,9 +192,19 @@ pub(super) fn blended(before: &PeerRows, mut now: PeerRows, has_token: bool) -> 
     now
 }
 
+/// How long decisions of another agent stand at most beside this policy.
+fn longest(policy: &Policy) -> Duration {
+    if policy.functions.values().any(|function| function.hosted) {
+        HOLD
+    } else {
+        HOLD_UNHEARD
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use dfaas_common::maps::{Peer, STAMP_BYTES, Stamp, Target};
+    use dfaas_control::FunctionPolicy;
 
     use super::*;
 
@@ -203,6 +215,24 @@ mod tests {
         check(&before, rows(2, [9, 0]), true, rows(2, [9, 7]));
         check(&before, rows(2, [7, 0]), true, rows(2, [7, 8]));
         check(&before, rows(2, [9, 6]), true, rows(2, [9, 6]));
+    }
+
+    #[test]
+    fn a_platform_that_has_not_answered_is_waited_for() {
+        let mut policy = Policy::default();
+        let function = |hosted| FunctionPolicy {
+            hosted,
+            ..FunctionPolicy::default()
+        };
+        assert_eq!(longest(&policy), HOLD_UNHEARD);
+        policy
+            .functions
+            .insert(FunctionName::new("far").unwrap(), function(false));
+        assert_eq!(longest(&policy), HOLD_UNHEARD);
+        policy
+            .functions
+            .insert(FunctionName::new("near").unwrap(), function(true));
+        assert_eq!(longest(&policy), HOLD);
     }
 
     #[track_caller]
