@@ -47,21 +47,13 @@ const FAULTS: [Fault; 7] = [
         name: "agent killed",
         is_free: true,
         arguments: [&[]; 2],
-        deed: |node, away| {
-            node.kill_agent();
-            thread::sleep(away);
-            node.start_agent()
-        },
+        deed: kill,
     },
     Fault {
         name: "agent killed, nothing pinned",
         is_free: false,
         arguments: [&["--pins=off"]; 2],
-        deed: |node, away| {
-            node.kill_agent();
-            thread::sleep(away);
-            node.start_agent()
-        },
+        deed: kill,
     },
     Fault {
         name: "upgrade, same layout",
@@ -104,6 +96,13 @@ const FAULTS: [Fault; 7] = [
         },
     },
 ];
+
+/// Kills the agent, and starts the next one after a while.
+fn kill(node: &mut Node, away: Duration) -> Result<()> {
+    node.kill_agent();
+    thread::sleep(away);
+    node.start_agent()
+}
 
 /// What became of requests.
 #[derive(Debug, Serialize)]

@@ -34,6 +34,9 @@ const TOOLS: &[(&str, &[&str])] = &[
 /// What only measuring needs.
 const BENCH_TOOLS: &[(&str, &[&str])] = &[("nginx", &["nginx-light", "nginx"])];
 
+/// What only tests need.
+pub(crate) const TEST_TOOLS: &[(&str, &[&str])] = &[("systemd-analyze", &["systemd"])];
+
 /// What opens reports in tests. Not all systems have one, and some have it in another way than as a package.
 const BROWSER: &[(&str, &[&str])] = &[("chromium", &["chromium"])];
 
@@ -44,11 +47,12 @@ const BROWSER: &[(&str, &[&str])] = &[("chromium", &["chromium"])];
 /// When something is missing and cannot be installed.
 pub(crate) fn run() -> Result<()> {
     bench_tools()?;
+    install(TEST_TOOLS)?;
     if let Err(error) = install(BROWSER) {
         println!("setup: {error:#}; reports are not opened in a browser");
     }
     let toolchain = Toolchain::ready()?;
-    let programs = TOOLS.len() + BENCH_TOOLS.len() + BROWSER.len();
+    let programs = TOOLS.len() + BENCH_TOOLS.len() + TEST_TOOLS.len() + BROWSER.len();
     println!("setup: {programs} programs and {toolchain}");
     Ok(())
 }

@@ -20,7 +20,6 @@ const TARGETS: [&str; 8] = [
     "system.slice",
     "umount.target",
 ];
-const TOOLS: &[(&str, &[&str])] = &[("systemd-analyze", &["systemd"])];
 
 /// Verifies the units as they lie in the repository.
 ///
@@ -28,7 +27,7 @@ const TOOLS: &[(&str, &[&str])] = &[("systemd-analyze", &["systemd"])];
 ///
 /// What systemd says about them.
 pub(crate) fn check() -> Result<()> {
-    setup::install(TOOLS)?;
+    setup::install(setup::TEST_TOOLS)?;
     let root = folder().join("units");
     anew(&root)?;
     let (units, programs) = (root.join("usr/lib/systemd/system"), root.join("usr/bin"));
